@@ -1,0 +1,1 @@
+"""A small self-attention text classifier that its user owns."""

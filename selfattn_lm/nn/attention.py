@@ -1,0 +1,66 @@
+"""Multi-head self-attention, written out once for reading and once fused for speed (Vaswani et al. 2017, 1706.03762).
+
+A word's vector must depend on its context: "bank" beside "river" is not "bank" beside "loan". So each token asks a
+question (its query), each token offers a description of itself (its key) and something to say (its value); a token's new
+vector is the mean of all values, weighted by how well their keys answer its query.
+
+B batch, T tokens, C width, H heads, D = C / H.
+"""
+
+import math
+from typing import Literal, overload
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def attention_weights(query: Tensor, key: Tensor, keep: Tensor) -> Tensor:
+    """Softmax(Q Kᵀ / √D): how much each token takes from each: (B, H, T, D) twice, (B, T) -> (B, H, T, T).
+
+    Each row sums to one; a token that is not kept (padding) is given nothing.
+    """
+    scores = query @ key.transpose(-2, -1)  # (B, H, T, T): every query · every key
+    scores = scores / math.sqrt(query.shape[-1])  # else the softmax saturates as D grows
+    scores = torch.where(keep[:, None, None, :], scores, -math.inf)
+    return scores.softmax(dim=-1)
+
+
+class SelfAttention(nn.Module):
+    """Self-attention with several heads, each looking for something of its own.
+
+    Args:
+        width: Width C of a token's vector, in and out.
+        heads: Number of heads H; must divide `width`.
+        rotate: Applied to queries and keys (B, H, T, D), such as `positions.Rotary`; the identity by default.
+    """
+
+    def __init__(self, width: int, heads: int, rotate: nn.Module | None = None) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide width {width}")
+        self.heads = heads
+        self.project = nn.Linear(width, 3 * width)  # query, key and value of all heads at once
+        self.rotate = rotate or nn.Identity()
+        self.combine = nn.Linear(width, width)
+
+    @overload
+    def forward(self, x: Tensor, keep: Tensor, with_weights: Literal[True]) -> tuple[Tensor, Tensor]: ...
+    @overload
+    def forward(self, x: Tensor, keep: Tensor, with_weights: Literal[False] = False) -> tuple[Tensor, None]: ...
+    def forward(self, x: Tensor, keep: Tensor, with_weights: bool = False) -> tuple[Tensor, Tensor | None]:
+        """New vectors, and the weights if asked for: (B, T, C), (B, T) -> (B, T, C), (B, H, T, T) or None."""
+        query, key, value = self.project(x).chunk(3, dim=-1)  # each (B, T, C)
+        query, key = self.rotate(self.split(query)), self.rotate(self.split(key))  # (B, H, T, D)
+        value = self.split(value)
+        if with_weights:
+            weights = attention_weights(query, key, keep)  # (B, H, T, T)
+            mixed = weights @ value  # (B, H, T, D)
+        else:
+            weights = None
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=keep[:, None, None, :])
+        return self.combine(mixed.transpose(1, 2).flatten(2)), weights  # heads side by side again: (B, T, C)
+
+    def split(self, x: Tensor) -> Tensor:
+        """Give each head its part of the width: (B, T, C) -> (B, H, T, D)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

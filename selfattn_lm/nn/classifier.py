@@ -1,0 +1,74 @@
+"""Sequence in, class out: embedding, encoder, pooling, head. B batch, T tokens, C width, L labels."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from selfattn_lm.config import ModelConfig
+from selfattn_lm.nn import positions
+from selfattn_lm.nn.attention import SelfAttention
+from selfattn_lm.nn.bag import Bag
+from selfattn_lm.nn.cnn import Cnn
+from selfattn_lm.nn.embedding import TokenEmbedding
+from selfattn_lm.nn.encoder import Encoder
+from selfattn_lm.nn.lstm import Lstm
+from selfattn_lm.nn.pooling import POOLINGS
+
+
+class Classifier(nn.Module):
+    """Puts four parts together; each may be used alone.
+
+    Args:
+        embedding: Token ids to vectors: (B, T) -> (B, T, C).
+        encoder: Vectors to vectors that know their context: (B, T, C), (B, T) -> (B, T, C).
+        pool: One vector a text: (B, T, C), (B, T) -> (B, C).
+        head: A score for each label: (B, C) -> (B, L).
+    """
+
+    def __init__(
+        self, embedding: nn.Module, encoder: nn.Module, pool: Callable[[Tensor, Tensor], Tensor], head: nn.Module
+    ) -> None:
+        super().__init__()
+        self.embedding, self.encoder, self.pool, self.head = embedding, encoder, pool, head
+
+    def embed(self, ids: Tensor, keep: Tensor) -> Tensor:
+        """One vector for each text: (B, T), (B, T) -> (B, C)."""
+        return self.pool(self.encoder(self.embedding(ids), keep), keep)
+
+    def forward(self, ids: Tensor, keep: Tensor) -> Tensor:
+        """A score (logit) for each label: (B, T), (B, T) -> (B, L)."""
+        logits: Tensor = self.head(self.embed(ids, keep))
+        return logits
+
+
+def build_classifier(config: ModelConfig, vocab_size: int, labels: int) -> Classifier:
+    """A classifier with random weights from settings in which nothing is `auto` any more.
+
+    Args:
+        config: The model's settings, resolved.
+        vocab_size: Number of tokens in the vocabulary.
+        labels: Number of labels L.
+    """
+    assert config.max_tokens != "auto" and config.pooling != "auto", "resolve the settings first"
+    width, heads, max_tokens = config.width, config.heads, config.max_tokens
+    added: nn.Module = nn.Identity()
+    rotate: nn.Module | None = None
+    if config.kind == "attention":  # the others know the order, or are meant not to
+        if config.positions == "learned":
+            added = positions.Learned(max_tokens, width)
+        elif config.positions == "sinusoidal":
+            added = positions.Sinusoidal(max_tokens, width)
+        elif config.positions == "rotary":
+            rotate = positions.Rotary(max_tokens, width // heads)
+    encoders: dict[str, Callable[[], nn.Module]] = {
+        "attention": lambda: Encoder(width, config.layers, lambda: SelfAttention(width, heads, rotate), config.dropout),
+        "bag": Bag,
+        "cnn": lambda: Cnn(width, config.layers, config.dropout),
+        "lstm": lambda: Lstm(width, config.layers, config.dropout),
+    }
+    return Classifier(
+        TokenEmbedding(vocab_size, width, added, config.embedding_dropout),
+        encoders[config.kind](),
+        POOLINGS[config.pooling],
+        nn.Sequential(nn.Dropout(config.embedding_dropout), nn.Linear(width, labels)),
+    )

@@ -1,0 +1,1 @@
+"""Labelled texts in, batches of token ids out."""

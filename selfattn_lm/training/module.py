@@ -1,0 +1,73 @@
+"""The classifier as Lightning trains it."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from selfattn_lm.config import TrainingConfig
+from selfattn_lm.nn import Classifier
+from selfattn_lm.text.batching import Batch
+from selfattn_lm.training.optimizer import build_optimizer, warmup_and_decay
+
+
+class ClassifierModule(LightningModule):
+    """Loss, validation scores and optimizer around a plain `Classifier`.
+
+    Args:
+        model: The classifier.
+        config: Training settings, resolved.
+        labels: Number of labels L.
+        label_weights: The weight of each label in the loss (L,), None for equal ones.
+        seed: Randomness of a step, dropout above all, is a function of this seed, the epoch and the batch.
+    """
+
+    def __init__(
+        self, model: Classifier, config: TrainingConfig, labels: int, label_weights: Tensor | None, seed: int
+    ) -> None:
+        super().__init__()
+        self.model, self.config, self.seed = model, config, seed
+        self.register_buffer("label_weights", label_weights, persistent=False)
+        self.scores = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(labels, average="micro"),
+                "macro_f1": MulticlassF1Score(labels, average="macro"),
+            },
+            prefix="validation/",
+        )
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed the step, so that a run taken up again goes on as if it had never stopped."""
+        place = (self.current_epoch << 32) + (batch_idx << 8) + self.global_rank
+        torch.manual_seed((self.seed * 0x9E3779B97F4A7C15 + place) % 2**63)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        return self._step(batch, "train")[0]
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count a batch towards the validation scores."""
+        _, logits = self._step(batch, "validation")
+        self.scores.update(logits, batch.labels)
+        self.log_dict(self.scores, batch_size=len(batch.labels))  # type: ignore[arg-type]
+
+    def _step(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
+        logits = self.model(batch.ids, batch.keep).float()
+        smoothing = self.config.label_smoothing if stage == "train" else 0.0
+        loss = F.cross_entropy(logits, batch.labels, self.label_weights, label_smoothing=smoothing)  # type: ignore[arg-type]
+        self.log(f"{stage}/loss", loss, batch_size=len(batch.labels), on_step=False, on_epoch=True)
+        return loss, logits
+
+    def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        """Clip by norm; Lightning's own clipping refuses fused optimizers, for a scaling that bf16 does not need."""
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, and a learning rate that rises and falls."""
+        optimizer = build_optimizer(self.model, self.config.lr, self.config.weight_decay)
+        schedule = warmup_and_decay(optimizer, int(self.trainer.estimated_stepping_batches), self.config.warmup)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
