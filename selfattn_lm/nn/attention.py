@@ -63,4 +63,4 @@ class SelfAttention(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """Give each head its part of the width: (B, T, C) -> (B, H, T, D)."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)

@@ -21,7 +21,8 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, keep: Tensor) -> Tensor:
         """One layer: (B, T, C), (B, T) -> (B, T, C)."""
         x = x + self.drop(self.attention(self.norm1(x), keep)[0])
-        return x + self.drop(self.feed_forward(self.norm2(x)))
+        thought: Tensor = self.drop(self.feed_forward(self.norm2(x)))
+        return x + thought
 
 
 class Encoder(nn.Module):

@@ -45,7 +45,8 @@ def cut_by_budget(padded: np.ndarray, batch_size: int, batch_tokens: int) -> lis
 def rounded_up(lengths: np.ndarray) -> np.ndarray:
     """Each length rounded up to one of few, at most an eighth longer: texts of like length fall together."""
     step = 2 ** np.maximum(np.floor(np.log2(np.maximum(lengths, 1))) - 2, 0).astype(np.int64)
-    return -(-lengths // step) * step
+    rounded: np.ndarray = -(-lengths // step) * step
+    return rounded
 
 
 class LengthBuckets(Sampler[list[int]]):

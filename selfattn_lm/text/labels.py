@@ -39,7 +39,9 @@ def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
         held += rows[: max(1, round(share * len(rows))) if len(rows) > 1 else 0].tolist()
     rest = sorted(set(range(len(split))) - set(held))
     if not held:
-        raise UserError(f"{split.where}: no label has two rows, so none can be held out; name a file with --data.validation.")
+        raise UserError(
+            f"{split.where}: no label has two rows, so none can be held out; name a file with --data.validation."
+        )
     return split.take(rest), split.take(sorted(held))
 
 

@@ -93,7 +93,7 @@ def _lines(path: Path) -> IO[str]:
     if str(path) == "-":
         return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
     raw = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")  # type: ignore[arg-type]
+    return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
 
 
 def _decoded(path: Path, rows: Iterator[Row]) -> Iterator[Row]:

@@ -1,9 +1,10 @@
 """DATA, whatever it is, to labelled texts: files, folders, hub names and the embedded corpus."""
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,13 @@ from selfattn_lm.text import hub, stdlib_docs
 from selfattn_lm.text.columns import find_label, find_text, label_of, text_of
 from selfattn_lm.text.sources import FORMATS, Row, format_of, read_rows, stem_of
 
-SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "val": "validation", "test": "test"}  # fmt: skip
+log = logging.getLogger(__name__)
+SPLITS = {name: name for name in ("train", "validation", "test")} | dict.fromkeys(("valid", "dev", "val"), "validation")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled texts.
-
-    Attributes:
-        where: The file or split they came from, for messages.
-        texts: The texts, none of them blank.
-        labels: The name of each text's label.
-        blank: Number of rows left out because their text was blank.
-        text_columns: The columns that the texts came from, with commas.
-    """
+    """Labelled texts, none of them blank; `where` they came from, how many rows were `blank`, and from which columns."""
 
     where: str
     texts: list[str]
@@ -60,27 +54,19 @@ class Split:
         return {"rows": len(self), "blank": self.blank, "sha256": digest.hexdigest(), "labels": counts}
 
 
-@dataclass(frozen=True)
-class Splits:
-    """The splits that were found, and what there is to say about how."""
-
-    by_name: dict[str, Split]
-    notes: list[str] = field(default_factory=list)
-
-
-def load_splits(config: DataConfig) -> Splits:
-    """Read everything that `config` names.
+def load_splits(config: DataConfig) -> dict[str, Split]:
+    """Read everything that `config` names: train, and what there is of validation and test.
 
     Raises:
         UserError: For whatever cannot be read, with file, row or column.
     """
-    sources, notes = _find(config)
+    sources = _find(config)
     for name, file in (("validation", config.validation), ("test", config.test)):
         if file:
             sources[name] = (file, read_rows(Path(file)))
-    if "train" not in sources and len(sources) == 1:  # a hub set with one split of another name
-        sources = {"train": next(iter(sources.values()))}
-    return Splits({name: _labelled(where, rows, config) for name, (where, rows) in sources.items()}, notes)
+    if "train" not in sources:
+        raise UserError(f"{config.source}: no train split; found {', '.join(sources)}.")
+    return {name: _labelled(where, rows, config) for name, (where, rows) in sources.items() if name in SPLITS}
 
 
 def load_split(config: DataConfig, name: str, trained_on: str = "auto") -> Split:
@@ -94,7 +80,7 @@ def load_split(config: DataConfig, name: str, trained_on: str = "auto") -> Split
     Raises:
         UserError: If the source has no such split, or for whatever cannot be read.
     """
-    sources, _ = _find(config)
+    sources = _find(config)
     if len(sources) == 1 and Path(config.source).is_file():
         name = "train"
     if name not in sources:
@@ -106,20 +92,17 @@ def load_split(config: DataConfig, name: str, trained_on: str = "auto") -> Split
 _Sources = dict[str, tuple[str, Iterator[Row]]]
 
 
-def _find(config: DataConfig) -> tuple[_Sources, list[str]]:
-    """A row stream for each split, and notes."""
+def _find(config: DataConfig) -> _Sources:
+    """A row stream for each split."""
     source, path = config.source, Path(config.source)
-    if not source:
-        raise UserError("No data given: name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs.")
     if source == stdlib_docs.NAME and not path.exists():
-        splits, notes = stdlib_docs.load()
-        return {name: (f"{source} {name}", _rows(pairs)) for name, pairs in splits.items()}, notes
+        return {name: (f"{source} {name}", _rows(pairs)) for name, pairs in stdlib_docs.load().items()}
     if path.is_file():
-        return {"train": (source, read_rows(path))}, []
+        return {"train": (source, read_rows(path))}
     if path.is_dir():
         return _find_in_folder(path, config.subset)
     if hub.looks_like_name(source):
-        return hub.load(source, config.subset), []
+        return hub.load(source, config.subset)
     raise UserError(f"{source}: no such file or folder, and not a hub name of the form owner/name.")
 
 
@@ -127,27 +110,30 @@ def _rows(pairs: Iterable[tuple[str, str]]) -> Iterator[Row]:
     return (Row(i, {"text": text, "label": label}) for i, (text, label) in enumerate(pairs, 1))
 
 
-def _find_in_folder(folder: Path, subset: str) -> tuple[_Sources, list[str]]:
+def _find_in_folder(folder: Path, subset: str) -> _Sources:
     files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
     readable = [f for f in files if format_of(f)]
     found: dict[str, Path] = {}
     for file in readable:
         if split := SPLITS.get(stem_of(file)):
             if split in found:
-                raise UserError(f"{folder}: two files for the {split} split, {found[split].name} and {file.name}; keep one.")
+                raise UserError(
+                    f"{folder}: two files for the {split} split, {found[split].name} and {file.name}; keep one."
+                )
             found[split] = file
     if "train" in found or (found and not hub.looks_like_layout(folder)):
         ignored = [f.name for f in readable if f not in found.values()]
-        notes = [f"{folder}: ignored {', '.join(ignored)} (not named train, validation or test)"] if ignored else []
-        return {name: (str(file), read_rows(file)) for name, file in sorted(found.items())}, notes
+        if ignored:
+            log.warning("%s: ignored %s (not named train, validation or test)", folder, ", ".join(ignored))
+        return {name: (str(file), read_rows(file)) for name, file in found.items()}
     inside = sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
     by_split = {SPLITS[f.name]: f for f in inside if f.name in SPLITS}
     if by_split and all(_has_classes(f) for f in by_split.values()):
-        return {name: (str(f), _class_folders(f)) for name, f in by_split.items()}, []
+        return {name: (str(f), _class_folders(f)) for name, f in by_split.items()}
     if _has_classes(folder):
-        return {"train": (str(folder), _class_folders(folder))}, []
+        return {"train": (str(folder), _class_folders(folder))}
     if hub.looks_like_layout(folder):
-        return hub.load(str(folder), subset), []
+        return hub.load(str(folder), subset)
     there = ", ".join(f.name for f in sorted(folder.iterdir())[:10]) or "nothing"
     raise UserError(
         f"{folder}: no train file (train.{', .'.join(FORMATS[:-1])}) and no sub-folder of .txt files a label; found {there}."

@@ -5,6 +5,7 @@ of modules. It differs a little between interpreters: a demo, not a benchmark.
 """
 
 import ast
+import logging
 import sysconfig
 import warnings
 from collections.abc import Iterator
@@ -13,33 +14,29 @@ from pathlib import Path
 
 from selfattn_lm.errors import UserError
 
+log = logging.getLogger(__name__)
 NAME = "stdlib-docs"
 
 TOPICS: dict[str, str] = {
-    "concurrency": "asyncio threading multiprocessing concurrent queue sched subprocess signal contextvars selectors"
-    " _threading_local _weakrefset",
-    "files": "os posixpath ntpath genericpath pathlib shutil tempfile glob fnmatch zipfile tarfile gzip bz2 lzma io _pyio"
-    " fileinput filecmp stat zipimport linecache mimetypes _compression netrc plistlib shelve dbm pickle pickletools"
-    " copyreg sqlite3 zipapp importlib pkgutil",
-    "graphical": "tkinter turtle idlelib turtledemo",
-    "language": "ast dis inspect symtable tokenize token keyword opcode code codeop compileall py_compile modulefinder runpy"
-    " types typing abc _py_abc functools collections _collections_abc enum dataclasses contextlib copy reprlib site"
-    " sysconfig warnings weakref operator heapq bisect graphlib lib2to3 pyclbr rlcompleter ctypes __future__ distutils"
-    " ensurepip venv imp",
+    "concurrency": "asyncio threading multiprocessing concurrent queue sched subprocess signal selectors _threading_local",
+    "files": "os posixpath ntpath genericpath pathlib shutil tempfile glob fnmatch zipfile tarfile gzip bz2 lzma _pyio"
+    " fileinput filecmp stat linecache mimetypes _compression shelve dbm pickle pickletools",
+    "graphics": "tkinter turtle idlelib turtledemo",
+    "language": "ast dis inspect symtable tokenize code codeop types typing abc functools collections _collections_abc"
+    " enum dataclasses contextlib copy reprlib warnings weakref operator heapq bisect graphlib lib2to3 pyclbr ctypes"
+    " importlib pkgutil zipimport runpy modulefinder compileall py_compile site sysconfig distutils ensurepip venv",
     "network": "socket socketserver ssl http urllib ftplib smtplib smtpd poplib imaplib nntplib telnetlib xmlrpc wsgiref"
-    " webbrowser cgi asynchat asyncore ipaddress email mailbox mailcap uuid secrets nturl2path",
-    "numbers and time": "decimal _pydecimal fractions numbers statistics random datetime _pydatetime calendar zoneinfo"
-    " _strptime colorsys wave aifc sunau chunk sndhdr hashlib hmac base64 binhex uu quopri struct",
-    "testing": "unittest doctest pdb bdb trace traceback timeit profile cProfile pstats cmd tracemalloc logging faulthandler"
-    " tabnanny pydoc",
-    "text": "string re sre_parse sre_compile sre_constants difflib textwrap csv json configparser argparse optparse getopt"
-    " gettext locale codecs encodings stringprep html xml shlex tomllib pprint _markupbase getpass crypt imghdr xdrlib",
+    " webbrowser cgi asynchat asyncore ipaddress email mailbox mailcap netrc uuid secrets",
+    "numbers and time": "_pydecimal fractions numbers statistics random datetime _pydatetime calendar zoneinfo _strptime",
+    "testing": "unittest doctest pdb bdb trace traceback timeit profile cProfile pstats cmd tracemalloc logging",
+    "text": "string re difflib textwrap csv json configparser argparse optparse getopt gettext locale codecs encodings"
+    " html xml shlex tomllib pprint base64 quopri",
 }
 
 
 @cache
-def load(folder: Path | None = None) -> tuple[dict[str, list[tuple[str, str]]], list[str]]:
-    """(text, topic) pairs for train, validation and test, and notes on what was left out.
+def load(folder: Path | None = None) -> dict[str, list[tuple[str, str]]]:
+    """(text, topic) pairs for train, validation and test.
 
     Modules stay whole: near-copies among the docstrings of one file do not stand in train and test at once.
 
@@ -66,8 +63,12 @@ def load(folder: Path | None = None) -> tuple[dict[str, list[tuple[str, str]]], 
         for split, texts in dealt.items():
             splits[split] += [(text, topic) for text in texts]
     if not splits["train"]:
-        raise UserError(f"{NAME}: this interpreter has no sources of its standard library in {folder}; name a data file.")
-    return splits, [f"{NAME}: this interpreter has no {', '.join(missing)}"] if missing else []
+        raise UserError(
+            f"{NAME}: this interpreter has no sources of its standard library in {folder}; name a data file."
+        )
+    if missing:
+        log.warning("%s: this interpreter has no %s", NAME, ", ".join(missing))
+    return splits
 
 
 def _files(folder: Path, name: str) -> list[Path]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -31,19 +32,21 @@ def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> Tokenizer:
         config: Its settings, resolved: `unit` is not `auto`.
     """
     kind = config.unit
-    limits = {"vocab_size": config.vocab_size, "show_progress": False, "special_tokens": list(SPECIAL)}
-    frequent = {"min_frequency": config.min_frequency}
+    limits: dict[str, Any] = {"vocab_size": config.vocab_size, "min_frequency": config.min_frequency}
+    limits |= {"show_progress": False, "special_tokens": list(SPECIAL)}
     if kind == "wordpiece":
-        tokenizer = Tokenizer(models.WordPiece(_wordpieces(texts, config), unk_token=UNKNOWN, max_input_chars_per_word=100))
+        tokenizer = Tokenizer(
+            models.WordPiece(_wordpieces(texts, config), unk_token=UNKNOWN, max_input_chars_per_word=100)
+        )
     elif kind == "bpe":
         tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     else:
         tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     _split_like(tokenizer, config)
     if kind == "bpe":
-        tokenizer.train_from_iterator(_cut(texts), trainers.BpeTrainer(**limits, **frequent))
+        tokenizer.train_from_iterator(_cut(texts), trainers.BpeTrainer(**limits))
     elif kind != "wordpiece":
-        tokenizer.train_from_iterator(_cut(texts), trainers.WordLevelTrainer(**limits, **frequent))
+        tokenizer.train_from_iterator(_cut(texts), trainers.WordLevelTrainer(**limits))
     return _finish(tokenizer)
 
 
@@ -80,9 +83,7 @@ def _wordpieces(texts: Sequence[str], config: TokenizerConfig) -> dict[str, int]
     _split_like(marked, config)
     mark = pre_tokenizers.Metaspace(replacement=_START, prepend_scheme="always", split=False)
     marked.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), mark])
-    trainer = trainers.BpeTrainer(
-        vocab_size=config.vocab_size, min_frequency=config.min_frequency, show_progress=False
-    )
+    trainer = trainers.BpeTrainer(vocab_size=config.vocab_size, min_frequency=config.min_frequency, show_progress=False)
     marked.train_from_iterator(_cut(texts), trainer)
     pieces = dict.fromkeys(SPECIAL)
     for token, _ in sorted(marked.get_vocab().items(), key=lambda item: item[1]):

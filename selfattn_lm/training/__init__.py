@@ -1,5 +1,5 @@
 """Lightning, here alone and in plain sight: a run folder from labelled texts."""
 
-from selfattn_lm.training.fit import TrainResult, fit, train
+from selfattn_lm.training.session import Session, TrainResult
 
-__all__ = ["TrainResult", "fit", "train"]
+__all__ = ["Session", "TrainResult"]

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -34,7 +33,7 @@ class StopOnRequest(Callback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take Ctrl-C while training; a thread of the user's own is left alone."""
+        """Take Ctrl-C while training, if this is the thread that gets it."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -60,62 +59,81 @@ class Journal(Callback):
     The rows are part of the checkpoint, so that a run taken up again keeps those of its past and no others.
     """
 
-    def __init__(self, file: Path, total_steps: int) -> None:
-        self.file, self.total_steps = file, total_steps
+    def __init__(self, file: Path) -> None:
+        self.file, self.total_steps = file, 0
         self.rows: list[dict[str, Any]] = []
         self.minutes = 0.0  # of earlier sessions
-        self.display = _Display(total_steps)
+        self.progress: Progress | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self.start = self.since = time.monotonic()
-        self.first_step = trainer.global_step
-        self.tokens = self.batches = 0
-        self.loss = torch.zeros((), device=pl_module.device)
-        if trainer.is_global_zero:
-            self.display.open()
+        """Start the clock and, on a terminal, one bar for the whole run."""
+        self.total_steps = int(trainer.estimated_stepping_batches)
+        self.start, self.first_step = time.monotonic(), trainer.global_step
+        self._reset()
+        if trainer.is_global_zero and sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
+            columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[state]}"))
+            console = Console(stderr=True)
+            self.progress = Progress(*columns, TimeRemainingColumn(compact=True), TextColumn("left"), console=console)
+            self.bar = self.progress.add_task("training", total=self.total_steps, state="")
+            self.progress.start()
+
+    def _reset(self) -> None:
+        self.since = self.shown = time.monotonic()
+        self.tokens, self.loss, self.batches = 0, 0.0, 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Count tokens, and refresh the bar twice a second."""
         self.tokens += int(batch.keep.sum())
-        self.batches += 1
         self.loss += outputs["loss"].detach()
-        if trainer.is_global_zero:
-            self.display.show(trainer, self._now, self.rows[-1] if self.rows else None)
+        self.batches += 1
+        if self.progress is not None and time.monotonic() - self.shown > 0.5:
+            self.shown = time.monotonic()
+            now = self._now()
+            state = f"loss {now['train_loss']:.3f}  {now['tokens_per_s']:,} tokens/s"
+            if self.rows:
+                state += f"  macro-F1 {100 * self.rows[-1]['validation_macro_f1']:.2f}"
+            epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            self.progress.update(self.bar, completed=trainer.global_step, description=epoch, state=state)
 
     def _now(self) -> dict[str, float]:
-        speed = self.tokens / max(1e-9, time.monotonic() - self.since)
-        return {"train_loss": round(float(self.loss) / max(1, self.batches), 4), "tokens_per_s": round(speed)}
+        speed = round(self.tokens / max(1e-9, time.monotonic() - self.since))
+        return {"train_loss": round(float(self.loss) / max(1, self.batches), 4), "tokens_per_s": speed}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the speed before the validation, which is not training."""
         self.measured = self._now()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the row of this validation."""
-        scores = {k.split("/")[1]: round(float(v), 4) for k, v in trainer.callback_metrics.items() if "validation/" in k}
-        now = time.monotonic()
-        minutes = self.minutes + (now - self.start) / 60
-        place = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "minutes": round(minutes, 2)}
-        renamed = {"validation_" + name: value for name, value in sorted(scores.items())}
-        self.rows.append({**place, **self.measured, **renamed})
-        self.tokens = self.batches = 0
-        self.loss = torch.zeros_like(self.loss)
-        self.since = now
-        if trainer.is_global_zero:
-            text = io.StringIO()
-            writer = csv.DictWriter(text, self.rows[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-            write_text(self.file, text.getvalue())
-            left = (self.total_steps - trainer.global_step) * (now - self.start) / max(1, trainer.global_step - self.first_step)
-            self.display.say(self.rows[-1], trainer.max_epochs, left)
+        """Write the row of this validation, and say it where there is no bar."""
+        elapsed = time.monotonic() - self.start
+        place: dict[str, float] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+        place["minutes"] = round(self.minutes + elapsed / 60, 2)
+        scores = {name: trainer.callback_metrics[f"validation/{name}"] for name in ("loss", "accuracy", "macro_f1")}
+        row = {**place, **self.measured, **{f"validation_{name}": round(float(v), 4) for name, v in scores.items()}}
+        self.rows.append(row)
+        self._reset()
+        if not trainer.is_global_zero:
+            return
+        text = io.StringIO()
+        writer = csv.DictWriter(text, row, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.file, text.getvalue())
+        if self.progress is None:
+            left = (self.total_steps - trainer.global_step) * elapsed / max(1, trainer.global_step - self.first_step)
+            log.info(
+                "epoch %d/%s  loss %.3f  validation accuracy %.2f, macro-F1 %.2f  %s tokens/s  %.1f min left",
+                row["epoch"], trainer.max_epochs, row["train_loss"], 100 * row["validation_accuracy"],
+                100 * row["validation_macro_f1"], f"{row['tokens_per_s']:,}", left / 60,
+            )  # fmt: skip
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Close the bar, whatever ended the run."""
-        self.display.close()
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values alone."""
@@ -124,44 +142,3 @@ class Journal(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the rows of the past."""
         self.rows, self.minutes = list(state_dict["rows"]), state_dict["minutes"]
-
-
-class _Display:
-    """One bar for the whole run on a terminal; elsewhere a line for each validation."""
-
-    def __init__(self, total_steps: int) -> None:
-        self.total_steps = total_steps
-        self.progress: Progress | None = None
-        self.refreshed = 0.0
-
-    def open(self) -> None:
-        if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
-            columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[state]}"))
-            console = Console(stderr=True)
-            self.progress = Progress(*columns, TimeRemainingColumn(compact=True), TextColumn("left"), console=console)
-            self.task = self.progress.add_task("training", total=self.total_steps, state="")
-            self.progress.start()
-
-    def show(self, trainer: Trainer, now: Any, last: dict[str, Any] | None) -> None:
-        if self.progress is None or time.monotonic() - self.refreshed < 0.5:
-            return
-        self.refreshed = time.monotonic()
-        values = now()
-        state = f"loss {values['train_loss']:.3f}  {values['tokens_per_s']:,} tokens/s"
-        if last:
-            state = f"macro-F1 {100 * last['validation_macro_f1']:.2f}  " + state
-        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        self.progress.update(self.task, completed=trainer.global_step, description=epoch, state=state)
-
-    def say(self, row: dict[str, Any], epochs: int | None, seconds_left: float) -> None:
-        if self.progress is None:
-            log.info(
-                "epoch %d/%s  loss %.3f  validation accuracy %.2f  macro-F1 %.2f  %s tokens/s  %.1f min left",
-                row["epoch"], epochs, row["train_loss"], 100 * row["validation_accuracy"],
-                100 * row["validation_macro_f1"], f"{row['tokens_per_s']:,}", seconds_left / 60,
-            )  # fmt: skip
-
-    def close(self) -> None:
-        if self.progress is not None:
-            self.progress.stop()
-            self.progress = None

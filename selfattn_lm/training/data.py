@@ -22,17 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that a fit needs of the data.
-
-    Attributes:
-        splits: The splits, validation among them.
-        labels: Label names in the order of the head's rows.
-        tokenizer: Trained, or of the run to start from.
-        train: Token ids and labels of the training split.
-        validation: The same of the validation split.
-        resolved: What `auto` became among the tokenizer's and model's settings.
-        held_out: Whether the validation split was taken out of train.
-    """
+    """All that a fit needs of the data; `resolved` is what `auto` became, `held_out` whether validation is of train."""
 
     splits: dict[str, Split]
     labels: list[str]
@@ -41,6 +31,13 @@ class Prepared:
     validation: "Examples"
     resolved: dict[str, Any]
     held_out: bool
+
+    def describe(self) -> dict[str, Any]:
+        """Plain facts for `data.json`: rows, fingerprints, label counts, what was cut."""
+        facts = {name: split.describe() for name, split in self.splits.items()}
+        facts["train"] |= self.train.tokens.truncation()
+        facts["validation"] |= self.validation.tokens.truncation()
+        return facts
 
 
 class Examples(Dataset[Batch]):
@@ -73,12 +70,12 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
         resolved["tokenizer"] = {"unit": rules.tokenizer_unit(texts)}
         settings = with_changes(settings, resolved)
     tokenizer = tokenizer or train_tokenizer(texts, settings.tokenizer)
-    limit = settings.model.max_tokens
-    tokens = TokenIds(tokenizer, texts, 512 if limit == "auto" else limit)
-    if changes := rules.model_changes(settings.model, tokens.lengths):
+    asked = settings.model.max_tokens
+    tokens = TokenIds(tokenizer, texts, rules.MOST_TOKENS if asked == "auto" else asked)
+    limit = rules.max_tokens(tokens.lengths) if asked == "auto" else asked
+    tokens.cut(limit)
+    if changes := rules.model_changes(settings.model, limit):
         resolved["model"] = changes
-        tokens.cut(changes.get("max_tokens", limit))
-        limit = changes.get("max_tokens", limit)
     _check_budget(settings, limit)
     validation = TokenIds(tokenizer, splits["validation"].texts, limit)
     return Prepared(

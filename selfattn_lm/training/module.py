@@ -26,6 +26,8 @@ class ClassifierModule(LightningModule):
         seed: Randomness of a step, dropout above all, is a function of this seed, the epoch and the batch.
     """
 
+    label_weights: Tensor | None
+
     def __init__(
         self, model: Classifier, config: TrainingConfig, labels: int, label_weights: Tensor | None, seed: int
     ) -> None:
@@ -53,12 +55,12 @@ class ClassifierModule(LightningModule):
         """Count a batch towards the validation scores."""
         _, logits = self._step(batch, "validation")
         self.scores.update(logits, batch.labels)
-        self.log_dict(self.scores, batch_size=len(batch.labels))  # type: ignore[arg-type]
+        self.log_dict(self.scores, batch_size=len(batch.labels))
 
     def _step(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
         logits = self.model(batch.ids, batch.keep).float()
         smoothing = self.config.label_smoothing if stage == "train" else 0.0
-        loss = F.cross_entropy(logits, batch.labels, self.label_weights, label_smoothing=smoothing)  # type: ignore[arg-type]
+        loss = F.cross_entropy(logits, batch.labels, self.label_weights, label_smoothing=smoothing)
         self.log(f"{stage}/loss", loss, batch_size=len(batch.labels), on_step=False, on_epoch=True)
         return loss, logits
 

@@ -8,6 +8,8 @@ import torch
 from selfattn_lm.config import ModelConfig, Settings, TrainingConfig
 from selfattn_lm.text.tokenization import mostly_unspaced
 
+MOST_TOKENS = 512  # of a text where max_tokens is `auto`
+
 
 def tokenizer_unit(texts: list[str]) -> str:
     """Characters for scripts without spaces between words, else words: small data has too few of each rarer piece."""
@@ -15,15 +17,15 @@ def tokenizer_unit(texts: list[str]) -> str:
 
 
 def max_tokens(lengths: np.ndarray) -> int:
-    """The length of the longest training text but one in a hundred, from 16 to 512."""
-    return int(np.clip(np.quantile(lengths, 0.99), 16, 512))
+    """The length of the longest training text but one in a hundred, from 16 to `MOST_TOKENS`."""
+    return int(np.clip(np.quantile(lengths, 0.99), 16, MOST_TOKENS))
 
 
-def model_changes(config: ModelConfig, lengths: np.ndarray) -> dict[str, Any]:
-    """What `auto` became among the model's settings; `lengths` are those of the training texts, uncut."""
+def model_changes(config: ModelConfig, max_tokens: int) -> dict[str, Any]:
+    """What `auto` became among the model's settings."""
     changes: dict[str, Any] = {}
     if config.max_tokens == "auto":
-        changes["max_tokens"] = max_tokens(lengths)
+        changes["max_tokens"] = max_tokens
     if config.pooling == "auto":
         changes["pooling"] = "max" if config.kind == "cnn" else "mean"
     return changes
@@ -33,10 +35,11 @@ def training_changes(settings: Settings, rows: int, steps_per_epoch: int) -> dic
     """What `auto` became among the training's settings."""
     config = settings.training
     changes: dict[str, Any] = {}
+    rounds = epochs(rows) if config.epochs == "auto" else config.epochs
     if config.epochs == "auto":
-        changes["epochs"] = epochs(rows)
+        changes["epochs"] = rounds
     if config.ema == "auto":
-        changes["ema"] = ema(steps_per_epoch * (changes.get("epochs") or config.epochs))
+        changes["ema"] = ema(steps_per_epoch * rounds)
     if config.validations == "auto":
         changes["validations"] = max(1, -(-steps_per_epoch // 1000))
     if config.precision == "auto":

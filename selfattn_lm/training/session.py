@@ -1,6 +1,5 @@
 """One training run, from splits to a scored run folder."""
 
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -9,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from selfattn_lm.config import Settings, flatten, with_changes
 from selfattn_lm.errors import UserError
-from selfattn_lm.evaluation.evaluate import Evaluation, evaluate_split
+from selfattn_lm.evaluation import Evaluation, evaluate_split, write_metrics
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.nn import Classifier, build_classifier
-from selfattn_lm.runs import Run, read_run, write_run, write_text
+from selfattn_lm.runs import Run, read_run, write_head, write_json, write_run, write_text
 from selfattn_lm.runs.card import model_card
-from selfattn_lm.runs.folder import write_head
 from selfattn_lm.text.splits import Split
 from selfattn_lm.text.tokenization import load_tokenizer
 from selfattn_lm.training import rules
@@ -39,12 +37,21 @@ class TrainResult:
         classifier: The trained classifier, as loaded from there.
         evaluations: Scores of the validation split and, if there is one, the test split.
         stopped: Why training ended before its last epoch; empty if it did not.
+        resumable: Whether it was interrupted and can go on from its checkpoint.
     """
 
     folder: Path
     classifier: TextClassifier
     evaluations: dict[str, Evaluation]
-    stopped: str
+    stopped: str = ""
+    resumable: bool = False
+
+    def __str__(self) -> str:
+        lines = [f"stopped     {self.stopped}"] if self.stopped else []
+        lines += [f"{name:<12}{evaluation.scores}" for name, evaluation in self.evaluations.items()]
+        lines += [f"run folder  {self.folder}"]
+        lines += [f"to go on    selfattn train --resume --out {self.folder}"] if self.resumable else []
+        return "\n".join([*lines, f'try it      selfattn predict {self.folder} --text "your text"'])
 
 
 class Session:
@@ -56,7 +63,7 @@ class Session:
         folder: The run folder.
         init: A run folder to start from.
         resume: Go on with the interrupted run in `folder`.
-        overwrite: Replace `folder` if it exists, once the data is read and found good.
+        overwrite: Replace `folder` if it exists, once the data is found good.
     """
 
     def __init__(
@@ -70,11 +77,11 @@ class Session:
         overwrite: bool = False,
     ) -> None:
         self.folder, self.resume = folder, resume
-        first = rank_zero_only.rank in (0, None)
+        first = not getattr(rank_zero_only, "rank", 0)  # other processes of the same run find what the first began
         if first and not (resume or overwrite) and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder}: exists; --overwrite replaces it, --out names another folder.")
         self.initial = read_run(Path(init)) if init is not None else None
-        self.settings = settings if self.initial is None else _start_from(self.initial, settings, asked, Path(init or ""))
+        self.settings = settings if self.initial is None else _start_from(self.initial, settings, asked, f"{init}")
 
     def run(self, splits: dict[str, Split]) -> TrainResult:
         """Train on the splits and score the result."""
@@ -92,38 +99,32 @@ class Session:
             if training.first:
                 self._begin(prepared, resolved)
             stopped = training.run(resume=self.resume)
-        run = Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval())
-        return self._finish(prepared, run, stopped, training)
+        return self._finish(
+            prepared, Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval()), stopped, training
+        )
 
     def _build(self, prepared: Prepared) -> tuple[Classifier, dict[str, Any]]:
         """The model with its first weights, and all that `auto` became."""
         settings = with_changes(self.settings, prepared.resolved)
         steps = -(-len(train_loader(prepared.train, settings)) // settings.training.accumulate)
-        resolved = dict(prepared.resolved)
-        if changes := rules.training_changes(settings, len(prepared.train), steps):
-            resolved["training"] = changes
+        changes = rules.training_changes(settings, len(prepared.train), steps)
         model = build_classifier(settings.model, prepared.tokenizer.get_vocab_size(), len(prepared.labels))
         if self.initial is not None:
-            self._take_weights(model, self.initial, prepared.labels)
-        return model, resolved
-
-    def _take_weights(self, model: Classifier, initial: Run, labels: list[str]) -> None:
-        """Start from the weights of another run; its head only if the labels are the same."""
-        weights = initial.model.state_dict()
-        if labels != initial.labels:
-            weights = {name: value for name, value in weights.items() if not name.startswith("head.")}
-            log.warning("the labels differ from those of the run to start from, so the head is new")
-        model.load_state_dict(weights, strict=False)
+            weights = self.initial.model.state_dict()
+            if prepared.labels != self.initial.labels:
+                weights = {name: value for name, value in weights.items() if not name.startswith("head.")}
+                log.warning("the labels differ from those of the run to start from, so the head is new")
+            model.load_state_dict(weights, strict=False)
+        return model, {**prepared.resolved, **({"training": changes} if changes else {})}
 
     def _begin(self, prepared: Prepared, resolved: Mapping[str, Any]) -> None:
         """Write what a resumed run needs; replace an older run only now that the data is known to be good."""
-        if not self.resume:
-            if self.folder.exists():
-                shutil.rmtree(self.folder)
-            write_head(self.folder, self.settings, resolved, prepared.labels, prepared.tokenizer)
-            write_text(self.folder / "data.json", _json(_data_facts(prepared)))
-        elif (self.folder / "data.json").read_text(encoding="utf-8") != _json(_data_facts(prepared)):
-            raise UserError(f"{self.folder}: the data is not what the run began with (see data.json); train anew.")
+        if self.resume:
+            return
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        write_head(self.folder, self.settings, resolved, prepared.labels, prepared.tokenizer)
+        write_json(self.folder / "data.json", prepared.describe())
 
     def _finish(self, prepared: Prepared, run: Run, stopped: str, training: Training) -> TrainResult:
         """Write the run folder and score what was written."""
@@ -131,44 +132,29 @@ class Session:
             return TrainResult(self.folder, TextClassifier(run), {}, stopped)
         write_run(self.folder, run)
         classifier = TextClassifier.load(self.folder)
-        evaluations = {
-            name: evaluate_split(classifier, prepared.splits[name])
-            for name in ("validation", "test")
-            if name in prepared.splits
-        }
-        facts = {name: evaluation.to_plain() for name, evaluation in evaluations.items()}
-        facts["training"] = {**training.facts(), "stopped": stopped}
-        write_text(self.folder / "metrics.json", _json(facts))
-        write_text(self.folder / "README.md", model_card(self.folder.name, run, _data_facts(prepared), facts))
+        scored = [name for name in prepared.splits if name != "train"]
+        evaluations = {name: evaluate_split(classifier, prepared.splits[name]) for name in scored}
+        facts = {**training.facts(), "stopped": stopped}
+        write_metrics(self.folder, evaluations, training=facts)
+        scores = {name: evaluation.to_plain() for name, evaluation in evaluations.items()}
+        card = model_card(self.folder.name, run, prepared.describe()["train"], scores, facts["minutes"])
+        write_text(self.folder / "README.md", card)
         if not training.interrupted:
             shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
-        return TrainResult(self.folder, classifier, evaluations, stopped)
+        return TrainResult(self.folder, classifier, evaluations, stopped, training.interrupted)
 
 
-def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], folder: Path) -> Settings:
+def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], folder: str) -> Settings:
     """The settings with the shape and tokenizer of another run.
 
     Raises:
         UserError: If a shape is asked for that the other run does not have.
     """
     theirs = initial.in_effect
-    mine = flatten(asked)
-    brought = {f"model.{name}": getattr(theirs.model, name) for name in _SHAPE}
-    brought |= {f"tokenizer.{name}": value for name, value in vars(theirs.tokenizer).items()}
-    for name, value in brought.items():
-        if name in mine and mine[name] not in (value, "auto"):
-            raise UserError(f"{name}: {mine[name]!r} is asked, but {folder}, the run to start from, has {value!r}.")
     shape = {name: getattr(theirs.model, name) for name in _SHAPE}
+    brought = {f"model.{name}": value for name, value in shape.items()}
+    brought |= {f"tokenizer.{name}": value for name, value in vars(theirs.tokenizer).items()}
+    for name, value in flatten(asked).items():
+        if name in brought and value not in (brought[name], "auto"):
+            raise UserError(f"{name}: {value!r} is asked, but {folder}, the run to start from, has {brought[name]!r}.")
     return replace(settings, tokenizer=theirs.tokenizer, model=replace(settings.model, **shape))
-
-
-def _data_facts(prepared: Prepared) -> dict[str, Any]:
-    """What `data.json` holds."""
-    facts = {name: split.describe() for name, split in prepared.splits.items()}
-    facts["train"] |= prepared.train.tokens.truncation()
-    facts["validation"] |= prepared.validation.tokens.truncation()
-    return facts
-
-
-def _json(values: Any) -> str:
-    return json.dumps(values, ensure_ascii=False, indent=1) + "\n"

@@ -2,7 +2,7 @@
 
 import torch
 
-from selfattn_lm.config import Settings, difference, flatten
+from selfattn_lm.config import Settings, flatten, to_plain
 from selfattn_lm.nn import Classifier
 from selfattn_lm.training.data import Prepared
 
@@ -13,7 +13,8 @@ def opening_lines(prepared: Prepared, resolved: Settings, asked: Settings, model
     cut = prepared.train.tokens.truncation()
     m, t = resolved.model, resolved.training
     shape = f"{m.kind}, {m.width} wide, {m.layers} layers" + (f", {m.heads} heads" if m.kind == "attention" else "")
-    changed = ", ".join(f"{k} {v}" for k, v in flatten(difference(asked, Settings())).items() if k != "data.source")
+    defaults = flatten(to_plain(Settings()))
+    changed = [f"{k} {v}" for k, v in flatten(to_plain(asked)).items() if v != defaults[k] and k != "data.source"]
     device = "gpu" if t.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else t.accelerator
     return [
         f"data        {_data(prepared)}",
@@ -23,14 +24,16 @@ def opening_lines(prepared: Prepared, resolved: Settings, asked: Settings, model
         f" {100 * cut['texts_cut']:.1f} % of the texts, {100 * cut['tokens_lost']:.1f} % of the tokens",
         f"model       {shape}, {parameters:,} parameters ({4 * parameters / 1e6:.1f} MB)",
         f"training    {t.epochs} epochs, {'cpu' if device == 'auto' else device}, {t.precision}, seed {resolved.seed}",
-        f"settings    {changed or 'the defaults'}",
+        f"settings    {', '.join(changed) or 'the defaults'}",
     ]
 
 
 def _data(prepared: Prepared) -> str:
     train = prepared.splits["train"]
     test = prepared.splits.get("test")
-    return f"{train.where}: {len(train):,} texts to train on" + (f", {len(test):,} to test" if test else ", no test split")
+    return f"{train.where}: {len(train):,} texts to train on" + (
+        f", {len(test):,} to test" if test else ", no test split"
+    )
 
 
 def _labels(prepared: Prepared) -> str:

@@ -1,0 +1,91 @@
+"""The command line: parse, call the verb of the same name, print what it returns."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, ArgumentCollection, Parameter, convert
+from cyclopts.exceptions import CycloptsError
+
+from selfattn_lm import __version__, verbs
+from selfattn_lm.config import Settings, flatten, to_plain
+from selfattn_lm.errors import UserError
+
+_given: list[str] = []  # the flags of this call, as `model.width`: a default asked for is more than a default
+
+
+def _remember(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    _given[:] = [a.name.removeprefix("--").replace("-", "_") for a in arguments if a.tokens]
+
+
+def _strict(kind: Any, tokens: Sequence[Any]) -> Any:
+    """Convert as cyclopts does, but refuse a fraction where a whole number belongs."""
+    if kind is int and not tokens[0].value.strip().lstrip("+-").isdecimal():
+        raise ValueError
+    return convert(kind, [token.value for token in tokens])
+
+
+app = App(
+    name="selfattn",
+    help="A small self-attention text classifier that you own: train it, evaluate it, predict with it.",
+    version=__version__,
+    config=[_remember],
+    default_parameter=Parameter(negative=()),
+)
+app.command(verbs.evaluate)
+app.command(verbs.predict)
+
+
+@app.command(help=(verbs.train.__doc__ or "").split("\n")[0])
+def train(
+    data: str | None = None,
+    /,
+    *,
+    config: Path | None = None,
+    out: Path | None = None,
+    init: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    settings: Annotated[Settings | None, Parameter(name="*")] = None,
+) -> Any:
+    values = flatten(to_plain(settings or Settings()))
+    given = {name: values[name] for name in _given if name in values}
+    return verbs.train(data, config=config, out=out, init=init, resume=resume, overwrite=overwrite, **given)
+
+
+train.__doc__ = verbs.train.__doc__
+
+
+def _print(result: Any) -> None:
+    from rich.console import Console
+
+    Console(highlight=False, soft_wrap=True).print(result)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 2 for what the user can mend, 130 for Ctrl-C."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("selfattn_lm")
+    logger.handlers[:], logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        if result is not None and str(result):
+            _print(result)
+    except (UserError, CycloptsError) as error:
+        print(f"selfattn: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("selfattn: interrupted; nothing was written.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        sys.stderr.close()
+    return 0
+
+
+def run() -> None:
+    """The `selfattn` command."""
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""Predict over files of any size: the input's columns plus the prediction's, row for row, in constant memory."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfattn_lm.errors import UserError
+from selfattn_lm.inference.classifier import TextClassifier
+from selfattn_lm.inference.writers import open_writer, output_format
+from selfattn_lm.text.columns import find_text, text_of
+from selfattn_lm.text.sources import Row, schema_of
+
+log = logging.getLogger(__name__)
+_ROWS, _CHARACTERS = 4096, 16_000_000  # most of each in memory at once
+_SHOWN = 20  # bad rows named one by one; the rest is counted
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns are added: `top_k` labels, each label's probability, or nothing where no label is probable enough."""
+
+    top_k: int = 1
+    probabilities: bool = False
+    min_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise UserError(f"--top-k: {self.top_k} is not 1 or more.")
+        if not 0 <= self.min_probability <= 1:
+            raise UserError(f"--min-probability: {self.min_probability:g} is not from 0 to 1.")
+
+    def names(self, labels: Sequence[str]) -> list[str]:
+        """The names of the added columns."""
+        ranks = ["", *(f"_{rank}" for rank in range(2, min(self.top_k, len(labels)) + 1))]
+        each = [f"probability_{label}" for label in labels] if self.probabilities else []
+        return [name + rank for rank in ranks for name in ("prediction", "probability")] + each
+
+    def cells(self, probabilities: np.ndarray, labels: Sequence[str]) -> list[Any]:
+        """The added cells of one text; `probabilities` is (L,)."""
+        shown = [round(float(p), 6) for p in probabilities]
+        best = np.argsort(-probabilities, kind="stable")[: self.top_k]
+        cells = [cell for i in best for cell in (labels[i], shown[i])]
+        if probabilities[best[0]] < self.min_probability:
+            cells[0] = ""
+        return cells + (shown if self.probabilities else [])
+
+
+@dataclass
+class Predicted:
+    """How it went: rows in all, those without a prediction because they are bad, and where they were written."""
+
+    rows: int = 0
+    bad: int = 0
+    out: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.rows:,} rows, {self.bad:,} of them bad, written to {self.out}" if self.out else ""
+
+
+def rows_of_texts(texts: Sequence[str]) -> Iterator[Row]:
+    """Texts as the rows of a file with one column."""
+    return (Row(i, {"text": text}) for i, text in enumerate(texts, 1))
+
+
+class Job:
+    """Predicts rows and writes them.
+
+    Args:
+        source: The file's name, for messages; `-` for standard input.
+        rows: Its rows.
+        wanted: The columns to add.
+        out: The file to write; None for standard output.
+        form: The format of standard output.
+        text_column: As `data.text_column`.
+    """
+
+    def __init__(
+        self, source: str, rows: Iterator[Row], wanted: Columns, out: Path | str | None, form: str, text_column: str
+    ) -> None:
+        self.source, self.rows, self.wanted, self.text_column = source, rows, wanted, text_column
+        self.out = None if out is None else Path(out)
+        self.form = form if self.out is None else output_format(self.out)
+        self.left_out: set[str] = set()
+        self.done = Predicted(out=self.out)
+
+    def run(self, folder: Path | str) -> Predicted:
+        """Do it; a bad row is reported, gets an empty prediction, and ends nothing."""
+        schema = schema_of(Path(self.source))
+        self.classifier = TextClassifier.load(folder)
+        with ExitStack() as stack:
+            count = stack.enter_context(_counting())
+            write: Callable[..., None] | None = None
+            for chunk in _chunks(self.rows):
+                if write is None:
+                    self._choose_columns(chunk)
+                    write = stack.enter_context(open_writer(self.out, self.form, self.columns, self.added, schema))
+                for row, cells in zip(chunk, self._predict(chunk), strict=True):
+                    values = row.values or {}
+                    write([values.get(name) for name in self.columns], cells)
+                self.done.rows += len(chunk)
+                count(self.done.rows)
+        if self.done.bad > _SHOWN:
+            log.warning("%s: %d bad rows in all got an empty prediction", self.source, self.done.bad)
+        return self.done
+
+    def _choose_columns(self, first: list[Row]) -> None:
+        self.columns = list(dict.fromkeys(name for row in first for name in row.values or ()))
+        if not self.columns:
+            raise UserError(f"{self.source}, {first[0].place}: {first[0].problem}; no row can be read.")
+        trained = self.classifier.run.in_effect.data.text_column
+        self.text_columns = find_text(self.columns, self.text_column, self.source, fallback=trained)
+        self.added: list[str] = []
+        for name in self.wanted.names(self.classifier.labels):
+            free = name
+            while free in self.columns or free in self.added:
+                free += "_new"
+            if free != name:
+                log.warning("%s: has a column %r already, so the new one is %r", self.source, name, free)
+            self.added.append(free)
+
+    def _predict(self, chunk: list[Row]) -> list[list[Any]]:
+        """The added cells of each row."""
+        texts = [self._text(row) for row in chunk]
+        probabilities = iter(self.classifier.predict_proba([text for text in texts if text]))
+        bad = [None] * len(self.added)
+        return [self.wanted.cells(next(probabilities), self.classifier.labels) if text else bad for text in texts]
+
+    def _text(self, row: Row) -> str:
+        """The row's text; an empty one, and a report, where there is none."""
+        text, problem = None, row.problem
+        if row.values is not None:
+            missing = [name for name in self.text_columns if name not in row.values]
+            text = None if missing else text_of(row.values, self.text_columns)
+            problem = f"no column {missing[0]!r}" if missing else "not a text" if text is None else "an empty text"
+            if extra := row.values.keys() - self.left_out - set(self.columns):
+                self.left_out |= extra
+                log.warning(
+                    "%s, %s: column %s comes too late and is left out", self.source, row.place, ", ".join(extra)
+                )
+        if not text:
+            self.done.bad += 1
+            if self.done.bad <= _SHOWN:
+                log.warning("%s, %s: %s, so no prediction", self.source, row.place, problem)
+        return text or ""
+
+
+def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    chunk: list[Row] = []
+    size = 0
+    for row in rows:
+        chunk.append(row)
+        size += sum(len(cell) for cell in (row.values or {}).values() if isinstance(cell, str))
+        if len(chunk) >= _ROWS or size >= _CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+@contextmanager
+def _counting() -> Iterator[Callable[[int], None]]:
+    """A count of rows on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty() or not log.isEnabledFor(logging.INFO):
+        yield lambda rows: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("rows", total=None)
+        yield lambda rows: progress.update(task, completed=rows)

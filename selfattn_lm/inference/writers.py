@@ -1,0 +1,98 @@
+"""Writes predictions row by row as csv, tsv, jsonl or parquet; a file gets its name once it is whole."""
+
+import csv
+import gzip
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from selfattn_lm.errors import UserError
+from selfattn_lm.runs.files import atomic
+from selfattn_lm.text.sources import format_of
+
+Writer = Callable[[Sequence[Any], Sequence[Any]], Any]  # takes the input's cells and the added ones
+
+
+def output_format(path: Path) -> str:
+    """The format by the file's name.
+
+    Raises:
+        UserError: For a name of a format that is not written.
+    """
+    form = format_of(path)
+    if form not in ("csv", "tsv", "jsonl", "parquet") or (form == "parquet" and path.suffix == ".gz"):
+        raise UserError(f"{path}: not a format that is written; name it .csv, .tsv, .jsonl or .parquet.")
+    return form
+
+
+@contextmanager
+def open_writer(
+    path: Path | None, form: str, columns: list[str], added: list[str], schema: Any | None
+) -> Iterator[Writer]:
+    """Gives a function that writes a row.
+
+    Args:
+        path: The file; None for standard output.
+        form: csv, tsv, jsonl or parquet.
+        columns: The input's columns.
+        added: The new columns: predictions (texts) and probabilities (numbers).
+        schema: The input's arrow schema, whose types parquet keeps; without one, its cells become texts.
+    """
+    if path is None:
+        yield _text_writer(sys.stdout, form, columns + added)
+        sys.stdout.flush()
+        return
+    with atomic(path) as temporary:
+        if form == "parquet":
+            with _parquet_writer(temporary, columns, added, schema) as write:
+                yield write
+            return
+        with (gzip.open if path.suffix == ".gz" else open)(temporary, "wb") as raw:
+            with io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
+                yield _text_writer(file, form, columns + added)
+
+
+def _text_writer(file: IO[str], form: str, names: list[str]) -> Writer:
+    if form == "jsonl":
+        return lambda old, new: file.write(_json(dict(zip(names, [*old, *new], strict=True))) + "\n")
+    writer = csv.writer(file, delimiter="\t" if form == "tsv" else ",", lineterminator="\n")
+    writer.writerow(names)
+    return lambda old, new: writer.writerow(["" if cell is None else _text(cell) for cell in (*old, *new)])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else _json(value)
+
+
+@contextmanager
+def _parquet_writer(path: Path, columns: list[str], added: list[str], schema: Any | None) -> Iterator[Writer]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fields = [schema.field(name) if schema is not None else pa.field(name, pa.string()) for name in columns]
+    fields += [pa.field(name, pa.string() if name.startswith("prediction") else pa.float64()) for name in added]
+    rows: list[list[Any]] = []
+    with pq.ParquetWriter(path, pa.schema(fields)) as file:
+
+        def flush() -> None:
+            arrays = [pa.array(cells, field.type) for cells, field in zip(zip(*rows, strict=True), fields, strict=True)]
+            file.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)))
+            rows.clear()
+
+        def write(old: Sequence[Any], new: Sequence[Any]) -> None:
+            plain = old if schema is not None else [None if cell is None else _text(cell) for cell in old]
+            rows.append([*plain, *new])
+            if len(rows) == 4096:
+                flush()
+
+        yield write
+        if rows:
+            flush()

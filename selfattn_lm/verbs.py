@@ -1,0 +1,219 @@
+"""What one can do: `train`, `fit`, `evaluate`, `predict`. The command line calls the same functions.
+
+Nothing heavy is imported before a verb is called.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from selfattn_lm.config import Settings, flatten, merge, nest, settings_from, to_plain
+from selfattn_lm.errors import UserError
+
+if TYPE_CHECKING:
+    from selfattn_lm.evaluation import Evaluation
+    from selfattn_lm.inference import Predicted, TextClassifier
+    from selfattn_lm.training import TrainResult
+else:
+    Evaluation = Predicted = TextClassifier = TrainResult = object  # cyclopts looks the annotations up
+
+# The command line knows these by the name that `train` knows them by.
+TextColumn = Annotated[str, Parameter(name="--data.text-column")]
+LabelColumn = Annotated[str, Parameter(name="--data.label-column")]
+Subset = Annotated[str, Parameter(name="--data.subset")]
+
+
+def train(
+    data: str | None = None,
+    /,
+    *,
+    config: Path | str | None = None,
+    out: Path | str | None = None,
+    init: Path | str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> TrainResult:
+    """Train a classifier on labelled texts and write a run folder.
+
+    Args:
+        data: A file (csv, tsv, json, jsonl, parquet, arrow), a folder, a hub name such as fancyzhx/ag_news, or
+            stdlib-docs.
+        config: A YAML file of settings; flags overrule it.
+        out: The run folder; runs/NAME by default.
+        init: A run folder to start from: its shape, tokenizer and weights.
+        resume: Go on with the interrupted run in --out, with its own settings.
+        overwrite: Replace a run folder that exists, once the data is found good.
+        settings: By name (`epochs=3`) or by section (`model={"width": 64}`).
+
+    Raises:
+        UserError: For data or settings that cannot be used.
+    """
+    from selfattn_lm.runs import read_config
+    from selfattn_lm.text.splits import load_splits
+    from selfattn_lm.training import Session
+
+    asked = nest(settings)
+    if data is not None:
+        asked = merge(asked, {"data": {"source": data}})
+    if config is not None:
+        asked = merge(read_config(Path(config))[2], asked)
+    final = settings_from(asked, "settings")
+    if not final.data.source and not resume:
+        raise UserError("train: no data; name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs.")
+    folder = Path(out) if out is not None else Path("runs") / _name(final.data.source)
+    if resume:
+        final = _resumed(folder, asked)
+    session = Session(final, asked, folder, init=init, resume=resume, overwrite=overwrite)
+    return session.run(load_splits(final.data))
+
+
+def fit(
+    texts: Sequence[str],
+    labels: Sequence[str | int],
+    *,
+    validation: tuple[Sequence[str], Sequence[str | int]] | None = None,
+    out: Path | str | None = None,
+    init: Path | str | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> TextClassifier:
+    """Train a classifier on texts in memory; what `train` does with a file of them.
+
+    Args:
+        texts: The training texts.
+        labels: The label of each.
+        validation: Texts and labels to choose the best weights by; a share of `texts` is held out if not given.
+        out: The run folder to write; none by default (`TextClassifier.save` writes one later).
+        init: A run folder to start from: its shape, tokenizer and weights.
+        overwrite: Replace a run folder that exists.
+        settings: By name (`epochs=3`) or by section (`model={"width": 64}`).
+
+    Raises:
+        UserError: For data or settings that cannot be used.
+    """
+    from selfattn_lm.text.splits import Split
+    from selfattn_lm.training import Session
+
+    splits = {"train": Split.in_memory("texts", texts, labels)}
+    if validation is not None:
+        splits["validation"] = Split.in_memory("validation", *validation)
+    asked = nest(settings)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "run" if out is None else Path(out)
+        final = settings_from(asked, "settings")
+        return Session(final, asked, folder, init=init, overwrite=overwrite).run(splits).classifier
+
+
+def evaluate(
+    run: Path | str,
+    data: str,
+    /,
+    *,
+    split: str = "test",
+    out: Path | str | None = None,
+    skip_unknown: bool = False,
+    text_column: TextColumn = "auto",
+    label_column: LabelColumn = "auto",
+    subset: Subset = "",
+) -> Evaluation:
+    """Score a run on labelled texts.
+
+    Args:
+        run: The run folder.
+        data: A file, a folder, a hub name, or stdlib-docs.
+        split: Which split of a folder, hub name or stdlib-docs.
+        out: A folder for metrics.json.
+        skip_unknown: Leave out rows whose label the run does not know, and count them.
+        text_column: Column of the text; by default the one that the run was trained on, if it is there.
+        label_column: Column of the label.
+        subset: Which configuration of a hub data set that has several.
+
+    Raises:
+        UserError: For a run or data that cannot be used, or labels that the run does not know.
+    """
+    from selfattn_lm.config import DataConfig
+    from selfattn_lm.evaluation import evaluate_split, write_metrics
+    from selfattn_lm.inference import TextClassifier
+    from selfattn_lm.text.splits import load_split
+
+    classifier = TextClassifier.load(run)
+    source = DataConfig(str(data), text_column=text_column, label_column=label_column, subset=subset)
+    found = load_split(source, split, classifier.run.in_effect.data.text_column)
+    evaluation = evaluate_split(classifier, found, skip_unknown=skip_unknown)
+    if out is not None:
+        write_metrics(Path(out), {split: evaluation})
+    return evaluation
+
+
+def predict(
+    run: Path | str,
+    source: Annotated[str | None, Parameter(name="FILE", allow_leading_hyphen=True)] = None,
+    /,
+    *,
+    text: Annotated[Sequence[str], Parameter(allow_leading_hyphen=True)] = (),
+    out: Path | str | None = None,
+    top_k: int = 1,
+    probabilities: bool = False,
+    min_probability: float = 0.0,
+    text_column: TextColumn = "auto",
+    input_format: Literal["txt", "csv", "tsv", "json", "jsonl"] | None = None,
+    output_format: Literal["csv", "tsv", "jsonl"] = "csv",
+) -> Predicted:
+    """Predict the label of each row of a file, or of a few texts.
+
+    Args:
+        run: The run folder.
+        source: A file, or - for standard input, one text a line.
+        text: A text; may be given several times.
+        out: The file to write, csv, tsv, jsonl or parquet by its name; standard output by default.
+        top_k: So many labels a text, the most probable first.
+        probabilities: Write a column for each label's probability.
+        min_probability: Leave the prediction empty where it is less probable than this.
+        text_column: Column of the text; by default the one that the run was trained on, if it is there.
+        input_format: Of the input, if its name does not tell.
+        output_format: Of standard output.
+
+    Raises:
+        UserError: For a run or file that cannot be used; a bad row is reported and gets an empty prediction.
+    """
+    if (source is None) == (not text):
+        raise UserError("predict: give a FILE, or - for standard input, or --text, and only one of them.")
+    from selfattn_lm.inference.files import Columns, Job, rows_of_texts
+    from selfattn_lm.text.sources import read_rows
+
+    columns = Columns(top_k, probabilities, min_probability)
+    if source is None:
+        return Job("--text", rows_of_texts(text), columns, out, output_format, "text").run(run)
+    form = input_format or ("txt" if source == "-" else None)
+    return Job(source, read_rows(Path(source), form), columns, out, output_format, text_column).run(run)
+
+
+def _name(source: str) -> str:
+    """What a run on this data is called: `ag_news` of `data/ag_news/train.csv.gz`, of `fancyzhx/ag_news`."""
+    path = Path(source)
+    stem = path.name.split(".")[0]
+    return path.resolve().parent.name if stem == "train" else stem or path.resolve().name
+
+
+def _resumed(folder: Path, asked: Mapping[str, Any]) -> Settings:
+    """The interrupted run's own settings.
+
+    Raises:
+        UserError: If there is nothing to go on with, or other settings are asked for than it began with.
+    """
+    from selfattn_lm.runs import read_config
+
+    if not (folder / "checkpoints" / "last.ckpt").is_file():
+        finished = (folder / "model.safetensors").is_file()
+        reason = "the run is finished" if finished else "no checkpoint of an interrupted run"
+        raise UserError(f"{folder}: {reason}, so there is nothing to resume; train without --resume.")
+    settings = read_config(folder / "config.yaml")[0]
+    began, now = flatten(to_plain(settings)), flatten(to_plain(settings_from(asked, "settings")))
+    for name in flatten(asked):
+        if now[name] != began[name]:
+            raise UserError(f"{name}: {now[name]!r} is asked, but {folder} began with {began[name]!r}; leave it out.")
+    return settings
