@@ -61,7 +61,10 @@ train.__doc__ = verbs.train.__doc__
 def _print(result: Any) -> None:
     from rich.console import Console
 
-    Console(highlight=False, soft_wrap=True).print(result)
+    if hasattr(result, "__rich__"):
+        Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(result)
+    elif result is not None and str(result):
+        print(result)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,8 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logger.setLevel(logging.INFO)
     try:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-        if result is not None and str(result):
-            _print(result)
+        _print(result)
     except (UserError, CycloptsError) as error:
         print(f"selfattn: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

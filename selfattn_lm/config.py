@@ -128,7 +128,12 @@ class TrainingConfig(_Checked):
     logger: Literal["none", "tensorboard", "wandb", "mlflow"] = opt("none", "a logger beside log.csv, if installed")
 
 
-SECTIONS: dict[str, Any] = {"data": DataConfig, "tokenizer": TokenizerConfig, "model": ModelConfig, "training": TrainingConfig}
+SECTIONS: dict[str, Any] = {
+    "data": DataConfig,
+    "tokenizer": TokenizerConfig,
+    "model": ModelConfig,
+    "training": TrainingConfig,
+}
 
 
 @section

@@ -73,6 +73,19 @@ def label_of(values: Mapping[str, Any], name: str, where: str) -> str:
     return str(int(cell)) if isinstance(cell, float) else str(cell)
 
 
+def refuse_scalars(labels: Sequence[str], name: str, where: str) -> None:
+    """Labels that are all numbers, some with a fraction, are a scale and not classes."""
+    try:
+        fractions = [label for label in dict.fromkeys(labels) if float(label) != int(float(label))]
+    except (ValueError, OverflowError):
+        return
+    if fractions:
+        raise UserError(
+            f"{where}: column {name!r} holds numbers such as {fractions[0]}, a scalar; only classes are supported yet"
+            " (to use the numbers as classes, write them as words)."
+        )
+
+
 def _first(columns: Sequence[str], names: Sequence[str]) -> str | None:
     lower = {column.strip().lower(): column for column in reversed(columns)}
     return next((lower[name] for name in names if name in lower), None)

@@ -7,19 +7,22 @@ import csv
 import gzip
 import io
 import json
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from selfattn_lm.errors import UserError
 
-FORMATS = ("csv", "tsv", "json", "jsonl", "parquet", "arrow", "txt")
 _ALIASES = {"ndjson": "jsonl", "feather": "arrow"}
-_CHUNK = 1 << 20
+_PIECE = 1 << 20
+_BETWEEN = re.compile(r"[\s,\[\]]*")  # what stands between the objects of a JSON array
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,102 +51,81 @@ def format_of(path: Path) -> str | None:
     """The format by the file's name, `.gz` aside; None where it is none of ours."""
     suffix = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lstrip(".").lower()
     suffix = _ALIASES.get(suffix, suffix)
-    return suffix if suffix in FORMATS else None
+    return suffix if suffix in READERS else None
 
 
-def stem_of(path: Path) -> str:
-    """The file's name without its format: `train` of `train.csv.gz`."""
-    return path.name.removesuffix(".gz").rsplit(".", 1)[0]
-
-
-def read_rows(path: Path, format: str | None = None) -> Iterator[Row]:
+def read_rows(path: Path, form: str | None = None) -> Iterator[Row]:
     """Stream a file's rows; broken ones come with their problem and do not end the stream.
 
     Args:
         path: A file, or `-` for standard input (text formats alone).
-        format: One of `FORMATS`; by the file's name if not given.
+        form: One of `READERS`; by the file's name if not given.
 
     Raises:
         UserError: If the file is missing, empty, not UTF-8, or of an unknown format.
     """
-    format = format or format_of(path)
-    if format is None:
-        raise UserError(f"{path}: unknown format; name it .{', .'.join(FORMATS)} (text formats also .gz).")
+    form = form or format_of(path)
     if str(path) != "-" and not path.is_file():
         raise UserError(f"{path}: no such file.")
-    empty = True
-    for row in _READERS[format](path):
-        empty = False
-        yield row
-    if empty:
+    if form is None:
+        raise UserError(f"{path}: unknown format; name it .{', .'.join(READERS)} (also .gz).")
+    row = None
+    try:
+        for row in READERS[form](path):
+            yield row
+    except UnicodeDecodeError as error:
+        after = f"after row {row.number}" if row else "at its beginning"
+        byte = error.object[error.start]
+        raise UserError(f"{path}: not UTF-8 {after} (byte 0x{byte:02x}); save the file as UTF-8.") from None
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise UserError(f"{path}: broken gzip: {error}.") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    if row is None:
         raise UserError(f"{path}: the file has no rows.")
 
 
 def schema_of(path: Path) -> Any | None:
     """The arrow schema of a parquet or arrow file, None for text formats, whose columns are strings."""
-    if format_of(path) not in ("parquet", "arrow"):
+    form = format_of(path)
+    if form not in ("parquet", "arrow"):
         return None
-    import pyarrow.parquet as pq
+    with _unpacked(path) as file, _readable(path):
+        import pyarrow.parquet as pq
 
-    with _seekable(path) as file:
-        return pq.read_schema(file) if format_of(path) == "parquet" else _arrow_reader(file).schema
+        return pq.read_schema(file) if form == "parquet" else _arrow_reader(file).schema
 
 
 def _lines(path: Path) -> IO[str]:
-    if str(path) == "-":
-        return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
-    raw = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    raw: Any = sys.stdin.buffer if str(path) == "-" else gzip.open(path) if path.suffix == ".gz" else path.open("rb")
     return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
-
-
-def _decoded(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
-    """The same rows; what cannot be decoded or unpacked becomes one clear sentence."""
-    number = 0
-    try:
-        for row in rows:
-            number = row.number
-            yield row
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise UserError(f"{path}: not UTF-8 after row {number} (byte 0x{byte:02x}); save the file as UTF-8.") from None
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise UserError(f"{path}: broken gzip after row {number}: {error}.") from None
 
 
 def _read_csv(path: Path, delimiter: str = ",") -> Iterator[Row]:
     csv.field_size_limit(1 << 26)  # a text of many megabytes is a text; a quote never closed must end somewhere
     with _lines(path) as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
-        try:
-            header = next(reader, None)
-        except csv.Error as error:
-            raise UserError(f"{path}, line 1: the header cannot be read: {error}.") from None
-        if header is None:
-            return
-        if twice := {name for name in header if header.count(name) > 1}:
-            raise UserError(f"{path}: the header names {', '.join(map(repr, sorted(twice)))} twice; rename one.")
+        header: list[str] | None = None
         number = 0
         while True:
             try:
-                cells = next(reader)
-            except StopIteration:
-                return
+                cells = next(reader, None)
+                problem = ""
             except csv.Error as error:
+                cells, problem = [], f"broken line: {error}"
+            if cells is None:
+                return
+            if header is None:
+                header = cells
+                if problem or len(set(header)) < len(header):
+                    reason = problem or "two columns have the same name"
+                    raise UserError(f"{path}, line 1: {reason}; mend the header.")
+            elif cells or problem:
                 number += 1
-                yield Row(number, None, f"broken line: {error}", reader.line_num)
-                continue
-            if not cells:
-                continue
-            number += 1
-            if len(cells) == len(header):
-                yield Row(number, dict(zip(header, cells, strict=True)), line=reader.line_num)
-            else:
-                problem = f"{len(cells)} fields where the header has {len(header)}"
-                yield Row(number, None, problem, reader.line_num)
-
-
-def _read_tsv(path: Path) -> Iterator[Row]:
-    return _read_csv(path, "\t")
+                if not problem and len(cells) != len(header):
+                    problem = f"{len(cells)} fields where the header has {len(header)}"
+                values = None if problem else dict(zip(header, cells, strict=True))
+                yield Row(number, values, problem, reader.line_num)
 
 
 def _read_jsonl(path: Path) -> Iterator[Row]:
@@ -155,47 +137,32 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
             number += 1
             try:
                 values = json.loads(text)
+                problem = "" if isinstance(values, dict) else f"broken line: {text.strip()[:40]} is not an object"
             except (json.JSONDecodeError, RecursionError) as error:
-                yield Row(number, None, f"broken line: {error}", line)
-                continue
-            if isinstance(values, dict):
-                yield Row(number, values, line=line)
-            else:
-                yield Row(number, None, f"broken line: {text.strip()[:40]} is not an object", line)
+                problem = f"broken line: {error}"
+            yield Row(number, None if problem else values, problem, line)
 
 
 def _read_json(path: Path) -> Iterator[Row]:
     """An array of objects, or objects one after the other, read piece by piece."""
     decode = json.JSONDecoder().raw_decode
-    number, buffer = 0, ""
+    number, buffer, more = 0, "", True
     with _lines(path) as file:
-        while True:
-            buffer = buffer.lstrip(" \t\r\n,[]\ufeff")
-            try:
-                values, end = decode(buffer)
-                complete = end < len(buffer)
-            except (json.JSONDecodeError, RecursionError) as error:
-                complete, message = False, str(error)
-                # An object cut off by the end of the buffer fails there, or at the string that it opened last.
-                cut = getattr(error, "pos", 0) >= len(buffer) - 8 or message.startswith("Unterminated")
-                if not cut:
-                    raise UserError(f"{path}: broken JSON after row {number}: {message}.") from None
-            if not complete:
-                piece = file.read(max(_CHUNK, len(buffer)))
-                buffer += piece
-                if piece:
-                    continue
-                if not buffer:
-                    return
+        while more:
+            more = bool(piece := file.read(_PIECE))
+            buffer, start = buffer + piece, 0
+            while (start := _BETWEEN.match(buffer, start).end()) < len(buffer):  # type: ignore[union-attr]
                 try:
-                    values, end = decode(buffer)
-                except json.JSONDecodeError as error:
+                    values, start = decode(buffer, start)
+                except (json.JSONDecodeError, RecursionError) as error:
+                    if more:  # perhaps only cut off by the end of this piece
+                        break
                     raise UserError(f"{path}: broken JSON after row {number}: {error}.") from None
-            number += 1
-            buffer = buffer[end:]
-            if not isinstance(values, dict):
-                raise UserError(f"{path}: row {number} is {str(values)[:40]!r}, not an object with named columns.")
-            yield Row(number, values)
+                number += 1
+                if not isinstance(values, dict):
+                    raise UserError(f"{path}: row {number} is {str(values)[:40]}, not an object with named columns.")
+                yield Row(number, values)
+            buffer = buffer[start:]
 
 
 def _read_txt(path: Path) -> Iterator[Row]:
@@ -204,27 +171,33 @@ def _read_txt(path: Path) -> Iterator[Row]:
             yield Row(number, {"text": line.rstrip("\r\n")}, line=number)
 
 
-def _seekable(path: Path) -> IO[bytes]:
-    """The file, unpacked to a temporary one if it is a .gz: these formats are read from their end."""
+def _unpacked(path: Path) -> IO[bytes]:
+    """The file, unpacked to a temporary one if it is a .gz: parquet and arrow are read from their end."""
     if path.suffix != ".gz":
         return path.open("rb")
-    unpacked = tempfile.TemporaryFile()
+    unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
     with gzip.open(path) as packed:
         shutil.copyfileobj(packed, unpacked)
     unpacked.seek(0)
     return unpacked
 
 
-def _read_parquet(path: Path) -> Iterator[Row]:
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns pyarrow's errors into a sentence."""
     import pyarrow as pa
+
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise UserError(f"{path}: not a readable {format_of(path)} file: {error}.") from None
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
-    with _seekable(path) as file:
-        try:
-            batches = pq.ParquetFile(file, pre_buffer=False).iter_batches(batch_size=1024)
-            yield from _from_batches(batches)
-        except pa.ArrowException as error:
-            raise UserError(f"{path}: not a readable parquet file: {error}.") from None
+    with _unpacked(path) as file, _readable(path):
+        yield from _rows(pq.ParquetFile(file, pre_buffer=False).iter_batches(batch_size=1024))
 
 
 def _arrow_reader(file: IO[bytes]) -> Any:
@@ -238,36 +211,23 @@ def _arrow_reader(file: IO[bytes]) -> Any:
 
 
 def _read_arrow(path: Path) -> Iterator[Row]:
-    import pyarrow as pa
-
-    with _seekable(path) as file:
-        try:
-            reader = _arrow_reader(file)
-            count = getattr(reader, "num_record_batches", None)
-            yield from _from_batches(reader if count is None else map(reader.get_batch, range(count)))
-        except pa.ArrowException as error:
-            raise UserError(f"{path}: not a readable arrow file: {error}.") from None
+    with _unpacked(path) as file, _readable(path):
+        reader = _arrow_reader(file)
+        count = getattr(reader, "num_record_batches", None)
+        yield from _rows(reader if count is None else map(reader.get_batch, range(count)))
 
 
-def _from_batches(batches: Any) -> Iterator[Row]:
-    number = 0
-    for batch in batches:
-        for start in range(0, len(batch), 1024):
-            for values in batch.slice(start, 1024).to_pylist():
-                number += 1
-                yield Row(number, values)
+def _rows(batches: Any) -> Iterator[Row]:
+    parts = (batch.slice(start, 1024).to_pylist() for batch in batches for start in range(0, len(batch), 1024))
+    return (Row(number, values) for number, values in enumerate((values for part in parts for values in part), 1))
 
 
-def _text_reader(read: Any) -> Any:
-    return lambda path: _decoded(path, read(path))
-
-
-_READERS = {
-    "csv": _text_reader(_read_csv),
-    "tsv": _text_reader(_read_tsv),
-    "json": _text_reader(_read_json),
-    "jsonl": _text_reader(_read_jsonl),
-    "txt": _text_reader(_read_txt),
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    "csv": _read_csv,
+    "tsv": partial(_read_csv, delimiter="\t"),
+    "json": _read_json,
+    "jsonl": _read_jsonl,
     "parquet": _read_parquet,
     "arrow": _read_arrow,
+    "txt": _read_txt,
 }

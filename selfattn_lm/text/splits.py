@@ -11,22 +11,23 @@ from typing import Any
 from selfattn_lm.config import DataConfig
 from selfattn_lm.errors import UserError
 from selfattn_lm.text import hub, stdlib_docs
-from selfattn_lm.text.columns import find_label, find_text, label_of, text_of
-from selfattn_lm.text.sources import FORMATS, Row, format_of, read_rows, stem_of
+from selfattn_lm.text.columns import find_label, find_text, label_of, refuse_scalars, text_of
+from selfattn_lm.text.sources import Row, format_of, read_rows
 
 log = logging.getLogger(__name__)
 SPLITS = {name: name for name in ("train", "validation", "test")} | dict.fromkeys(("valid", "dev", "val"), "validation")
+_Sources = dict[str, tuple[str, Iterator[Row]]]  # by split: where it is, for messages, and its rows
 
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled texts, none of them blank; `where` they came from, how many rows were `blank`, and from which columns."""
+    """Labelled texts, none of them blank; `where` they are from, in which columns, and how many rows were blank."""
 
     where: str
     texts: list[str]
     labels: list[str]
     blank: int = 0
-    text_columns: str = "auto"
+    text_columns: str = "text"
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -36,8 +37,7 @@ class Split:
         """A split from Python lists, held to the same rules as a file."""
         if len(texts) != len(labels):
             raise UserError(f"{where}: {len(texts)} texts but {len(labels)} labels; give one label a text.")
-        pairs = ({"text": text, "label": label} for text, label in zip(texts, labels, strict=True))
-        return _labelled(where, (Row(i, values) for i, values in enumerate(pairs, 1)), DataConfig())
+        return _labelled(where, _pairs(zip(texts, labels, strict=True)), DataConfig())
 
     def take(self, rows: Iterable[int]) -> "Split":
         """Some of the rows, in the order given."""
@@ -76,84 +76,75 @@ def load_split(config: DataConfig, name: str, trained_on: str = "auto") -> Split
         config: What to read.
         name: The split.
         trained_on: The text columns that a run was trained on, taken where they are there.
-
-    Raises:
-        UserError: If the source has no such split, or for whatever cannot be read.
     """
     sources = _find(config)
-    if len(sources) == 1 and Path(config.source).is_file():
-        name = "train"
+    name = "train" if Path(config.source).is_file() else name
     if name not in sources:
         raise UserError(f"{config.source}: no {name} split; found {', '.join(sources)}. Use --split or name a file.")
-    where, rows = sources[name]
-    return _labelled(where, rows, config, trained_on)
-
-
-_Sources = dict[str, tuple[str, Iterator[Row]]]
+    return _labelled(*sources[name], config, trained_on)
 
 
 def _find(config: DataConfig) -> _Sources:
     """A row stream for each split."""
     source, path = config.source, Path(config.source)
     if source == stdlib_docs.NAME and not path.exists():
-        return {name: (f"{source} {name}", _rows(pairs)) for name, pairs in stdlib_docs.load().items()}
+        return {name: (f"{source} {name}", _pairs(pairs)) for name, pairs in stdlib_docs.load().items()}
     if path.is_file():
         return {"train": (source, read_rows(path))}
     if path.is_dir():
-        return _find_in_folder(path, config.subset)
+        return _split_files(path) or _class_folders(path) or _hub_folder(path, config.subset)
     if hub.looks_like_name(source):
         return hub.load(source, config.subset)
     raise UserError(f"{source}: no such file or folder, and not a hub name of the form owner/name.")
 
 
-def _rows(pairs: Iterable[tuple[str, str]]) -> Iterator[Row]:
+def _pairs(pairs: Iterable[tuple[str, Any]]) -> Iterator[Row]:
     return (Row(i, {"text": text, "label": label}) for i, (text, label) in enumerate(pairs, 1))
 
 
-def _find_in_folder(folder: Path, subset: str) -> _Sources:
-    files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
-    readable = [f for f in files if format_of(f)]
+def _split_files(folder: Path) -> _Sources:
+    """Files named exactly train, validation or test."""
+    readable = [file for file in sorted(folder.iterdir()) if file.is_file() and format_of(file)]
     found: dict[str, Path] = {}
     for file in readable:
-        if split := SPLITS.get(stem_of(file)):
+        if split := SPLITS.get(file.name.split(".")[0]):
             if split in found:
-                raise UserError(
-                    f"{folder}: two files for the {split} split, {found[split].name} and {file.name}; keep one."
-                )
+                raise UserError(f"{folder}: {found[split].name} and {file.name} are both the {split} split; keep one.")
             found[split] = file
-    if "train" in found or (found and not hub.looks_like_layout(folder)):
-        ignored = [f.name for f in readable if f not in found.values()]
-        if ignored:
-            log.warning("%s: ignored %s (not named train, validation or test)", folder, ", ".join(ignored))
-        return {name: (str(file), read_rows(file)) for name, file in found.items()}
-    inside = sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
-    by_split = {SPLITS[f.name]: f for f in inside if f.name in SPLITS}
-    if by_split and all(_has_classes(f) for f in by_split.values()):
-        return {name: (str(f), _class_folders(f)) for name, f in by_split.items()}
-    if _has_classes(folder):
-        return {"train": (str(folder), _class_folders(folder))}
+    ignored = [file.name for file in readable if file not in found.values()]
+    if found and ignored:
+        log.warning("%s: ignored %s (not named train, validation or test)", folder, ", ".join(ignored))
+    return {name: (str(file), read_rows(file)) for name, file in found.items()}
+
+
+def _class_folders(folder: Path) -> _Sources:
+    """A sub-folder of .txt files for each label, or such sub-folders in folders named after splits."""
+    if len(_classes(folder)) > 1:
+        return {"train": (str(folder), _class_rows(folder))}
+    splits = [inside for inside in folder.iterdir() if inside.is_dir() and inside.name in SPLITS and _classes(inside)]
+    return {SPLITS[inside.name]: (str(inside), _class_rows(inside)) for inside in splits}
+
+
+def _classes(folder: Path) -> list[Path]:
+    return sorted(inside for inside in folder.iterdir() if inside.is_dir() and any(inside.glob("*.txt")))
+
+
+def _class_rows(folder: Path) -> Iterator[Row]:
+    files = [file for inside in _classes(folder) for file in sorted(inside.glob("*.txt"))]
+    for number, file in enumerate(files, 1):
+        try:
+            yield Row(number, {"text": file.read_text(encoding="utf-8-sig"), "label": file.parent.name})
+        except UnicodeDecodeError as error:
+            raise UserError(f"{file}: not UTF-8 at byte {error.start}; save the file as UTF-8.") from None
+
+
+def _hub_folder(folder: Path, subset: str) -> _Sources:
     if hub.looks_like_layout(folder):
         return hub.load(str(folder), subset)
-    there = ", ".join(f.name for f in sorted(folder.iterdir())[:10]) or "nothing"
+    there = ", ".join(file.name for file in sorted(folder.iterdir())[:10]) or "nothing"
     raise UserError(
-        f"{folder}: no train file (train.{', .'.join(FORMATS[:-1])}) and no sub-folder of .txt files a label; found {there}."
+        f"{folder}: no train file (such as train.csv), and no sub-folder of .txt files a label; found {there}."
     )
-
-
-def _has_classes(folder: Path) -> bool:
-    return sum(1 for sub in folder.iterdir() if sub.is_dir() and any(sub.glob("*.txt"))) > 1
-
-
-def _class_folders(folder: Path) -> Iterator[Row]:
-    """A row for each file: its text, labelled with the name of its folder."""
-    number = 0
-    for sub in sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".")):
-        for file in sorted(sub.glob("*.txt")):
-            number += 1
-            try:
-                yield Row(number, {"text": file.read_text(encoding="utf-8-sig"), "label": sub.name})
-            except UnicodeDecodeError as error:
-                raise UserError(f"{file}: not UTF-8 at byte {error.start}; save the file as UTF-8.") from None
 
 
 def _labelled(where: str, rows: Iterator[Row], config: DataConfig, trained_on: str = "auto") -> Split:
@@ -168,8 +159,7 @@ def _labelled(where: str, rows: Iterator[Row], config: DataConfig, trained_on: s
         if not names:
             names = find_text(list(row.values), config.text_column, where, fallback=trained_on)
             label = find_label(list(row.values), config.label_column, where)
-        missing = [name for name in (*names, label) if name not in row.values]
-        if missing:
+        if missing := [name for name in (*names, label) if name not in row.values]:
             raise UserError(f"{place}: no column {missing[0]!r}; found {', '.join(map(repr, row.values))}.")
         text = text_of(row.values, names)
         if text is None:
@@ -181,21 +171,5 @@ def _labelled(where: str, rows: Iterator[Row], config: DataConfig, trained_on: s
             blank += 1
     if not texts:
         raise UserError(f"{where}: no row has a text.")
-    _refuse_scalars(labels, where, label)
+    refuse_scalars(labels, label, where)
     return Split(where, texts, labels, blank, ",".join(names))
-
-
-def _refuse_scalars(labels: list[str], where: str, column: str) -> None:
-    """Labels that are all numbers, some with a fraction, are a scale and not classes."""
-    fraction = None
-    for label in dict.fromkeys(labels):
-        try:
-            if float(label) != int(float(label)):
-                fraction = fraction or label
-        except (ValueError, OverflowError):
-            return
-    if fraction:
-        raise UserError(
-            f"{where}: column {column!r} holds numbers such as {fraction}, a scalar; only classes are supported yet"
-            " (to use the numbers as classes, write them as words)."
-        )

@@ -6,8 +6,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import tokenizers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from selfattn_lm.config import TokenizerConfig
 
@@ -20,33 +19,23 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 def mostly_unspaced(texts: Iterable[str]) -> bool:
     """Whether most letters are of a script that puts no spaces between words."""
     sample = "".join(text[:200] for text in islice(texts, 2000))
-    letters = sum(character.isalpha() for character in sample)
-    return len(_UNSPACED.findall(sample)) > letters / 2
+    return len(_UNSPACED.findall(sample)) > sum(character.isalpha() for character in sample) / 2
 
 
 def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> Tokenizer:
-    """Learn a vocabulary from texts; the same texts give the same bytes.
-
-    Args:
-        texts: The training texts.
-        config: Its settings, resolved: `unit` is not `auto`.
-    """
-    kind = config.unit
-    limits: dict[str, Any] = {"vocab_size": config.vocab_size, "min_frequency": config.min_frequency}
-    limits |= {"show_progress": False, "special_tokens": list(SPECIAL)}
-    if kind == "wordpiece":
-        tokenizer = Tokenizer(
-            models.WordPiece(_wordpieces(texts, config), unk_token=UNKNOWN, max_input_chars_per_word=100)
-        )
-    elif kind == "bpe":
-        tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
+    """Learn a vocabulary from texts; the same texts give the same bytes. `config.unit` is not `auto` any more."""
+    options: dict[str, Any] = {"vocab_size": config.vocab_size, "min_frequency": config.min_frequency}
+    options |= {"show_progress": False, "special_tokens": list(SPECIAL)}
+    trainer: Any
+    if config.unit == "wordpiece":
+        tokenizer, trainer = Tokenizer(models.WordPiece(_wordpieces(texts, config, options), unk_token=UNKNOWN)), None
+    elif config.unit == "bpe":
+        tokenizer, trainer = Tokenizer(models.BPE(unk_token=UNKNOWN)), trainers.BpeTrainer(**options)
     else:
-        tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
-    _split_like(tokenizer, config)
-    if kind == "bpe":
-        tokenizer.train_from_iterator(_cut(texts), trainers.BpeTrainer(**limits))
-    elif kind != "wordpiece":
-        tokenizer.train_from_iterator(_cut(texts), trainers.WordLevelTrainer(**limits))
+        tokenizer, trainer = Tokenizer(models.WordLevel(unk_token=UNKNOWN)), trainers.WordLevelTrainer(**options)
+    _split_into_words(tokenizer, config)
+    if trainer is not None:
+        tokenizer.train_from_iterator(_beginnings(texts), trainer)
     return _finish(tokenizer)
 
 
@@ -55,53 +44,50 @@ def load_tokenizer(text: str) -> Tokenizer:
     return _finish(Tokenizer.from_str(text))
 
 
-def _split_like(tokenizer: Tokenizer, config: TokenizerConfig) -> None:
+def _split_into_words(tokenizer: Tokenizer, config: TokenizerConfig) -> None:
     """Clean text, put spaces around Han characters, fold case, and split at spaces and punctuation."""
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=config.lowercase, strip_accents=config.lowercase)
-    if config.unit == "character":
-        each = pre_tokenizers.Split(tokenizers.Regex(r"\S"), "isolated")
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), each])
-    else:
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    each = pre_tokenizers.Split(Regex(r"\S"), "isolated")
+    characters = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), each])
+    tokenizer.pre_tokenizer = characters if config.unit == "character" else pre_tokenizers.BertPreTokenizer()
 
 
 def _finish(tokenizer: Tokenizer) -> Tokenizer:
-    cls = tokenizer.token_to_id(CLS)
+    special = [(CLS, tokenizer.token_to_id(CLS))]
     # Every text begins with [CLS], so that none is without a token.
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{CLS} $A", special_tokens=[(CLS, cls)])
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{CLS} $A", special_tokens=special)
     tokenizer.encode_special_tokens = True  # "[PAD]" in a user's text is three plain tokens
     return tokenizer
 
 
-def _wordpieces(texts: Sequence[str], config: TokenizerConfig) -> dict[str, int]:
+def _wordpieces(texts: Sequence[str], config: TokenizerConfig, options: dict[str, Any]) -> dict[str, int]:
     """A WordPiece vocabulary (Schuster & Nakajima 2012) in canonical order.
 
     The library's own WordPiece trainer numbers, and at ties chooses, its pieces differently from run to run; its BPE
     trainer does not. So BPE is trained on words with their start marked, and its tokens become pieces.
     """
     marked = Tokenizer(models.BPE(unk_token=UNKNOWN))
-    _split_like(marked, config)
+    _split_into_words(marked, config)
     mark = pre_tokenizers.Metaspace(replacement=_START, prepend_scheme="always", split=False)
     marked.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), mark])
-    trainer = trainers.BpeTrainer(vocab_size=config.vocab_size, min_frequency=config.min_frequency, show_progress=False)
-    marked.train_from_iterator(_cut(texts), trainer)
+    marked.train_from_iterator(_beginnings(texts), trainers.BpeTrainer(**options))
     pieces = dict.fromkeys(SPECIAL)
     for token, _ in sorted(marked.get_vocab().items(), key=lambda item: item[1]):
         word = token.removeprefix(_START)
         if len(word) == 1:  # a character may begin a word or continue one
             pieces |= {word: None, "##" + word: None}
-        elif word:
+        elif word and token not in SPECIAL:
             pieces[word if token.startswith(_START) else "##" + word] = None
     return {piece: i for i, piece in enumerate(pieces)}
 
 
-def _cut(texts: Iterable[str], length: int = 100_000) -> Iterator[str]:
-    """The texts, the longest in part: one huge text shall not decide the vocabulary."""
+def _beginnings(texts: Iterable[str], length: int = 100_000) -> Iterator[str]:
+    """One huge text shall not decide the vocabulary."""
     return (text[:length] for text in texts)
 
 
 class TokenIds:
-    """The token ids of many texts in two flat arrays: compact, and quick to cut batches from.
+    """The token ids of many texts in flat arrays: compact, and quick to cut batches from.
 
     Attributes:
         ids: All ids, text after text: int32 (tokens,).
@@ -110,19 +96,16 @@ class TokenIds:
     """
 
     def __init__(self, tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int) -> None:
-        parts: list[np.ndarray] = []
-        lengths: list[int] = []
-        lost: list[int] = []
+        parts, counts = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
         stream = iter(texts)
         while chunk := list(islice(stream, 1000)):
-            for encoding in tokenizer.encode_batch_fast(chunk):
-                ids = encoding.ids
-                parts.append(np.array(ids[:max_tokens], dtype=np.int32))
-                lengths.append(len(parts[-1]))
-                lost.append(len(ids) - lengths[-1])
-        self.ids = np.concatenate(parts) if parts else np.zeros(0, np.int32)
-        self.starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))).astype(np.int64)
-        self.lost = np.array(lost, dtype=np.int64)
+            found = [encoding.ids for encoding in tokenizer.encode_batch_fast(chunk)]
+            counts.append(np.array([len(ids) for ids in found]))
+            parts.append(np.concatenate([np.array(ids[:max_tokens], np.int32) for ids in found]))
+        total = np.concatenate(counts)
+        self.ids = np.concatenate(parts)
+        self.starts = np.concatenate(([0], np.cumsum(np.minimum(total, max_tokens))))
+        self.lost = np.maximum(total - max_tokens, 0)
 
     def __len__(self) -> int:
         return len(self.lost)
@@ -139,9 +122,8 @@ class TokenIds:
         """Cut every text that is longer, as if it had been so from the start."""
         lengths = np.minimum(self.lengths, max_tokens)
         inside = np.arange(len(self.ids)) - np.repeat(self.starts[:-1], self.lengths) < max_tokens
-        self.lost += self.lengths - lengths
-        self.ids = self.ids[inside]
-        self.starts = np.concatenate(([0], np.cumsum(lengths)))
+        self.lost = self.lost + self.lengths - lengths
+        self.ids, self.starts = self.ids[inside], np.concatenate(([0], np.cumsum(lengths)))
 
     def truncation(self) -> dict[str, float]:
         """Share of the texts that were cut, and share of all tokens that were lost."""

@@ -97,28 +97,14 @@ def _check_budget(settings: Settings, max_tokens: int) -> None:
         )
 
 
-class ResumableLoader(DataLoader[Batch]):
-    """A loader whose place in the epoch is part of Lightning's checkpoint."""
-
-    sampler: LengthBuckets
-
-    def state_dict(self) -> dict[str, int]:
-        """The place: epoch and batches done."""
-        return {"epoch": self.sampler.epoch, "done": self.sampler.done}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from a place."""
-        self.sampler.epoch, self.sampler.done = state["epoch"], state["done"]
-
-
-def train_loader(examples: Examples, settings: Settings, rank: int = 0, world: int = 1) -> ResumableLoader:
+def train_loader(examples: Examples, settings: Settings, rank: int = 0, world: int = 1) -> DataLoader[Batch]:
     """Batches of texts of like length, shuffled by (seed, epoch)."""
     training = settings.training
     sampler = LengthBuckets(
         examples.tokens.lengths, batch_size=training.batch_size, batch_tokens=training.batch_tokens,
         seed=settings.seed, rank=rank, world=world,
     )  # fmt: skip
-    return ResumableLoader(examples, sampler=sampler, batch_size=None)
+    return DataLoader(examples, sampler=sampler, batch_size=None)
 
 
 def validation_loader(examples: Examples, settings: Settings, rank: int = 0, world: int = 1) -> DataLoader[Batch]:

@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from selfattn_lm.config import TrainingConfig
 from selfattn_lm.nn import Classifier
-from selfattn_lm.text.batching import Batch
+from selfattn_lm.text.batching import Batch, LengthBuckets
 from selfattn_lm.training.optimizer import build_optimizer, warmup_and_decay
 
 
@@ -41,6 +41,11 @@ class ClassifierModule(LightningModule):
             },
             prefix="validation/",
         )
+
+    def on_train_start(self) -> None:
+        """Skip the batches of this epoch that an interrupted run has done; Lightning would begin the epoch again."""
+        sampler: LengthBuckets = self.trainer.train_dataloader.sampler  # type: ignore[union-attr]
+        sampler.epoch, sampler.done = self.current_epoch, self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step, so that a run taken up again goes on as if it had never stopped."""

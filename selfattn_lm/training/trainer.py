@@ -89,7 +89,7 @@ class Training:
         validation = validation_loader(prepared.validation, self.settings, *ranks)
         started = time.monotonic()
         with self.stop.listening(), warnings.catch_warnings():
-            for harmless in ("does not have many workers", "exists and is not empty", "LeafSpec"):
+            for harmless in ("does not have many workers", "exists and is not empty", "not resumable", "LeafSpec"):
                 warnings.filterwarnings("ignore", message=f".*{harmless}.*")
             try:
                 checkpoint = self.folder / "checkpoints" / "last.ckpt" if resume else None
