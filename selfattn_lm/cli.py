@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("selfattn_lm")
-    logger.handlers[:], logger.propagate = [handler], False
+    logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
     try:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")

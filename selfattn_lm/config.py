@@ -56,7 +56,7 @@ class TokenizerConfig(_Checked):
     """How texts become tokens; learned from the training split."""
 
     unit: Literal["auto", "word", "wordpiece", "bpe", "character"] = opt(
-        "auto", "what a token is; auto: character where most letters are of a script without spaces, else word"
+        "auto", "what a token is; auto: bpe where most letters are of a script without spaces between words, else word"
     )
     vocab_size: int = opt(30_000, "most tokens in the vocabulary", 10)
     min_frequency: int = opt(2, "a token must occur so often in train", 1)

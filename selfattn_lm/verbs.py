@@ -67,7 +67,7 @@ def train(
     folder = Path(out) if out is not None else Path("runs") / _name(final.data.source)
     if resume:
         final = _resumed(folder, asked)
-    session = Session(final, asked, folder, init=init, resume=resume, overwrite=overwrite)
+    session = Session(final, asked, folder, init, resume=resume, overwrite=overwrite)
     return session.run(load_splits(final.data))
 
 
@@ -105,7 +105,7 @@ def fit(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run" if out is None else Path(out)
         final = settings_from(asked, "settings")
-        return Session(final, asked, folder, init=init, overwrite=overwrite).run(splits).classifier
+        return Session(final, asked, folder, init, overwrite=overwrite).run(splits).classifier
 
 
 def evaluate(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -12,7 +12,6 @@ from torchmetrics.classification import (
     MulticlassPrecision,
     MulticlassRecall,
 )
-from torchmetrics.wrappers import BootStrapper
 
 
 def percent(share: float) -> str:
@@ -59,25 +58,32 @@ def score(probabilities: Tensor, labels: Tensor, names: list[str], *, resamples:
         "f1": MulticlassF1Score(count, average="none")(predicted, labels).tolist(),
         "support": labels.bincount(minlength=count).tolist(),
     }
-    bootstrap = {"resamples": resamples, "seed": seed}
+    confusion = MulticlassConfusionMatrix(count)(predicted, labels).numpy()  # (L, L), a row for each true label
+    accuracy = float(MulticlassAccuracy(count, average="micro")(predicted, labels))
+    macro_f1 = float(MulticlassF1Score(count, average="macro")(predicted, labels))
+    bounds = _intervals(confusion, resamples, seed)
     values = {
-        "accuracy": _with_interval(MulticlassAccuracy(count, average="micro"), predicted, labels, **bootstrap),
-        "macro_f1": _with_interval(MulticlassF1Score(count, average="macro"), predicted, labels, **bootstrap),
+        "accuracy": {"value": accuracy, "low": float(bounds[0, 0]), "high": float(bounds[0, 1])},
+        "macro_f1": {"value": macro_f1, "low": float(bounds[1, 0]), "high": float(bounds[1, 1])},
         "weighted_f1": float(MulticlassF1Score(count, average="weighted")(predicted, labels)),
         "log_loss": float(-probabilities.gather(1, labels[:, None]).clamp(min=1e-12).log().mean()),
         "per_class": {name: {key: column[i] for key, column in each.items()} for i, name in enumerate(names)},
-        "confusion": MulticlassConfusionMatrix(count)(predicted, labels).tolist(),
+        "confusion": confusion.tolist(),
         "rows": len(labels),
     }
     return Scores(names, values)
 
 
-def _with_interval(metric: Any, predicted: Tensor, labels: Tensor, resamples: int, seed: int) -> dict[str, float]:
-    """The score, and the bootstrap percentile interval that holds 95 % of its resamples (Efron 1979)."""
-    bounds = torch.tensor([0.025, 0.975])
-    bootstrap = BootStrapper(metric, resamples, mean=False, std=False, quantile=bounds, sampling_strategy="multinomial")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        bootstrap.update(predicted, labels)
-    low, high = bootstrap.compute()["quantile"].tolist()
-    return {"value": float(metric(predicted, labels)), "low": low, "high": high}
+def _intervals(confusion: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """The bootstrap percentile intervals that hold 95 % (Efron 1979) of accuracy and macro-F1: (2, 2).
+
+    Both scores depend on the confusion matrix alone, so its cells are drawn anew instead of the rows: the same
+    distribution as torchmetrics' BootStrapper, some hundred times as fast.
+    """
+    cells = confusion.ravel() / confusion.sum()
+    drawn = np.random.default_rng(seed).multinomial(confusion.sum(), cells, resamples).reshape(-1, *confusion.shape)
+    right, seen = drawn.diagonal(axis1=1, axis2=2), drawn.sum(1) + drawn.sum(2)  # (resamples, L)
+    f1 = 2 * right / np.maximum(seen, 1)
+    scores = right.sum(1) / confusion.sum(), f1.sum(1) / (seen > 0).sum(1)
+    bounds: np.ndarray = np.quantile(scores, [0.025, 0.975], axis=1).T
+    return bounds

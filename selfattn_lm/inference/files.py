@@ -114,7 +114,7 @@ class Job:
         if not self.columns:
             raise UserError(f"{self.source}, {first[0].place}: {first[0].problem}; no row can be read.")
         trained = self.classifier.run.in_effect.data.text_column
-        self.text_columns = find_text(self.columns, self.text_column, self.source, fallback=trained)
+        self.text_columns = find_text(self.columns, self.text_column, self.source, trained)
         self.added: list[str] = []
         for name in self.wanted.names(self.classifier.labels):
             free = name

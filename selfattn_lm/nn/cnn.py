@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class Cnn(nn.Module):
-    """Sees each token with its neighbours, in windows of 1 to 4 tokens: (B, T, C), (B, T) -> (B, T, C)."""
+    """Sees each token with its neighbours, in windows of 1, 3 and 5 tokens: (B, T, C), (B, T) -> (B, T, C)."""
 
     def __init__(self, width: int, layers: int, dropout: float) -> None:
         super().__init__()
@@ -22,10 +22,10 @@ class Cnn(nn.Module):
 class _Windows(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        sizes = (1, 2, 3, 4)
+        sizes = (1, 3, 5)
         parts = [width // len(sizes) + (i < width % len(sizes)) for i in range(len(sizes))]
         self.convolutions = nn.ModuleList(
-            [nn.Conv1d(width, part, size, padding="same") for size, part in zip(sizes, parts, strict=True) if part]
+            [nn.Conv1d(width, part, size, padding=size // 2) for size, part in zip(sizes, parts, strict=True) if part]
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,49 +6,42 @@ from typing import Any
 from selfattn_lm.errors import UserError
 
 TEXT_NAMES = (
-    "text", "texts", "sentence", "content", "review", "question", "query", "utterance", "message", "comment", "tweet",
-    "post", "document", "body", "headline", "title", "description", "sms", "input",
-)  # fmt: skip
+    "text texts sentence content review question query utterance message comment tweet post document body headline title"
+    " description sms input"
+).split()
 LABEL_NAMES = (
-    "label", "labels", "class", "category", "target", "topic", "intent", "sentiment", "emotion", "tag", "genre",
-    "coarse_label", "stars", "rating", "label_text", "label_name", "y", "output",
-)  # fmt: skip
+    "label labels class category target topic intent sentiment emotion tag genre coarse_label stars rating label_text"
+    " label_name y output"
+).split()
 
 
-def find_text(columns: Sequence[str], asked: str, where: str, *, fallback: str = "auto") -> tuple[str, ...]:
-    """The names of the text columns.
-
-    Args:
-        columns: The columns there are.
-        asked: What `data.text_column` says: `auto`, a name, or several with commas.
-        where: Begins the message of an error.
-        fallback: Tried first where `auto` is asked and it is there: the columns that a run was trained on.
-    """
-    if asked == "auto":
-        known = tuple(fallback.split(","))
-        if fallback != "auto" and set(known) <= set(columns):
-            return known
-        found = _first(columns, TEXT_NAMES)
-        if found is None and len(columns) == 1:
-            found = columns[0]
-        if found is None:
-            raise UserError(f"{where}: no text column; found {_quoted(columns)}. Name one with --data.text-column.")
-        return (found,)
-    names = (asked,) if asked in columns else tuple(name.strip() for name in asked.split(","))
-    for name in names:
-        _require(name, columns, where, "--data.text-column")
-    return names
+def find_text(columns: Sequence[str], asked: str, where: str, fallback: str = "auto") -> tuple[str, ...]:
+    """The text columns: those asked for (`auto`, a name, or several with commas), else `fallback`, else by their names."""
+    if asked == "auto" and fallback != "auto" and set(fallback.split(",")) <= set(columns):
+        return tuple(fallback.split(","))
+    if asked == "auto" and len(columns) == 1:
+        return (columns[0],)
+    if asked == "auto" or asked in columns:
+        return (_find(columns, asked, TEXT_NAMES, "text", where),)
+    return tuple(_find(columns, name.strip(), TEXT_NAMES, "text", where) for name in asked.split(","))
 
 
 def find_label(columns: Sequence[str], asked: str, where: str) -> str:
-    """The name of the label column; `asked` is what `data.label_column` says."""
-    if asked == "auto":
-        found = _first(columns, LABEL_NAMES)
-        if found is None:
-            raise UserError(f"{where}: no label column; found {_quoted(columns)}. Name one with --data.label-column.")
-        return found
-    _require(asked, columns, where, "--data.label-column")
-    return asked
+    """The label column: the one asked for, or for `auto` by its name."""
+    return _find(columns, asked, LABEL_NAMES, "label", where)
+
+
+def _find(columns: Sequence[str], asked: str, names: Sequence[str], what: str, where: str) -> str:
+    there = ", ".join(map(repr, columns))
+    if asked != "auto":
+        if asked not in columns:
+            raise UserError(f"{where}: no column {asked!r}; found {there}. Use --data.{what}-column.")
+        return asked
+    lower = {column.strip().lower(): column for column in reversed(columns)}
+    for name in names:
+        if name in lower:
+            return lower[name]
+    raise UserError(f"{where}: no {what} column; found {there}. Name one with --data.{what}-column.")
 
 
 def text_of(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
@@ -58,11 +51,7 @@ def text_of(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
 
 
 def label_of(values: Mapping[str, Any], name: str, where: str) -> str:
-    """The row's label as a name.
-
-    Raises:
-        UserError: For a missing label, several labels, or a number with a fraction.
-    """
+    """The row's label as a name; refuses a missing label, several labels, or a number with a fraction."""
     cell = values.get(name)
     if cell is None or cell == "" or cell != cell:
         raise UserError(f"{where}: no label in column {name!r}; fill it in or remove the row.")
@@ -84,17 +73,3 @@ def refuse_scalars(labels: Sequence[str], name: str, where: str) -> None:
             f"{where}: column {name!r} holds numbers such as {fractions[0]}, a scalar; only classes are supported yet"
             " (to use the numbers as classes, write them as words)."
         )
-
-
-def _first(columns: Sequence[str], names: Sequence[str]) -> str | None:
-    lower = {column.strip().lower(): column for column in reversed(columns)}
-    return next((lower[name] for name in names if name in lower), None)
-
-
-def _require(name: str, columns: Sequence[str], where: str, flag: str) -> None:
-    if name not in columns:
-        raise UserError(f"{where}: no column {name!r}; found {_quoted(columns)}. Use {flag}.")
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names))

@@ -157,7 +157,7 @@ def _labelled(where: str, rows: Iterator[Row], config: DataConfig, trained_on: s
         if row.values is None:
             raise UserError(f"{place}: {row.problem}; mend or remove the row.")
         if not names:
-            names = find_text(list(row.values), config.text_column, where, fallback=trained_on)
+            names = find_text(list(row.values), config.text_column, where, trained_on)
             label = find_label(list(row.values), config.label_column, where)
         if missing := [name for name in (*names, label) if name not in row.values]:
             raise UserError(f"{place}: no column {missing[0]!r}; found {', '.join(map(repr, row.values))}.")

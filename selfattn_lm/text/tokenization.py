@@ -45,8 +45,10 @@ def load_tokenizer(text: str) -> Tokenizer:
 
 
 def _split_into_words(tokenizer: Tokenizer, config: TokenizerConfig) -> None:
-    """Clean text, put spaces around Han characters, fold case, and split at spaces and punctuation."""
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=config.lowercase, strip_accents=config.lowercase)
+    """Clean text, fold case, and split at spaces and punctuation; only bpe learns words of several Han characters."""
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        handle_chinese_chars=config.unit != "bpe", lowercase=config.lowercase, strip_accents=config.lowercase
+    )
     each = pre_tokenizers.Split(Regex(r"\S"), "isolated")
     characters = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), each])
     tokenizer.pre_tokenizer = characters if config.unit == "character" else pre_tokenizers.BertPreTokenizer()

@@ -34,18 +34,18 @@ class StopOnRequest(Callback):
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take Ctrl-C while training, if this is the thread that gets it."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.signal(signal.SIGINT, self._ask)
+
+        def ask(number: int, frame: Any) -> None:
+            self.asked = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        here = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGINT, ask) if here else None
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
-
-    def _ask(self, number: int, frame: Any) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+            if here:
+                signal.signal(signal.SIGINT, before)
 
     def on_train_batch_end(self, *args: Any) -> None:
         """Stop between two steps. Nothing is validated or saved here: `--resume` repeats from the last checkpoint."""
@@ -64,6 +64,11 @@ class Journal(Callback):
         self.rows: list[dict[str, Any]] = []
         self.minutes = 0.0  # of earlier sessions
         self.progress: Progress | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self.since = self.shown = time.monotonic()
+        self.tokens, self.loss, self.batches = 0, 0.0, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock and, on a terminal, one bar for the whole run."""
@@ -72,14 +77,10 @@ class Journal(Callback):
         self._reset()
         if trainer.is_global_zero and sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
             columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[state]}"))
-            console = Console(stderr=True)
-            self.progress = Progress(*columns, TimeRemainingColumn(compact=True), TextColumn("left"), console=console)
+            left = (TimeRemainingColumn(compact=True), TextColumn("left"))
+            self.progress = Progress(*columns, *left, console=Console(stderr=True))
             self.bar = self.progress.add_task("training", total=self.total_steps, state="")
             self.progress.start()
-
-    def _reset(self) -> None:
-        self.since = self.shown = time.monotonic()
-        self.tokens, self.loss, self.batches = 0, 0.0, 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -89,11 +90,9 @@ class Journal(Callback):
         self.loss += outputs["loss"].detach()
         self.batches += 1
         if self.progress is not None and time.monotonic() - self.shown > 0.5:
-            self.shown = time.monotonic()
-            now = self._now()
-            state = f"loss {now['train_loss']:.3f}  {now['tokens_per_s']:,} tokens/s"
-            if self.rows:
-                state += f"  macro-F1 {100 * self.rows[-1]['validation_macro_f1']:.2f}"
+            self.shown, now = time.monotonic(), self._now()
+            score = f"  macro-F1 {100 * self.rows[-1]['validation_macro_f1']:.2f}" if self.rows else ""
+            state = f"loss {now['train_loss']:.3f}  {now['tokens_per_s']:,} tokens/s{score}"
             epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
             self.progress.update(self.bar, completed=trainer.global_step, description=epoch, state=state)
 
@@ -108,26 +107,25 @@ class Journal(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the row of this validation, and say it where there is no bar."""
         elapsed = time.monotonic() - self.start
-        place: dict[str, float] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
-        place["minutes"] = round(self.minutes + elapsed / 60, 2)
+        minutes = round(self.minutes + elapsed / 60, 2)
         scores = {name: trainer.callback_metrics[f"validation/{name}"] for name in ("loss", "accuracy", "macro_f1")}
-        row = {**place, **self.measured, **{f"validation_{name}": round(float(v), 4) for name, v in scores.items()}}
+        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "minutes": minutes, **self.measured}
+        row |= {f"validation_{name}": round(float(value), 4) for name, value in scores.items()}
         self.rows.append(row)
         self._reset()
-        if not trainer.is_global_zero:
-            return
-        text = io.StringIO()
-        writer = csv.DictWriter(text, row, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self.file, text.getvalue())
-        if self.progress is None:
+        if trainer.is_global_zero:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, row, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+            write_text(self.file, text.getvalue())
+        if trainer.is_global_zero and self.progress is None:
             left = (self.total_steps - trainer.global_step) * elapsed / max(1, trainer.global_step - self.first_step)
+            accuracy, macro_f1 = (100 * row[f"validation_{name}"] for name in ("accuracy", "macro_f1"))
             log.info(
-                "epoch %d/%s  loss %.3f  validation accuracy %.2f, macro-F1 %.2f  %s tokens/s  %.1f min left",
-                row["epoch"], trainer.max_epochs, row["train_loss"], 100 * row["validation_accuracy"],
-                100 * row["validation_macro_f1"], f"{row['tokens_per_s']:,}", left / 60,
-            )  # fmt: skip
+                f"epoch {row['epoch']}/{trainer.max_epochs}  loss {row['train_loss']:.3f}  validation accuracy"
+                f" {accuracy:.2f}, macro-F1 {macro_f1:.2f}  {row['tokens_per_s']:,} tokens/s  {left / 60:.1f} min left"
+            )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Close the bar, whatever ended the run."""

@@ -1,4 +1,4 @@
-"""The classifier as Lightning trains it."""
+"""The classifier as Lightning trains it. B batch, L labels."""
 
 from typing import Any
 
@@ -18,12 +18,8 @@ from selfattn_lm.training.optimizer import build_optimizer, warmup_and_decay
 class ClassifierModule(LightningModule):
     """Loss, validation scores and optimizer around a plain `Classifier`.
 
-    Args:
-        model: The classifier.
-        config: Training settings, resolved.
-        labels: Number of labels L.
-        label_weights: The weight of each label in the loss (L,), None for equal ones.
-        seed: Randomness of a step, dropout above all, is a function of this seed, the epoch and the batch.
+    `label_weights` (L,) weigh the labels in the loss. What is random in a step, dropout above all, is a function of
+    `seed`, the epoch and the batch.
     """
 
     label_weights: Tensor | None
@@ -34,13 +30,8 @@ class ClassifierModule(LightningModule):
         super().__init__()
         self.model, self.config, self.seed = model, config, seed
         self.register_buffer("label_weights", label_weights, persistent=False)
-        self.scores = MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(labels, average="micro"),
-                "macro_f1": MulticlassF1Score(labels, average="macro"),
-            },
-            prefix="validation/",
-        )
+        accuracy, macro_f1 = MulticlassAccuracy(labels, average="micro"), MulticlassF1Score(labels, average="macro")
+        self.scores = MetricCollection({"accuracy": accuracy, "macro_f1": macro_f1}, prefix="validation/")
 
     def on_train_start(self) -> None:
         """Skip the batches of this epoch that an interrupted run has done; Lightning would begin the epoch again."""
@@ -58,12 +49,11 @@ class ClassifierModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count a batch towards the validation scores."""
-        _, logits = self._step(batch, "validation")
-        self.scores.update(logits, batch.labels)
+        self.scores.update(self._step(batch, "validation")[1], batch.labels)
         self.log_dict(self.scores, batch_size=len(batch.labels))
 
     def _step(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
-        logits = self.model(batch.ids, batch.keep).float()
+        logits = self.model(batch.ids, batch.keep).float()  # (B, L)
         smoothing = self.config.label_smoothing if stage == "train" else 0.0
         loss = F.cross_entropy(logits, batch.labels, self.label_weights, label_smoothing=smoothing)
         self.log(f"{stage}/loss", loss, batch_size=len(batch.labels), on_step=False, on_epoch=True)

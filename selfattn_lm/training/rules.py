@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfattn_lm.config import ModelConfig, Settings, TrainingConfig
+from selfattn_lm.config import Settings, TrainingConfig
 from selfattn_lm.text.tokenization import mostly_unspaced
 
 MOST_TOKENS = 512  # of a text where max_tokens is `auto`
 
 
 def tokenizer_unit(texts: list[str]) -> str:
-    """Characters for scripts without spaces between words, else words: small data has too few of each rarer piece."""
-    return "character" if mostly_unspaced(texts) else "word"
+    """Learned runs of characters for scripts without spaces between words, else words: pieces need more data."""
+    return "bpe" if mostly_unspaced(texts) else "word"
 
 
 def max_tokens(lengths: np.ndarray) -> int:
@@ -21,30 +21,22 @@ def max_tokens(lengths: np.ndarray) -> int:
     return int(np.clip(np.quantile(lengths, 0.99), 16, MOST_TOKENS))
 
 
-def model_changes(config: ModelConfig, max_tokens: int) -> dict[str, Any]:
-    """What `auto` became among the model's settings."""
-    changes: dict[str, Any] = {}
-    if config.max_tokens == "auto":
-        changes["max_tokens"] = max_tokens
-    if config.pooling == "auto":
-        changes["pooling"] = "max" if config.kind == "cnn" else "mean"
-    return changes
+def pooling(kind: str) -> str:
+    """The strongest match for windows, the mean for what has seen the whole text."""
+    return "max" if kind == "cnn" else "mean"
 
 
 def training_changes(settings: Settings, rows: int, steps_per_epoch: int) -> dict[str, Any]:
     """What `auto` became among the training's settings."""
     config = settings.training
-    changes: dict[str, Any] = {}
     rounds = epochs(rows) if config.epochs == "auto" else config.epochs
-    if config.epochs == "auto":
-        changes["epochs"] = rounds
-    if config.ema == "auto":
-        changes["ema"] = ema(steps_per_epoch * rounds)
-    if config.validations == "auto":
-        changes["validations"] = max(1, -(-steps_per_epoch // 1000))
-    if config.precision == "auto":
-        changes["precision"] = precision(config)
-    return changes
+    values = {
+        "epochs": rounds,
+        "ema": ema(steps_per_epoch * rounds),
+        "validations": max(1, -(-steps_per_epoch // 1000)),
+        "precision": precision(config),
+    }
+    return {name: value for name, value in values.items() if getattr(config, name) == "auto"}
 
 
 def epochs(rows: int) -> int:

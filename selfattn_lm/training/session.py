@@ -30,15 +30,7 @@ _SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_token
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run came to.
-
-    Attributes:
-        folder: The run folder.
-        classifier: The trained classifier, as loaded from there.
-        evaluations: Scores of the validation split and, if there is one, the test split.
-        stopped: Why training ended before its last epoch; empty if it did not.
-        resumable: Whether it was interrupted and can go on from its checkpoint.
-    """
+    """What a run came to: its folder, the classifier in it, the scores of validation and test, and if it `stopped` early."""
 
     folder: Path
     classifier: TextClassifier
@@ -57,31 +49,21 @@ class TrainResult:
 class Session:
     """Trains once and writes `folder`.
 
-    Args:
-        settings: All settings.
-        asked: Those that were asked for, nested; what `init` brings may not contradict them.
-        folder: The run folder.
-        init: A run folder to start from.
-        resume: Go on with the interrupted run in `folder`.
-        overwrite: Replace `folder` if it exists, once the data is found good.
+    `asked` are the settings asked for, nested, which what the run folder `init` brings may not contradict. A folder that
+    exists is replaced with `overwrite`, once the data is found good, or gone on with (`resume`).
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        asked: Mapping[str, Any],
-        folder: Path,
-        *,
-        init: str | Path | None = None,
-        resume: bool = False,
-        overwrite: bool = False,
-    ) -> None:
-        self.folder, self.resume = folder, resume
+        self, settings: Settings, asked: Mapping[str, Any], folder: Path, init: Path | str | None = None,
+        *, resume: bool = False, overwrite: bool = False,
+    ) -> None:  # fmt: skip
+        self.settings, self.folder, self.resume, self.initial = settings, folder, resume, None
         first = not getattr(rank_zero_only, "rank", 0)  # other processes of the same run find what the first began
         if first and not (resume or overwrite) and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder}: exists; --overwrite replaces it, --out names another folder.")
-        self.initial = read_run(Path(init)) if init is not None else None
-        self.settings = settings if self.initial is None else _start_from(self.initial, settings, asked, f"{init}")
+        if init is not None:
+            self.initial = read_run(Path(init))
+            self.settings = _start_from(self.initial, settings, asked, init)
 
     def run(self, splits: dict[str, Split]) -> TrainResult:
         """Train on the splits and score the result."""
@@ -96,12 +78,13 @@ class Session:
             for line in opening_lines(prepared, settings, self.settings, model):
                 log.info("%s", line)
             training = Training(settings, self.folder, prepared, model)
-            if training.first:
+            if training.first and not self.resume:
                 self._begin(prepared, resolved)
             stopped = training.run(resume=self.resume)
-        return self._finish(
-            prepared, Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval()), stopped, training
-        )
+        run = Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval())
+        if not training.first:  # another process of the same run writes it
+            return TrainResult(self.folder, TextClassifier(run), {}, stopped)
+        return self._finish(prepared, run, stopped, training)
 
     def _build(self, prepared: Prepared) -> tuple[Classifier, dict[str, Any]]:
         """The model with its first weights, and all that `auto` became."""
@@ -118,9 +101,7 @@ class Session:
         return model, {**prepared.resolved, **({"training": changes} if changes else {})}
 
     def _begin(self, prepared: Prepared, resolved: Mapping[str, Any]) -> None:
-        """Write what a resumed run needs; replace an older run only now that the data is known to be good."""
-        if self.resume:
-            return
+        """Write what a resumed run needs, in the place of an older run."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
         write_head(self.folder, self.settings, resolved, prepared.labels, prepared.tokenizer)
@@ -128,12 +109,9 @@ class Session:
 
     def _finish(self, prepared: Prepared, run: Run, stopped: str, training: Training) -> TrainResult:
         """Write the run folder and score what was written."""
-        if not training.first:  # another process of the same run writes it
-            return TrainResult(self.folder, TextClassifier(run), {}, stopped)
         write_run(self.folder, run)
         classifier = TextClassifier.load(self.folder)
-        scored = [name for name in prepared.splits if name != "train"]
-        evaluations = {name: evaluate_split(classifier, prepared.splits[name]) for name in scored}
+        evaluations = {name: evaluate_split(classifier, s) for name, s in prepared.splits.items() if name != "train"}
         facts = {**training.facts(), "stopped": stopped}
         write_metrics(self.folder, evaluations, training=facts)
         scores = {name: evaluation.to_plain() for name, evaluation in evaluations.items()}
@@ -144,12 +122,8 @@ class Session:
         return TrainResult(self.folder, classifier, evaluations, stopped, training.interrupted)
 
 
-def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], folder: str) -> Settings:
-    """The settings with the shape and tokenizer of another run.
-
-    Raises:
-        UserError: If a shape is asked for that the other run does not have.
-    """
+def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], folder: Path | str) -> Settings:
+    """The settings with the shape and tokenizer of another run, which those asked for may not contradict."""
     theirs = initial.in_effect
     shape = {name: getattr(theirs.model, name) for name in _SHAPE}
     brought = {f"model.{name}": value for name, value in shape.items()}

@@ -20,7 +20,8 @@ from selfattn_lm.training.callbacks import Interrupted, Journal, StopOnRequest
 from selfattn_lm.training.data import Prepared, balanced_weights, train_loader, validation_loader
 from selfattn_lm.training.module import ClassifierModule
 
-_LOGGERS = {"tensorboard": "TensorBoardLogger", "wandb": "WandbLogger", "mlflow": "MLFlowLogger"}
+_LOGGERS = {"none": "TensorBoardLogger", "tensorboard": "TensorBoardLogger", "wandb": "WandbLogger", "mlflow": "MLFlowLogger"}  # fmt: skip  # noqa: E501
+_HARMLESS = ("does not have many workers", "exists and is not empty", "not resumable", "LeafSpec")
 
 
 class Training:
@@ -28,10 +29,9 @@ class Training:
 
     def __init__(self, settings: Settings, folder: Path, prepared: Prepared, model: Classifier) -> None:
         self.settings, self.folder, self.prepared, self.model = settings, folder, prepared, model
-        config = settings.training
+        config, score = settings.training, f"validation/{settings.training.monitor}"
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        score = f"validation/{config.monitor}"
         self.stop, self.journal = StopOnRequest(), Journal(folder / "log.csv")
         self.early = EarlyStopping(score, mode="max", patience=config.patience)
         self.best = ModelCheckpoint(
@@ -45,7 +45,7 @@ class Training:
         self.first, self.interrupted = self.trainer.is_global_zero, False
 
     def _trainer(self, config: TrainingConfig, callbacks: list[Callback]) -> Trainer:
-        assert config.epochs != "auto" and config.validations != "auto"  # noqa: PT018
+        assert config.epochs != "auto", "resolve the settings first"
         try:
             return Trainer(
                 accelerator=config.accelerator,
@@ -56,7 +56,6 @@ class Training:
                 max_epochs=config.epochs,
                 max_time=timedelta(minutes=config.max_minutes) if config.max_minutes else None,
                 accumulate_grad_batches=config.accumulate,
-                val_check_interval=1 / config.validations,
                 callbacks=callbacks,
                 logger=self._logger(config.logger),
                 default_root_dir=self.folder,
@@ -71,12 +70,11 @@ class Training:
 
     def _logger(self, name: str) -> Any:
         """The logger asked for; TensorBoard's where it is installed and nothing is asked for."""
-        if name != "none" and importlib.util.find_spec(name) is None:
+        if importlib.util.find_spec("tensorboard" if name == "none" else name) is None:
+            if name == "none":
+                return False
             raise UserError(f"training.logger: {name} is not installed; pip install {name}.")
-        if name == "none" and importlib.util.find_spec("tensorboard") is None:
-            return False
-        where = {} if name in ("none", "tensorboard") else {"project": "selfattn_lm"}
-        return getattr(loggers, _LOGGERS.get(name, "TensorBoardLogger"))(save_dir=self.folder, **where)
+        return getattr(loggers, _LOGGERS[name])(save_dir=self.folder)
 
     def run(self, *, resume: bool) -> str:
         """Train; returns why it ended before its last epoch, or nothing."""
@@ -87,9 +85,13 @@ class Training:
         ranks = (trainer.global_rank, trainer.world_size)
         loader = train_loader(prepared.train, self.settings, *ranks)
         validation = validation_loader(prepared.validation, self.settings, *ranks)
+        assert config.validations != "auto", "resolve the settings first"
+        # A validation, and with it a checkpoint, never falls between batches whose gradients add up to one step.
+        every = len(loader) // config.validations // config.accumulate * config.accumulate
+        trainer.val_check_interval = every or len(loader)
         started = time.monotonic()
         with self.stop.listening(), warnings.catch_warnings():
-            for harmless in ("does not have many workers", "exists and is not empty", "not resumable", "LeafSpec"):
+            for harmless in _HARMLESS:
                 warnings.filterwarnings("ignore", message=f".*{harmless}.*")
             try:
                 checkpoint = self.folder / "checkpoints" / "last.ckpt" if resume else None
@@ -97,22 +99,19 @@ class Training:
             except Interrupted:
                 self.interrupted = True
         self.seconds = time.monotonic() - started
-        self._take_best(module)
-        return self._reason()
-
-    def _take_best(self, module: ClassifierModule) -> None:
-        path = Path(self.best.best_model_path)
-        if not self.best.best_model_path or not path.is_file():
+        best = Path(self.best.best_model_path)
+        if not best.is_file():
             raise UserError(
                 f"{self.folder}: stopped before the first validation, so nothing could be kept; train anew."
             )
-        module.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["state_dict"])
+        module.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
+        return self._reason()
 
     def _reason(self) -> str:
-        config, steps = self.settings.training, self.journal.total_steps
+        config, step, steps = self.settings.training, self.trainer.global_step, self.journal.total_steps
         if self.interrupted:
-            return f"by Ctrl-C at step {self.trainer.global_step} of {steps}"
-        if self.trainer.global_step >= steps:
+            return f"by Ctrl-C at step {step} of {steps}"
+        if step >= steps:
             return ""
         if self.early.wait_count >= config.patience:
             return f"no better {config.monitor} in {config.patience} validations"

@@ -1,0 +1,37 @@
+# make demo: install, train on the embedded corpus, evaluate, predict.   make test   make check   make clean
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: install demo test check clean
+
+install: $(VENV)/.installed
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV), which takes minutes the first time"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test $(VENV)/.check: $(VENV)/.%: $(VENV)/.installed
+	$(PIP) --editable ".[$*]"
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/selfattn train --config configs/stdlib_docs.yaml --out runs/demo --overwrite
+	$(BIN)/selfattn evaluate runs/demo stdlib-docs
+	$(BIN)/selfattn predict runs/demo --text "Open a TCP connection to the server and send a request." \
+		--text "Release the lock that another thread is waiting for." --text "Draw a circle on the canvas." --top-k 2
+	@echo "the run folder is runs/demo"
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist runs .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

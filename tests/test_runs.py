@@ -1,0 +1,113 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import sentences
+
+from selfattn_lm import TextClassifier
+from selfattn_lm.runs import atomic, read_config, read_run, write_run
+
+TEXTS = [text for text, _ in sentences(20, seed=9)]
+OTHERS = [" ".join(text for text, _ in sentences(1 + i % 40, seed=i)) for i in range(200)]
+NEEDED = ["config.yaml", "labels.json", "model.safetensors", "tokenizer.json"]
+
+
+@pytest.fixture(scope="module")
+def classifier(run: Path) -> TextClassifier:
+    return TextClassifier.load(run)
+
+
+def test_a_run_written_and_read_gives_the_same_probabilities(classifier: TextClassifier, tmp_path: Path) -> None:
+    write_run(tmp_path / "deep" / "copy", classifier.run)
+    again = read_run(tmp_path / "deep" / "copy")
+    assert sorted(file.name for file in (tmp_path / "deep" / "copy").iterdir()) == NEEDED
+    assert (again.settings, again.resolved, again.labels) == (
+        classifier.run.settings,
+        classifier.run.resolved,
+        classifier.run.labels,
+    )
+    assert not again.model.training
+    assert np.array_equal(TextClassifier(again).predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+
+
+def test_a_classifier_saved_and_loaded_is_the_same(classifier: TextClassifier, run: Path, tmp_path: Path) -> None:
+    classifier.save(tmp_path)
+    loaded = TextClassifier.load(str(tmp_path))
+    assert loaded.labels == classifier.labels
+    assert np.array_equal(loaded.embed(TEXTS), classifier.embed(TEXTS))
+    for name in NEEDED:
+        assert (tmp_path / name).read_bytes() == (run / name).read_bytes(), name
+
+
+def test_the_config_holds_its_format_and_what_auto_became(run: Path) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    assert config["format"] == 1
+    assert config["model"]["max_tokens"] == config["model"]["pooling"] == "auto"
+    assert config["resolved"]["model"] == {"max_tokens": 16, "pooling": "mean"}
+    settings, resolved, asked = read_config(run / "config.yaml")
+    assert resolved == config["resolved"]
+    assert settings.model.width == asked["model"]["width"] == 16
+    assert read_run(run).in_effect.model.max_tokens == 16
+
+
+@pytest.mark.parametrize("labels", [["no", "1.0", "null"], ["", "yes: é 茶", '"quoted"\n'], ["0", "00", "~"]])
+def test_labels_survive_as_texts(classifier: TextClassifier, tmp_path: Path, labels: list[str]) -> None:
+    write_run(tmp_path, replace(classifier.run, labels=labels))
+    assert TextClassifier.load(tmp_path).labels == labels
+    assert set(TextClassifier.load(tmp_path).predict(TEXTS)) == set(labels)
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "file.txt"
+    with atomic(file) as temporary:
+        temporary.write_text("old")
+        assert not file.exists()
+    with pytest.raises(UnicodeEncodeError), atomic(file) as temporary:
+        temporary.write_text("half\ud800", encoding="utf-8")
+    assert file.read_text() == "old"
+    assert list(file.parent.iterdir()) == [file]
+    with atomic(file) as temporary:
+        temporary.write_text("new")
+    assert file.read_text() == "new"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_results_have_a_row_for_each_text(classifier: TextClassifier) -> None:
+    probabilities = classifier.predict_proba(TEXTS)
+    assert probabilities.shape == (20, 3)
+    assert classifier.embed(TEXTS).shape == (20, 16)
+    assert probabilities.dtype == classifier.embed(TEXTS).dtype == np.float32
+    assert probabilities.sum(1) == pytest.approx(1, abs=1e-5)
+    assert classifier.labels == ["fruit", "metal", "water"]
+    assert classifier.predict(TEXTS) == [classifier.labels[i] for i in probabilities.argmax(1)]
+
+
+@pytest.mark.parametrize("method", ["predict_proba", "embed"])
+def test_a_text_alone_equals_itself_among_others(classifier: TextClassifier, method: str) -> None:
+    function = getattr(classifier, method)
+    texts = [*OTHERS[:100], "", *TEXTS, "unheard of", *OTHERS[100:]]
+    together = function(texts)
+    assert together.shape[0] == len(texts)
+    for place in (0, 39, 100, 101, 110, 121, 122, 150, 221):
+        np.testing.assert_allclose(together[place : place + 1], function([texts[place]]), atol=1e-5)
+    np.testing.assert_allclose(function(texts[::-1])[::-1], together, atol=1e-5)
+
+
+def test_the_head_computes_the_probabilities_from_the_embedding(classifier: TextClassifier) -> None:
+    scores = classifier.run.model.head(torch.from_numpy(classifier.embed(TEXTS)))
+    np.testing.assert_allclose(scores.softmax(-1).detach(), classifier.predict_proba(TEXTS), atol=1e-5)
+
+
+def test_no_texts_give_an_empty_result(classifier: TextClassifier) -> None:
+    assert classifier.predict([]) == []
+    assert classifier.predict_proba([]).shape == (0, 3)
+    assert classifier.embed([]).shape == (0, 16)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "embed"])
+def test_one_text_that_is_not_in_a_list_is_refused(classifier: TextClassifier, method: str) -> None:
+    with pytest.raises(TypeError, match="list of texts"):
+        getattr(classifier, method)("the apple")

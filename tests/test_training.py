@@ -1,0 +1,210 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL, sentences, write_csv
+
+from selfattn_lm import TextClassifier, UserError, fit, train
+
+FILES = ("model.safetensors", "tokenizer.json", "labels.json")
+
+
+def same_bytes(one: Path, other: Path) -> bool:
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in FILES)
+
+
+def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "selfattn_lm", *arguments], stdout=log.open("wb"), stderr=2)
+
+
+def wait_for_rows(file: Path, rows: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        if file.is_file() and len(file.read_text().splitlines()) > rows:
+            return
+        assert process.poll() is None, "training ended before it could be interrupted"
+        time.sleep(0.02)
+    raise AssertionError(f"{file} never had {rows} rows")
+
+
+def test_a_small_run_learns_its_task(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["test"]["accuracy"]["value"] > 0.9
+    assert metrics["test"]["rows"] == 60
+    predicted = TextClassifier.load(run).predict(["the apple and a plum", "rain on the lake", "very iron tin"])
+    assert predicted == ["fruit", "water", "metal"]
+
+
+def test_a_finished_run_folder_holds_what_it_should(run: Path) -> None:
+    names = {"config.yaml", "labels.json", "tokenizer.json", "model.safetensors", "metrics.json", "data.json", "README.md"}
+    assert {file.name for file in run.iterdir()} == names | {"log.csv"}
+    assert json.loads((run / "data.json").read_text())["train"]["labels"] == {"fruit": 80, "metal": 80, "water": 80}
+    assert (run / "log.csv").read_text().startswith("epoch,step,minutes,train_loss,tokens_per_s,validation_loss,")
+
+
+@pytest.mark.parametrize("kind", ["attention", "bag", "cnn", "lstm"])
+def test_sixteen_texts_are_learned_by_heart(kind: str) -> None:
+    texts, labels = zip(*sentences(16), strict=True)
+    classifier = fit(
+        texts, labels, validation=(texts, labels), kind=kind, width=32, layers=1, epochs=25, lr=0.02, dropout=0.0,
+        embedding_dropout=0.0, ema=0, min_frequency=1, batch_size=4, patience=25,
+    )  # fmt: skip
+    assert classifier.predict(texts) == list(labels)
+
+
+@pytest.mark.parametrize("unit", ["wordpiece", "bpe"])
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(unit: str, data: Path, tmp_path: Path) -> None:
+    settings = {**SMALL, "tokenizer": {"unit": unit}, "training": {**SMALL["training"], "epochs": 1}}
+    runs = [train(str(data), out=tmp_path / str(i), seed=max(i, 1), **settings).folder for i in range(3)]
+    assert same_bytes(runs[0], runs[1])
+    assert (runs[1] / "model.safetensors").read_bytes() != (runs[2] / "model.safetensors").read_bytes()
+
+
+def test_the_config_of_a_run_repeats_it(run: Path, tmp_path: Path) -> None:
+    again = train(config=run / "config.yaml", out=tmp_path / "again").folder
+    assert same_bytes(run, again)
+    assert (run / "config.yaml").read_text() == (again / "config.yaml").read_text()
+
+
+def test_fit_gives_what_the_command_gives(data: Path, tmp_path: Path) -> None:
+    from selfattn_lm.cli import main
+
+    flags = ["--model.width", "16", "--training.epochs", "2", "--seed", "3", "--data.held-out", "0.2"]
+    assert main(["train", str(data / "train.csv"), "--out", str(tmp_path / "command"), *flags]) == 0
+    texts, labels = zip(*sentences(240), strict=True)
+    fit(texts, labels, out=tmp_path / "python", width=16, epochs=2, seed=3, held_out=0.2)
+    assert same_bytes(tmp_path / "command", tmp_path / "python")
+
+
+def test_fitting_leaves_the_callers_random_state_alone() -> None:
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    texts, labels = zip(*sentences(30), strict=True)
+    classifier = fit(texts, labels, epochs=1, width=8, heads=2)
+    assert torch.equal(before, torch.get_rng_state())
+    assert classifier.predict_proba(["apple"]).sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_killed_run_is_resumed_to_the_same_bytes(accumulate: int, data: Path, tmp_path: Path) -> None:
+    flags = ["train", str(data), "--model.width", "16", "--training.epochs", "4", "--training.validations", "3"]
+    flags += ["--training.batch-size", "8", "--training.accumulate", str(accumulate)]
+    process = start([*flags, "--out", str(tmp_path / "killed")], tmp_path / "log")
+    wait_for_rows(tmp_path / "killed" / "log.csv", 4, process)
+    process.kill()  # no chance to clean up
+    process.wait()
+    with pytest.raises(UserError, match="training has not finished; go on with `selfattn train --resume --out"):
+        TextClassifier.load(tmp_path / "killed")
+    train(resume=True, out=tmp_path / "killed")
+    whole = {"width": 16, "epochs": 4, "validations": 3, "batch_size": 8, "accumulate": accumulate}
+    train(str(data), out=tmp_path / "whole", **whole)
+    assert same_bytes(tmp_path / "killed", tmp_path / "whole")
+    columns = (0, 1, 3, 5, 6, 7)  # all but minutes and tokens/s
+    logs = [np.genfromtxt(tmp_path / name / "log.csv", delimiter=",", usecols=columns) for name in ("killed", "whole")]
+    np.testing.assert_array_equal(*logs)
+
+
+def test_ctrl_c_keeps_the_best_weights_and_the_run_can_go_on(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(["train", str(data), "--model.width", "16", "--training.epochs", "300", "--out", str(run)], tmp_path / "log")
+    wait_for_rows(run / "log.csv", 2, process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 0
+    assert "stopped     by Ctrl-C at step" in (tmp_path / "log").read_text()
+    assert f"to go on    selfattn train --resume --out {run}" in (tmp_path / "log").read_text()
+    assert len(TextClassifier.load(run).predict_proba(["an apple"])[0]) == 3
+    assert json.loads((run / "metrics.json").read_text())["training"]["stopped"].startswith("by Ctrl-C")
+    with pytest.raises(UserError, match=r"^training.epochs: 2 is asked, but .* began with 300; leave it out\.$"):
+        train(resume=True, out=run, epochs=2)
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_a_run_can_start_from_another_with_other_labels(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [(text, "eat" if label == "fruit" else "leave") for text, label in sentences(60)]
+    file = write_csv(tmp_path / "other.csv", rows)
+    result = train(str(file), init=run, out=tmp_path / "tuned", epochs=2)
+    assert result.classifier.labels == ["eat", "leave"]
+    assert "the labels differ from those of the run to start from, so the head is new" in caplog.text
+    assert result.classifier.run.tokenizer.to_str() == TextClassifier.load(run).run.tokenizer.to_str()
+    assert result.classifier.run.in_effect.model.width == 16
+
+
+def test_starting_from_a_run_takes_its_weights(run: Path, data: Path, tmp_path: Path) -> None:
+    tuned = train(str(data), init=run, out=tmp_path / "tuned", epochs=1, lr=1e-9, ema=0).classifier
+    texts = [text for text, _ in sentences(20)]
+    np.testing.assert_allclose(tuned.predict_proba(texts), TextClassifier.load(run).predict_proba(texts), atol=1e-3)
+
+
+def test_a_contradicting_shape_is_refused_even_if_it_is_the_default(run: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^model.width: 128 is asked, but .*, the run to start from, has 16\.$"):
+        train(str(data), init=run, out=tmp_path / "x", width=128)
+
+
+def test_training_stops_by_the_clock_and_says_so(data: Path, tmp_path: Path) -> None:
+    result = train(str(data), out=tmp_path / "run", width=16, epochs=5000, max_minutes=0.02, patience=5000)
+    assert result.stopped == "after training.max_minutes 0.02"
+
+
+def test_training_stops_early_when_nothing_gets_better(data: Path, tmp_path: Path) -> None:
+    result = train(str(data), out=tmp_path / "run", width=16, epochs=50, patience=2, lr=1e-8)
+    assert result.stopped == "no better macro_f1 in 2 validations"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"class_weights": "balanced", "monitor": "accuracy"},
+        {"ema": 0, "accumulate": 2, "precision": "32"},
+        {"positions": "rotary", "pooling": "cls", "batch_tokens": 64},
+        {"unit": "character", "max_tokens": 8},
+    ],
+)
+def test_every_way_to_train_runs(settings: dict[str, object], data: Path, tmp_path: Path) -> None:
+    result = train(str(data), out=tmp_path / "run", width=16, epochs=1, **settings)
+    assert not result.stopped
+    assert result.evaluations["test"].scores.values["rows"] == 60
+
+
+def test_cut_texts_are_counted(data: Path, tmp_path: Path) -> None:
+    folder = train(str(data), out=tmp_path / "run", width=16, epochs=1, max_tokens=4).folder
+    facts = json.loads((folder / "data.json").read_text())["train"]
+    assert facts["texts_cut"] == 1.0
+    assert facts["tokens_lost"] == pytest.approx(3 / 7)  # [CLS] and six words
+
+
+def test_balanced_weights_let_each_label_count_the_same() -> None:
+    from selfattn_lm.training.data import balanced_weights
+
+    labels = np.array([0, 0, 0, 1])
+    weights = balanced_weights(labels, 2)
+    torch.testing.assert_close(weights, torch.tensor([2 / 3, 2.0]))
+    assert weights[labels].mean() == pytest.approx(1)
+
+
+def test_a_logger_that_is_not_installed_is_refused_by_name(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^training.logger: mlflow is not installed; pip install mlflow\.$"):
+        train(str(data), out=tmp_path / "run", width=16, epochs=1, logger="mlflow")
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_data_leaves_the_run_that_it_should_replace(run: Path, tmp_path: Path) -> None:
+    before = {file.name: file.stat().st_mtime_ns for file in run.iterdir()}
+    with pytest.raises(UserError):
+        train(str(write_csv(tmp_path / "bad.csv", [("a b", "x"), ("c d", "x")])), out=run, overwrite=True)
+    assert before == {file.name: file.stat().st_mtime_ns for file in run.iterdir()}
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(data: Path, tmp_path: Path) -> None:
+    flags = ["train", str(data), "--model.width", "16", "--training.epochs", "2", "--training.strategy", "ddp"]
+    flags += ["--training.devices", "2", "--training.accelerator", "cpu", "--out", str(tmp_path / "run")]
+    process = start(flags, tmp_path / "log")
+    assert process.wait(timeout=300) == 0, (tmp_path / "log").read_text()
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["training"]["steps"] == 4
+    assert os.listdir(tmp_path / "run").count("checkpoints") == 0
