@@ -4,7 +4,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from cyclopts import App, ArgumentCollection, Parameter, convert
 from cyclopts.exceptions import CycloptsError
@@ -22,9 +22,11 @@ def _remember(app: App, commands: tuple[str, ...], arguments: ArgumentCollection
 
 def _strict(kind: Any, tokens: Sequence[Any]) -> Any:
     """Convert as cyclopts does, but refuse a fraction where a whole number belongs."""
-    if kind is int and not tokens[0].value.strip().lstrip("+-").isdecimal():
+    value = tokens[0].value.strip()
+    whole = kind is int or (int in get_args(kind) and value != "auto" and float not in get_args(kind))
+    if whole and not value.lstrip("+-").isdecimal():
         raise ValueError
-    return convert(kind, [token.value for token in tokens])
+    return convert(kind, tokens)
 
 
 app = App(
@@ -32,7 +34,7 @@ app = App(
     help="A small self-attention text classifier that you own: train it, evaluate it, predict with it.",
     version=__version__,
     config=[_remember],
-    default_parameter=Parameter(negative=()),
+    default_parameter=Parameter(negative_iterable=(), converter=_strict),
 )
 app.command(verbs.evaluate)
 app.command(verbs.predict)

@@ -57,7 +57,7 @@ def label_of(values: Mapping[str, Any], name: str, where: str) -> str:
         raise UserError(f"{where}: no label in column {name!r}; fill it in or remove the row.")
     if isinstance(cell, list | tuple | dict):
         raise UserError(f"{where}: column {name!r} holds several labels; only one label a text is supported yet.")
-    if isinstance(cell, float) and cell != int(cell):
+    if isinstance(cell, float) and not cell.is_integer():
         raise UserError(f"{where}: label {cell} in column {name!r} is a scalar; only classes are supported yet.")
     return str(int(cell)) if isinstance(cell, float) else str(cell)
 

@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,17 +71,9 @@ def read_rows(path: Path, form: str | None = None) -> Iterator[Row]:
     if form is None:
         raise UserError(f"{path}: unknown format; name it .{', .'.join(READERS)} (also .gz).")
     row = None
-    try:
+    with _readable(path):
         for row in READERS[form](path):
             yield row
-    except UnicodeDecodeError as error:
-        after = f"after row {row.number}" if row else "at its beginning"
-        byte = error.object[error.start]
-        raise UserError(f"{path}: not UTF-8 {after} (byte 0x{byte:02x}); save the file as UTF-8.") from None
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise UserError(f"{path}: broken gzip: {error}.") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
     if row is None:
         raise UserError(f"{path}: the file has no rows.")
 
@@ -88,17 +81,31 @@ def read_rows(path: Path, form: str | None = None) -> Iterator[Row]:
 def schema_of(path: Path) -> Any | None:
     """The arrow schema of a parquet or arrow file, None for text formats, whose columns are strings."""
     form = format_of(path)
-    if form not in ("parquet", "arrow"):
+    if form not in ("parquet", "arrow") or not path.is_file():
         return None
-    with _unpacked(path) as file, _readable(path):
+    with _readable(path), _unpacked(path) as file:
         import pyarrow.parquet as pq
 
         return pq.read_schema(file) if form == "parquet" else _arrow_reader(file).schema
 
 
+def _undecodable(path: Path) -> int:
+    """The number of the first line that is not UTF-8: the decoder itself reads ahead and cannot tell."""
+    with _bytes(path) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 0
+
+
+def _bytes(path: Path) -> Any:
+    return sys.stdin.buffer if str(path) == "-" else gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
 def _lines(path: Path) -> IO[str]:
-    raw: Any = sys.stdin.buffer if str(path) == "-" else gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+    return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig", newline="")
 
 
 def _read_csv(path: Path, delimiter: str = ",") -> Iterator[Row]:
@@ -154,10 +161,10 @@ def _read_json(path: Path) -> Iterator[Row]:
             while (start := _BETWEEN.match(buffer, start).end()) < len(buffer):  # type: ignore[union-attr]
                 try:
                     values, start = decode(buffer, start)
-                except (json.JSONDecodeError, RecursionError) as error:
+                except json.JSONDecodeError as error:
                     if more:  # perhaps only cut off by the end of this piece
                         break
-                    raise UserError(f"{path}: broken JSON after row {number}: {error}.") from None
+                    raise UserError(f"{path}: broken JSON after row {number}: {error.msg}.") from None
                 number += 1
                 if not isinstance(values, dict):
                     raise UserError(f"{path}: row {number} is {str(values)[:40]}, not an object with named columns.")
@@ -184,19 +191,25 @@ def _unpacked(path: Path) -> IO[bytes]:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turns pyarrow's errors into a sentence."""
-    import pyarrow as pa
-
+    """Turns what may be wrong with a file's bytes into a sentence."""
     try:
         yield
-    except pa.ArrowException as error:
+    except UnicodeDecodeError as error:
+        where = f"{path}, line {_undecodable(path)}" if str(path) != "-" else "-"
+        byte = error.object[error.start]
+        raise UserError(f"{where}: not UTF-8 (byte 0x{byte:02x}); save the file as UTF-8.") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: broken gzip: {error}.") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    except ValueError as error:  # pyarrow's errors of format are ValueErrors
         raise UserError(f"{path}: not a readable {format_of(path)} file: {error}.") from None
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
-    with _unpacked(path) as file, _readable(path):
+    with _unpacked(path) as file:
         yield from _rows(pq.ParquetFile(file, pre_buffer=False).iter_batches(batch_size=1024))
 
 
@@ -211,7 +224,7 @@ def _arrow_reader(file: IO[bytes]) -> Any:
 
 
 def _read_arrow(path: Path) -> Iterator[Row]:
-    with _unpacked(path) as file, _readable(path):
+    with _unpacked(path) as file:
         reader = _arrow_reader(file)
         count = getattr(reader, "num_record_batches", None)
         yield from _rows(reader if count is None else map(reader.get_batch, range(count)))
