@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -10,7 +11,7 @@ from cyclopts import App, ArgumentCollection, Parameter, convert
 from cyclopts.exceptions import CycloptsError
 
 from selfattn_lm import __version__, verbs
-from selfattn_lm.config import Settings, flatten, to_plain
+from selfattn_lm.config import Settings, flatten
 from selfattn_lm.errors import UserError
 
 _given: list[str] = []  # the flags of this call, as `model.width`: a default asked for is more than a default
@@ -52,8 +53,7 @@ def train(
     overwrite: bool = False,
     settings: Annotated[Settings | None, Parameter(name="*")] = None,
 ) -> Any:
-    values = flatten(to_plain(settings or Settings()))
-    given = {name: values[name] for name in _given if name in values}
+    given = {name: value for name, value in flatten(asdict(settings or Settings())).items() if name in _given}
     return verbs.train(data, config=config, out=out, init=init, resume=resume, overwrite=overwrite, **given)
 
 

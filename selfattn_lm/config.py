@@ -3,7 +3,8 @@
 import difflib
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 from selfattn_lm.errors import UserError
@@ -165,13 +166,12 @@ def _build(cls: type[Any], values: Any, prefix: str) -> Any:
         raise UserError(
             f"{prefix.rstrip('.') or 'the top level'} holds {values!r}, not settings of the form key: value."
         )
-    known = {f.name: f for f in fields(cls)}
-    for key in values:
-        if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {prefix}{close[0]}?" if close else f"there are {', '.join(known)}."
-            raise UserError(f"no setting {prefix}{key}; {hint}")
     hints = get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            close = difflib.get_close_matches(str(key), hints, n=1)
+            hint = f"did you mean {prefix}{close[0]}?" if close else f"there are {', '.join(hints)}."
+            raise UserError(f"no setting {prefix}{key}; {hint}")
     return cls(**{key: _convert(hints[key], value, prefix + key) for key, value in values.items()})
 
 
@@ -181,26 +181,17 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return _build(hint, value, name + ".")  # type: ignore[arg-type]
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     choices = [c for option in options if get_origin(option) is Literal for c in get_args(option)]
+    plain = [option for option in options if get_origin(option) is not Literal]
     if str(value) in choices and not isinstance(value, bool):
         return str(value)  # also precision: 32
-    plain = [option for option in options if get_origin(option) is not Literal]
-    for kind in plain:
-        if kind is float and isinstance(value, str | int | float) and not isinstance(value, bool):
-            try:
-                return float(value)
-            except ValueError:
-                continue
-        if type(value) is kind:
-            return value
+    if type(value) in plain:
+        return value
+    if float in plain and isinstance(value, str | int) and not isinstance(value, bool):
+        with suppress(ValueError):
+            return float(value)
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text (quote it)"}
     wanted = [names[kind] for kind in plain] + [repr(choice) for choice in choices]
     raise UserError(f"{name}: {value!r} is not {' or '.join(wanted)}.")
-
-
-def to_plain(settings: Any) -> dict[str, Any]:
-    """A dataclass as nested plain values, ready for YAML."""
-    values = {f.name: getattr(settings, f.name) for f in fields(settings)}
-    return {name: to_plain(value) if is_dataclass(value) else value for name, value in values.items()}
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -223,14 +214,12 @@ def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings, those of `over` first."""
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
+    both = {
+        key for key in base.keys() & over.keys() if isinstance(base[key], Mapping) and isinstance(over[key], Mapping)
+    }
+    return {**base, **over, **{key: merge(base[key], over[key]) for key in both}}
 
 
 def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """A copy with nested changes, such as `{"model": {"width": 64}}`."""
-    parts = {k: replace(getattr(settings, k), **v) if isinstance(v, Mapping) else v for k, v in changes.items()}
-    return replace(settings, **parts)
+    return replace(settings, **{name: replace(getattr(settings, name), **part) for name, part in changes.items()})

@@ -1,16 +1,17 @@
 """What one can do: `train`, `fit`, `evaluate`, `predict`. The command line calls the same functions.
 
-Nothing heavy is imported before a verb is called.
+What a user can mend, in data, settings or a run folder, is a `UserError`. Nothing heavy is imported before a call.
 """
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from selfattn_lm.config import Settings, flatten, merge, nest, settings_from, to_plain
+from selfattn_lm.config import Settings, flatten, merge, nest, settings_from
 from selfattn_lm.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,9 +49,6 @@ def train(
         resume: Go on with the interrupted run in --out, with its own settings.
         overwrite: Replace a run folder that exists, once the data is found good.
         settings: By name (`epochs=3`) or by section (`model={"width": 64}`).
-
-    Raises:
-        UserError: For data or settings that cannot be used.
     """
     from selfattn_lm.runs import read_config
     from selfattn_lm.text.splits import load_splits
@@ -91,9 +89,6 @@ def fit(
         init: A run folder to start from: its shape, tokenizer and weights.
         overwrite: Replace a run folder that exists.
         settings: By name (`epochs=3`) or by section (`model={"width": 64}`).
-
-    Raises:
-        UserError: For data or settings that cannot be used.
     """
     from selfattn_lm.text.splits import Split
     from selfattn_lm.training import Session
@@ -131,9 +126,6 @@ def evaluate(
         text_column: Column of the text; by default the one that the run was trained on, if it is there.
         label_column: Column of the label.
         subset: Which configuration of a hub data set that has several.
-
-    Raises:
-        UserError: For a run or data that cannot be used, or labels that the run does not know.
     """
     from selfattn_lm.config import DataConfig
     from selfattn_lm.evaluation import evaluate_split, write_metrics
@@ -163,7 +155,7 @@ def predict(
     input_format: Literal["txt", "csv", "tsv", "json", "jsonl"] | None = None,
     output_format: Literal["csv", "tsv", "jsonl"] = "csv",
 ) -> Predicted:
-    """Predict the label of each row of a file, or of a few texts.
+    """Predict the label of each row of a file, or of a few texts; a bad row is reported and gets an empty prediction.
 
     Args:
         run: The run folder.
@@ -176,9 +168,6 @@ def predict(
         text_column: Column of the text; by default the one that the run was trained on, if it is there.
         input_format: Of the input, if its name does not tell.
         output_format: Of standard output.
-
-    Raises:
-        UserError: For a run or file that cannot be used; a bad row is reported and gets an empty prediction.
     """
     if (source is None) == (not text):
         raise UserError("predict: give a FILE, or - for standard input, or --text, and only one of them.")
@@ -200,11 +189,7 @@ def _name(source: str) -> str:
 
 
 def _resumed(folder: Path, asked: Mapping[str, Any]) -> Settings:
-    """The interrupted run's own settings.
-
-    Raises:
-        UserError: If there is nothing to go on with, or other settings are asked for than it began with.
-    """
+    """The interrupted run's own settings, which those asked for may not contradict."""
     from selfattn_lm.runs import read_config
 
     if not (folder / "checkpoints" / "last.ckpt").is_file():
@@ -212,7 +197,7 @@ def _resumed(folder: Path, asked: Mapping[str, Any]) -> Settings:
         reason = "the run is finished" if finished else "no checkpoint of an interrupted run"
         raise UserError(f"{folder}: {reason}, so there is nothing to resume; train without --resume.")
     settings = read_config(folder / "config.yaml")[0]
-    began, now = flatten(to_plain(settings)), flatten(to_plain(settings_from(asked, "settings")))
+    began, now = flatten(asdict(settings)), flatten(asdict(settings_from(asked, "settings")))
     for name in flatten(asked):
         if now[name] != began[name]:
             raise UserError(f"{name}: {now[name]!r} is asked, but {folder} began with {began[name]!r}; leave it out.")

@@ -192,7 +192,7 @@ def test_weights_that_are_not_whole_safetensors_are_refused_and_run_nothing(
     harmful = pickle.dumps(MakesFolder(tmp_path / "harm"))
     weights.write_bytes({"pickle": harmful, "cut off": weights.read_bytes()[:-9], "empty": b""}[kind])
     message = refusal(capsys, "predict", broken, "--text", "a")
-    expected = re.escape(f"{weights}: not a whole safetensors file (") + ".+" + re.escape("); train the run again.")
+    expected = re.escape(f"{weights}: cannot be read as safetensors (") + ".+" + re.escape("); train the run again.")
     assert re.fullmatch(expected, message), message
     assert not (tmp_path / "harm").exists()
     pickle.loads(harmful)

@@ -42,7 +42,15 @@ def test_a_small_run_learns_its_task(run: Path) -> None:
 
 
 def test_a_finished_run_folder_holds_what_it_should(run: Path) -> None:
-    names = {"config.yaml", "labels.json", "tokenizer.json", "model.safetensors", "metrics.json", "data.json", "README.md"}
+    names = {
+        "config.yaml",
+        "labels.json",
+        "tokenizer.json",
+        "model.safetensors",
+        "metrics.json",
+        "data.json",
+        "README.md",
+    }
     assert {file.name for file in run.iterdir()} == names | {"log.csv"}
     assert json.loads((run / "data.json").read_text())["train"]["labels"] == {"fruit": 80, "metal": 80, "water": 80}
     assert (run / "log.csv").read_text().startswith("epoch,step,minutes,train_loss,tokens_per_s,validation_loss,")
@@ -112,7 +120,9 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(accumulate: int, data: Path, 
 
 def test_ctrl_c_keeps_the_best_weights_and_the_run_can_go_on(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start(["train", str(data), "--model.width", "16", "--training.epochs", "300", "--out", str(run)], tmp_path / "log")
+    process = start(
+        ["train", str(data), "--model.width", "16", "--training.epochs", "300", "--out", str(run)], tmp_path / "log"
+    )
     wait_for_rows(run / "log.csv", 2, process)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 0
@@ -125,7 +135,9 @@ def test_ctrl_c_keeps_the_best_weights_and_the_run_can_go_on(data: Path, tmp_pat
     assert (run / "checkpoints" / "last.ckpt").is_file()
 
 
-def test_a_run_can_start_from_another_with_other_labels(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_can_start_from_another_with_other_labels(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [(text, "eat" if label == "fruit" else "leave") for text, label in sentences(60)]
     file = write_csv(tmp_path / "other.csv", rows)
     result = train(str(file), init=run, out=tmp_path / "tuned", epochs=2)

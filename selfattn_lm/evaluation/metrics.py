@@ -21,36 +21,23 @@ def percent(share: float) -> str:
 
 @dataclass(frozen=True)
 class Scores:
-    """Everything that is measured on one split.
+    """Everything that is measured on one split, in plain values.
 
-    Attributes:
-        labels: Label names, in the order of the confusion matrix.
-        values: `accuracy` and `macro_f1` as `{"value", "low", "high"}`, `weighted_f1`, `log_loss`, `per_class`,
-            `confusion` (a row for each true label) and `rows`; plain values.
+    `accuracy` and `macro_f1` hold `{"value", "low", "high"}`; a row of `confusion` is a true label, in order of `labels`.
     """
 
     labels: list[str]
     values: dict[str, Any]
 
     def __str__(self) -> str:
-        accuracy, macro_f1 = (
-            f"{percent(s['value'])} (95 %: {percent(s['low'])} to {percent(s['high'])})"
-            for s in (self.values["accuracy"], self.values["macro_f1"])
-        )
+        values = [self.values["accuracy"], self.values["macro_f1"]]
+        both = [f"{percent(v['value'])} (95 %: {percent(v['low'])} to {percent(v['high'])})" for v in values]
         rest = f"log loss {self.values['log_loss']:.4f}, {self.values['rows']:,} rows"
-        return f"accuracy {accuracy}, macro-F1 {macro_f1}, {rest}"
+        return f"accuracy {both[0]}, macro-F1 {both[1]}, {rest}"
 
 
 def score(probabilities: Tensor, labels: Tensor, names: list[str], *, resamples: int = 1000, seed: int = 0) -> Scores:
-    """Measure predictions.
-
-    Args:
-        probabilities: Of each label: (N, L).
-        labels: The true ones: (N,).
-        names: Label names (L).
-        resamples: Bootstrap resamples for the intervals.
-        seed: Of the bootstrap.
-    """
+    """Measure predictions: the probabilities of each label (N, L) against the true labels (N,)."""
     count, predicted = len(names), probabilities.argmax(1)
     each = {
         "precision": MulticlassPrecision(count, average="none")(predicted, labels).tolist(),
@@ -61,10 +48,10 @@ def score(probabilities: Tensor, labels: Tensor, names: list[str], *, resamples:
     confusion = MulticlassConfusionMatrix(count)(predicted, labels).numpy()  # (L, L), a row for each true label
     accuracy = float(MulticlassAccuracy(count, average="micro")(predicted, labels))
     macro_f1 = float(MulticlassF1Score(count, average="macro")(predicted, labels))
-    bounds = _intervals(confusion, resamples, seed)
+    bounds = _intervals(confusion, resamples, seed).tolist()
     values = {
-        "accuracy": {"value": accuracy, "low": float(bounds[0, 0]), "high": float(bounds[0, 1])},
-        "macro_f1": {"value": macro_f1, "low": float(bounds[1, 0]), "high": float(bounds[1, 1])},
+        "accuracy": {"value": accuracy, "low": bounds[0][0], "high": bounds[0][1]},
+        "macro_f1": {"value": macro_f1, "low": bounds[1][0], "high": bounds[1][1]},
         "weighted_f1": float(MulticlassF1Score(count, average="weighted")(predicted, labels)),
         "log_loss": float(-probabilities.gather(1, labels[:, None]).clamp(min=1e-12).log().mean()),
         "per_class": {name: {key: column[i] for key, column in each.items()} for i, name in enumerate(names)},

@@ -27,11 +27,7 @@ class TextClassifier:
 
     @classmethod
     def load(cls, folder: str | Path) -> "TextClassifier":
-        """Load a run folder; nothing in it can run code.
-
-        Raises:
-            UserError: If it is not a whole run folder.
-        """
+        """Load a run folder, which must be whole; nothing in it can run code."""
         return cls(read_run(Path(folder)))
 
     def save(self, folder: str | Path) -> None:

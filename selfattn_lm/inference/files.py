@@ -69,25 +69,14 @@ def rows_of_texts(texts: Sequence[str]) -> Iterator[Row]:
 
 
 class Job:
-    """Predicts rows and writes them.
-
-    Args:
-        source: The file's name, for messages; `-` for standard input.
-        rows: Its rows.
-        wanted: The columns to add.
-        out: The file to write; None for standard output.
-        form: The format of standard output.
-        text_column: As `data.text_column`.
-    """
+    """Predicts the rows of `source` and writes them to the file `out`, or in the format `form` to standard output."""
 
     def __init__(
         self, source: str, rows: Iterator[Row], wanted: Columns, out: Path | str | None, form: str, text_column: str
     ) -> None:
         self.source, self.rows, self.wanted, self.text_column = source, rows, wanted, text_column
-        self.out = None if out is None else Path(out)
-        self.form = form if self.out is None else output_format(self.out)
-        self.left_out: set[str] = set()
-        self.done = Predicted(out=self.out)
+        self.done, self.left_out = Predicted(out=None if out is None else Path(out)), set[str]()
+        self.form = form if self.done.out is None else output_format(self.done.out)
 
     def run(self, folder: Path | str) -> Predicted:
         """Do it; a bad row is reported, gets an empty prediction, and ends nothing."""
@@ -99,7 +88,7 @@ class Job:
             for chunk in _chunks(self.rows):
                 if write is None:
                     self._choose_columns(chunk)
-                    write = stack.enter_context(open_writer(self.out, self.form, self.columns, self.added, schema))
+                    write = stack.enter_context(open_writer(self.done.out, self.form, self.columns, self.added, schema))
                 for row, cells in zip(chunk, self._predict(chunk), strict=True):
                     values = row.values or {}
                     write([values.get(name) for name in self.columns], cells)

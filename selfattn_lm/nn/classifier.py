@@ -42,14 +42,8 @@ class Classifier(nn.Module):
 
 
 def build_classifier(config: ModelConfig, vocab_size: int, labels: int) -> Classifier:
-    """A classifier with random weights from settings in which nothing is `auto` any more.
-
-    Args:
-        config: The model's settings, resolved.
-        vocab_size: Number of tokens in the vocabulary.
-        labels: Number of labels L.
-    """
-    assert config.max_tokens != "auto" and config.pooling != "auto", "resolve the settings first"
+    """A classifier with random weights from settings in which nothing is `auto` any more."""
+    assert config.max_tokens != "auto", "resolve the settings first"
     width, heads, max_tokens = config.width, config.heads, config.max_tokens
     added: nn.Module = nn.Identity()
     rotate: nn.Module | None = None

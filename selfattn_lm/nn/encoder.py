@@ -26,14 +26,7 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stack of layers and a last norm: (B, T, C), (B, T) -> (B, T, C).
-
-    Args:
-        width: Width C of a token's vector.
-        layers: Number of layers.
-        attention: Makes the attention of one layer.
-        dropout: Dropout on what each layer adds.
-    """
+    """A stack of layers, each with an attention of its own, and a last norm: (B, T, C), (B, T) -> (B, T, C)."""
 
     def __init__(self, width: int, layers: int, attention: Callable[[], SelfAttention], dropout: float) -> None:
         super().__init__()

@@ -11,13 +11,13 @@ class Lstm(nn.Module):
         super().__init__()
         if width % 2:
             raise ValueError(f"two directions share the width, which must be even, not {width}")
-        self.lstm = nn.LSTM(
-            width, width // 2, layers, batch_first=True, bidirectional=True, dropout=dropout if layers > 1 else 0.0
-        )
+        between = dropout if layers > 1 else 0.0
+        self.lstm = nn.LSTM(width, width // 2, layers, batch_first=True, bidirectional=True, dropout=between)
+        self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, keep: Tensor) -> Tensor:
         """Both directions side by side: (B, T, C), (B, T) -> (B, T, C)."""
         # Packed, so that the backward direction begins at each text's own end and padding changes nothing.
         packed = pack_padded_sequence(x, keep.sum(1).cpu(), batch_first=True, enforce_sorted=False)
-        states: Tensor = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+        states: Tensor = self.drop(pad_packed_sequence(self.lstm(packed)[0], True, total_length=x.shape[1])[0])
         return states

@@ -10,20 +10,15 @@ from torch.utils.data import Sampler
 
 
 class Batch(NamedTuple):
-    """Token ids (B, T), which of them are real (B, T) bool, and the label of each text (B,)."""
+    """Texts of different length, padded to the longest."""
 
-    ids: Tensor
-    keep: Tensor
-    labels: Tensor
+    ids: Tensor  # (B, T)
+    keep: Tensor  # which of the ids are real: (B, T) bool
+    labels: Tensor  # one a text: (B,)
 
 
 def pad(texts: Sequence[np.ndarray], labels: Sequence[int] | np.ndarray) -> Batch:
-    """Put texts of different length into one batch; padding has id 0 and is not kept.
-
-    Args:
-        texts: The token ids of each text, at least one.
-        labels: The label of each text.
-    """
+    """Put the token ids of texts of different length into one batch; padding has id 0 and is not kept."""
     lengths = np.array([len(text) for text in texts])
     assert lengths.min() > 0, "the tokenizer gives each text its [CLS]"
     keep = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
@@ -44,9 +39,8 @@ def cut_by_budget(padded: np.ndarray, batch_size: int, batch_tokens: int) -> lis
 
 def rounded_up(lengths: np.ndarray) -> np.ndarray:
     """Each length rounded up to one of few, at most an eighth longer: texts of like length fall together."""
-    step = 2 ** np.maximum(np.floor(np.log2(np.maximum(lengths, 1))) - 2, 0).astype(np.int64)
-    rounded: np.ndarray = -(-lengths // step) * step
-    return rounded
+    step = 2 ** np.maximum(np.floor(np.log2(np.maximum(lengths, 1))) - 3, 0).astype(np.int64)
+    return np.asarray(-(-lengths // step) * step)
 
 
 class LengthBuckets(Sampler[list[int]]):
@@ -62,8 +56,7 @@ class LengthBuckets(Sampler[list[int]]):
         self.padded = rounded_up(lengths)
         self.batches = cut_by_budget(np.sort(self.padded), batch_size, batch_tokens)
         self.seed, self.rank, self.world = seed, rank, world
-        self.epoch = 0
-        self.done = 0  # batches of this epoch that were handed out
+        self.epoch, self.done = 0, 0  # done: batches of this epoch that were handed out
 
     def __len__(self) -> int:
         return -(-len(self.batches) // self.world)
@@ -77,8 +70,7 @@ class LengthBuckets(Sampler[list[int]]):
         random = np.random.default_rng([self.seed, self.epoch])
         shuffled = random.permutation(len(self.padded))
         rows = shuffled[np.argsort(self.padded[shuffled], kind="stable")]
-        order = random.permutation(len(self.batches))
-        order = np.resize(order, len(self) * self.world)[self.rank :: self.world]  # as many batches for each device
-        for batch in order[self.done :]:
+        order = np.resize(random.permutation(len(self.batches)), len(self) * self.world)  # as many for each device
+        for batch in order[self.rank :: self.world][self.done :]:
             self.done += 1
             yield rows[self.batches[batch]].tolist()

@@ -5,43 +5,37 @@ from typing import Any
 
 from selfattn_lm.errors import UserError
 
-TEXT_NAMES = (
-    "text texts sentence content review question query utterance message comment tweet post document body headline title"
-    " description sms input"
-).split()
-LABEL_NAMES = (
-    "label labels class category target topic intent sentiment emotion tag genre coarse_label stars rating label_text"
-    " label_name y output"
-).split()
+_TEXT_NAMES = """text texts sentence content review question query utterance message comment tweet post document body
+    headline title description sms input"""
+_LABEL_NAMES = """label labels class category target topic intent sentiment emotion tag genre coarse_label stars
+    rating label_text label_name y output"""
 
 
 def find_text(columns: Sequence[str], asked: str, where: str, fallback: str = "auto") -> tuple[str, ...]:
-    """The text columns: those asked for (`auto`, a name, or several with commas), else `fallback`, else by their names."""
+    """The text columns: those `asked` for (one, or several with commas); for `auto`, `fallback` or by their names."""
     if asked == "auto" and fallback != "auto" and set(fallback.split(",")) <= set(columns):
         return tuple(fallback.split(","))
     if asked == "auto" and len(columns) == 1:
         return (columns[0],)
-    if asked == "auto" or asked in columns:
-        return (_find(columns, asked, TEXT_NAMES, "text", where),)
-    return tuple(_find(columns, name.strip(), TEXT_NAMES, "text", where) for name in asked.split(","))
+    names = [asked] if asked in columns else [name.strip() for name in asked.split(",")]
+    return tuple(_find(columns, name, _TEXT_NAMES, "text", where) for name in names)
 
 
 def find_label(columns: Sequence[str], asked: str, where: str) -> str:
     """The label column: the one asked for, or for `auto` by its name."""
-    return _find(columns, asked, LABEL_NAMES, "label", where)
+    return _find(columns, asked, _LABEL_NAMES, "label", where)
 
 
-def _find(columns: Sequence[str], asked: str, names: Sequence[str], what: str, where: str) -> str:
+def _find(columns: Sequence[str], asked: str, known: str, what: str, where: str) -> str:
     there = ", ".join(map(repr, columns))
     if asked != "auto":
         if asked not in columns:
             raise UserError(f"{where}: no column {asked!r}; found {there}. Use --data.{what}-column.")
         return asked
     lower = {column.strip().lower(): column for column in reversed(columns)}
-    for name in names:
-        if name in lower:
-            return lower[name]
-    raise UserError(f"{where}: no {what} column; found {there}. Name one with --data.{what}-column.")
+    if not (found := [lower[name] for name in known.split() if name in lower]):
+        raise UserError(f"{where}: no {what} column; found {there}. Name one with --data.{what}-column.")
+    return found[0]
 
 
 def text_of(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
@@ -69,7 +63,5 @@ def refuse_scalars(labels: Sequence[str], name: str, where: str) -> None:
     except (ValueError, OverflowError):
         return
     if fractions:
-        raise UserError(
-            f"{where}: column {name!r} holds numbers such as {fractions[0]}, a scalar; only classes are supported yet"
-            " (to use the numbers as classes, write them as words)."
-        )
+        what = f"column {name!r} holds numbers such as {fractions[0]}, a scalar; only classes are supported yet"
+        raise UserError(f"{where}: {what} (to use the numbers as classes, write them as words).")

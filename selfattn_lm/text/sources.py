@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,23 +24,17 @@ from selfattn_lm.errors import UserError
 _ALIASES = {"ndjson": "jsonl", "feather": "arrow"}
 _PIECE = 1 << 20
 _BETWEEN = re.compile(r"[\s,\[\]]*")  # what stands between the objects of a JSON array
+_Found = Iterator[tuple[dict[str, Any] | str, int]]  # a row's columns or its problem, and its line (0: none)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a file.
+    """One row of a file, or what is wrong with it."""
 
-    Attributes:
-        number: Its number among the file's rows, from 1, a header not counted.
-        values: Its columns; None where the row could not be read.
-        problem: Why it could not be read.
-        line: The line of the file on which it ends, 0 for formats without lines.
-    """
-
-    number: int
-    values: dict[str, Any] | None
-    problem: str = ""
-    line: int = 0
+    number: int  # among the file's rows, from 1, a header not counted
+    values: dict[str, Any] | None  # its columns; None where it could not be read
+    problem: str = ""  # why it could not be read
+    line: int = 0  # the line of the file on which it ends, 0 for formats without lines
 
     @property
     def place(self) -> str:
@@ -56,11 +50,7 @@ def format_of(path: Path) -> str | None:
 
 
 def read_rows(path: Path, form: str | None = None) -> Iterator[Row]:
-    """Stream a file's rows; broken ones come with their problem and do not end the stream.
-
-    Args:
-        path: A file, or `-` for standard input (text formats alone).
-        form: One of `READERS`; by the file's name if not given.
+    """Stream the rows of a file, or of standard input (`-`, text formats alone); a broken row comes with its problem.
 
     Raises:
         UserError: If the file is missing, empty, not UTF-8, or of an unknown format.
@@ -70,11 +60,11 @@ def read_rows(path: Path, form: str | None = None) -> Iterator[Row]:
         raise UserError(f"{path}: no such file.")
     if form is None:
         raise UserError(f"{path}: unknown format; name it .{', .'.join(READERS)} (also .gz).")
-    row = None
+    number = 0
     with _readable(path):
-        for row in READERS[form](path):
-            yield row
-    if row is None:
+        for number, (found, line) in enumerate(READERS[form](path), 1):
+            yield Row(number, None, found, line) if isinstance(found, str) else Row(number, found, "", line)
+    if number == 0:
         raise UserError(f"{path}: the file has no rows.")
 
 
@@ -84,20 +74,27 @@ def schema_of(path: Path) -> Any | None:
     if form not in ("parquet", "arrow") or not path.is_file():
         return None
     with _readable(path), _unpacked(path) as file:
-        import pyarrow.parquet as pq
-
-        return pq.read_schema(file) if form == "parquet" else _arrow_reader(file).schema
+        return _schema_and_batches(file, form)[0]
 
 
-def _undecodable(path: Path) -> int:
-    """The number of the first line that is not UTF-8: the decoder itself reads ahead and cannot tell."""
-    with _bytes(path) as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    return 0
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns what may be wrong with a file's bytes into a sentence."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        where, byte = str(path), error.object[error.start]
+        if where != "-":  # the decoder reads ahead and does not know the line
+            with _bytes(path) as file:
+                broken = (line.decode(errors="ignore").encode() != line for line in file)
+                where += f", line {next((number for number, bad in enumerate(broken, 1) if bad), 0)}"
+        raise UserError(f"{where}: not UTF-8 (byte 0x{byte:02x}); save the file as UTF-8.") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: broken gzip: {error}.") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    except ValueError as error:  # pyarrow's errors of format are ValueErrors
+        raise UserError(f"{path}: not a readable {format_of(path)} file: {error}.") from None
 
 
 def _bytes(path: Path) -> Any:
@@ -108,16 +105,14 @@ def _lines(path: Path) -> IO[str]:
     return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig", newline="")
 
 
-def _read_csv(path: Path, delimiter: str = ",") -> Iterator[Row]:
+def _read_csv(path: Path, delimiter: str = ",") -> _Found:
     csv.field_size_limit(1 << 26)  # a text of many megabytes is a text; a quote never closed must end somewhere
     with _lines(path) as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         header: list[str] | None = None
-        number = 0
         while True:
             try:
-                cells = next(reader, None)
-                problem = ""
+                cells, problem = next(reader, None), ""
             except csv.Error as error:
                 cells, problem = [], f"broken line: {error}"
             if cells is None:
@@ -125,32 +120,27 @@ def _read_csv(path: Path, delimiter: str = ",") -> Iterator[Row]:
             if header is None:
                 header = cells
                 if problem or len(set(header)) < len(header):
-                    reason = problem or "two columns have the same name"
-                    raise UserError(f"{path}, line 1: {reason}; mend the header.")
-            elif cells or problem:
-                number += 1
-                if not problem and len(cells) != len(header):
-                    problem = f"{len(cells)} fields where the header has {len(header)}"
-                values = None if problem else dict(zip(header, cells, strict=True))
-                yield Row(number, values, problem, reader.line_num)
+                    raise UserError(f"{path}, line 1: {problem or 'two columns have the same name'}; mend the header.")
+            elif problem or len(cells) not in (0, len(header)):
+                yield problem or f"{len(cells)} fields where the header has {len(header)}", reader.line_num
+            elif cells:
+                yield dict(zip(header, cells, strict=True)), reader.line_num
 
 
-def _read_jsonl(path: Path) -> Iterator[Row]:
-    number = 0
+def _read_jsonl(path: Path) -> _Found:
     with _lines(path) as file:
         for line, text in enumerate(file, 1):
             if not text.strip():
                 continue
-            number += 1
             try:
                 values = json.loads(text)
-                problem = "" if isinstance(values, dict) else f"broken line: {text.strip()[:40]} is not an object"
-            except (json.JSONDecodeError, RecursionError) as error:
-                problem = f"broken line: {error}"
-            yield Row(number, None if problem else values, problem, line)
+            except (ValueError, RecursionError) as error:
+                yield f"broken line: {error}", line
+            else:
+                yield values if isinstance(values, dict) else f"broken line: {text.strip()[:40]} is not an object", line
 
 
-def _read_json(path: Path) -> Iterator[Row]:
+def _read_json(path: Path) -> _Found:
     """An array of objects, or objects one after the other, read piece by piece."""
     decode = json.JSONDecoder().raw_decode
     number, buffer, more = 0, "", True
@@ -161,21 +151,45 @@ def _read_json(path: Path) -> Iterator[Row]:
             while (start := _BETWEEN.match(buffer, start).end()) < len(buffer):  # type: ignore[union-attr]
                 try:
                     values, start = decode(buffer, start)
-                except json.JSONDecodeError as error:
+                except (ValueError, RecursionError) as error:
                     if more:  # perhaps only cut off by the end of this piece
                         break
-                    raise UserError(f"{path}: broken JSON after row {number}: {error.msg}.") from None
+                    raise UserError(
+                        f"{path}: broken JSON after row {number}: {getattr(error, 'msg', error)}."
+                    ) from None
                 number += 1
                 if not isinstance(values, dict):
                     raise UserError(f"{path}: row {number} is {str(values)[:40]}, not an object with named columns.")
-                yield Row(number, values)
+                yield values, 0
             buffer = buffer[start:]
 
 
-def _read_txt(path: Path) -> Iterator[Row]:
+def _read_txt(path: Path) -> _Found:
     with _lines(path) as file:
-        for number, line in enumerate(file, 1):
-            yield Row(number, {"text": line.rstrip("\r\n")}, line=number)
+        yield from (({"text": text.rstrip("\r\n")}, line) for line, text in enumerate(file, 1))
+
+
+def _read_columnar(path: Path, form: str) -> _Found:
+    with _unpacked(path) as file:
+        for batch in _schema_and_batches(file, form)[1]:
+            for start in range(0, len(batch), 1024):
+                yield from ((values, 0) for values in batch.slice(start, 1024).to_pylist())
+
+
+def _schema_and_batches(file: IO[bytes], form: str) -> tuple[Any, Iterable[Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if form == "parquet":
+        parquet = pq.ParquetFile(file, pre_buffer=False)
+        return parquet.schema_arrow, parquet.iter_batches(batch_size=1024)
+    try:
+        reader = pa.ipc.open_file(file)
+    except pa.ArrowInvalid:
+        file.seek(0)
+        stream = pa.ipc.open_stream(file)
+        return stream.schema, stream
+    return reader.schema, map(reader.get_batch, range(reader.num_record_batches))
 
 
 def _unpacked(path: Path) -> IO[bytes]:
@@ -189,58 +203,12 @@ def _unpacked(path: Path) -> IO[bytes]:
     return unpacked
 
 
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turns what may be wrong with a file's bytes into a sentence."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        where = f"{path}, line {_undecodable(path)}" if str(path) != "-" else "-"
-        byte = error.object[error.start]
-        raise UserError(f"{where}: not UTF-8 (byte 0x{byte:02x}); save the file as UTF-8.") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: broken gzip: {error}.") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    except ValueError as error:  # pyarrow's errors of format are ValueErrors
-        raise UserError(f"{path}: not a readable {format_of(path)} file: {error}.") from None
-
-
-def _read_parquet(path: Path) -> Iterator[Row]:
-    import pyarrow.parquet as pq
-
-    with _unpacked(path) as file:
-        yield from _rows(pq.ParquetFile(file, pre_buffer=False).iter_batches(batch_size=1024))
-
-
-def _arrow_reader(file: IO[bytes]) -> Any:
-    import pyarrow as pa
-
-    try:
-        return pa.ipc.open_file(file)
-    except pa.ArrowInvalid:
-        file.seek(0)
-        return pa.ipc.open_stream(file)
-
-
-def _read_arrow(path: Path) -> Iterator[Row]:
-    with _unpacked(path) as file:
-        reader = _arrow_reader(file)
-        count = getattr(reader, "num_record_batches", None)
-        yield from _rows(reader if count is None else map(reader.get_batch, range(count)))
-
-
-def _rows(batches: Any) -> Iterator[Row]:
-    parts = (batch.slice(start, 1024).to_pylist() for batch in batches for start in range(0, len(batch), 1024))
-    return (Row(number, values) for number, values in enumerate((values for part in parts for values in part), 1))
-
-
-READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+READERS: dict[str, Callable[[Path], _Found]] = {
     "csv": _read_csv,
     "tsv": partial(_read_csv, delimiter="\t"),
     "json": _read_json,
     "jsonl": _read_jsonl,
-    "parquet": _read_parquet,
-    "arrow": _read_arrow,
+    "parquet": partial(_read_columnar, form="parquet"),
+    "arrow": partial(_read_columnar, form="arrow"),
     "txt": _read_txt,
 }

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -60,23 +61,15 @@ def load_splits(config: DataConfig) -> dict[str, Split]:
     Raises:
         UserError: For whatever cannot be read, with file, row or column.
     """
-    sources = _find(config)
-    for name, file in (("validation", config.validation), ("test", config.test)):
-        if file:
-            sources[name] = (file, read_rows(Path(file)))
+    files = {"validation": config.validation, "test": config.test}
+    sources = _find(config) | {name: (file, read_rows(Path(file))) for name, file in files.items() if file}
     if "train" not in sources:
         raise UserError(f"{config.source}: no train split; found {', '.join(sources)}.")
     return {name: _labelled(where, rows, config) for name, (where, rows) in sources.items() if name in SPLITS}
 
 
 def load_split(config: DataConfig, name: str, trained_on: str = "auto") -> Split:
-    """Read one split of a source that has several, or the source itself if it is a file.
-
-    Args:
-        config: What to read.
-        name: The split.
-        trained_on: The text columns that a run was trained on, taken where they are there.
-    """
+    """Read one split of a source, or a whole file; text columns that a run was `trained_on` are taken if they exist."""
     sources = _find(config)
     name = "train" if Path(config.source).is_file() else name
     if name not in sources:
@@ -85,17 +78,23 @@ def load_split(config: DataConfig, name: str, trained_on: str = "auto") -> Split
 
 
 def _find(config: DataConfig) -> _Sources:
-    """A row stream for each split."""
     source, path = config.source, Path(config.source)
     if source == stdlib_docs.NAME and not path.exists():
         return {name: (f"{source} {name}", _pairs(pairs)) for name, pairs in stdlib_docs.load().items()}
     if path.is_file():
         return {"train": (source, read_rows(path))}
     if path.is_dir():
-        return _split_files(path) or _class_folders(path) or _hub_folder(path, config.subset)
-    if hub.looks_like_name(source):
-        return hub.load(source, config.subset)
-    raise UserError(f"{source}: no such file or folder, and not a hub name of the form owner/name.")
+        if found := _split_files(path) or _class_folders(path):
+            return found
+        source = str(path)
+        data = [file for file in (*path.iterdir(), *(path / "data").glob("*")) if file.is_file() and format_of(file)]
+        if not data and not (path / "README.md").is_file():  # neither data where the hub's loader looks, nor a card
+            there = ", ".join(file.name for file in sorted(path.iterdir())[:10]) or "nothing"
+            reason = f"no train file (such as train.csv), and no sub-folder of .txt files a label; found {there}"
+            raise UserError(f"{path}: {reason}.")
+    elif format_of(path) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source):
+        raise UserError(f"{source}: no such file or folder, and not a hub name of the form owner/name.")
+    return {SPLITS.get(name, name): rows for name, rows in hub.load(source, config.subset).items()}
 
 
 def _pairs(pairs: Iterable[tuple[str, Any]]) -> Iterator[Row]:
@@ -111,40 +110,24 @@ def _split_files(folder: Path) -> _Sources:
             if split in found:
                 raise UserError(f"{folder}: {found[split].name} and {file.name} are both the {split} split; keep one.")
             found[split] = file
-    ignored = [file.name for file in readable if file not in found.values()]
-    if found and ignored:
+    if found and (ignored := [file.name for file in readable if file not in found.values()]):
         log.warning("%s: ignored %s (not named train, validation or test)", folder, ", ".join(ignored))
     return {name: (str(file), read_rows(file)) for name, file in found.items()}
 
 
 def _class_folders(folder: Path) -> _Sources:
     """A sub-folder of .txt files for each label, or such sub-folders in folders named after splits."""
-    if len(_classes(folder)) > 1:
-        return {"train": (str(folder), _class_rows(folder))}
-    splits = [inside for inside in folder.iterdir() if inside.is_dir() and inside.name in SPLITS and _classes(inside)]
-    return {SPLITS[inside.name]: (str(inside), _class_rows(inside)) for inside in splits}
+    labels = {file.parent for file in folder.glob("*/*.txt")}
+    places = [("train", folder)] if len(labels) > 1 else [(split, folder / name) for name, split in SPLITS.items()]
+    found = [(split, place, sorted(place.glob("*/*.txt"))) for split, place in places]
+    return {split: (str(place), _pairs(map(_text_and_label, files))) for split, place, files in found if files}
 
 
-def _classes(folder: Path) -> list[Path]:
-    return sorted(inside for inside in folder.iterdir() if inside.is_dir() and any(inside.glob("*.txt")))
-
-
-def _class_rows(folder: Path) -> Iterator[Row]:
-    files = [file for inside in _classes(folder) for file in sorted(inside.glob("*.txt"))]
-    for number, file in enumerate(files, 1):
-        try:
-            yield Row(number, {"text": file.read_text(encoding="utf-8-sig"), "label": file.parent.name})
-        except UnicodeDecodeError as error:
-            raise UserError(f"{file}: not UTF-8 at byte {error.start}; save the file as UTF-8.") from None
-
-
-def _hub_folder(folder: Path, subset: str) -> _Sources:
-    if hub.looks_like_layout(folder):
-        return hub.load(str(folder), subset)
-    there = ", ".join(file.name for file in sorted(folder.iterdir())[:10]) or "nothing"
-    raise UserError(
-        f"{folder}: no train file (such as train.csv), and no sub-folder of .txt files a label; found {there}."
-    )
+def _text_and_label(file: Path) -> tuple[str, str]:
+    try:
+        return file.read_text(encoding="utf-8-sig"), file.parent.name
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not UTF-8 at byte {error.start}; save the file as UTF-8.") from None
 
 
 def _labelled(where: str, rows: Iterator[Row], config: DataConfig, trained_on: str = "auto") -> Split:

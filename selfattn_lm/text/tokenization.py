@@ -1,7 +1,7 @@
 """The only tokenizing path there is: train a tokenizer or load one, and turn texts into token ids."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -24,18 +24,16 @@ def mostly_unspaced(texts: Iterable[str]) -> bool:
 
 def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> Tokenizer:
     """Learn a vocabulary from texts; the same texts give the same bytes. `config.unit` is not `auto` any more."""
+    texts = [text[:100_000] for text in texts]  # one huge text shall not decide the vocabulary
     options: dict[str, Any] = {"vocab_size": config.vocab_size, "min_frequency": config.min_frequency}
     options |= {"show_progress": False, "special_tokens": list(SPECIAL)}
-    trainer: Any
     if config.unit == "wordpiece":
-        tokenizer, trainer = Tokenizer(models.WordPiece(_wordpieces(texts, config, options), unk_token=UNKNOWN)), None
-    elif config.unit == "bpe":
-        tokenizer, trainer = Tokenizer(models.BPE(unk_token=UNKNOWN)), trainers.BpeTrainer(**options)
-    else:
-        tokenizer, trainer = Tokenizer(models.WordLevel(unk_token=UNKNOWN)), trainers.WordLevelTrainer(**options)
-    _split_into_words(tokenizer, config)
-    if trainer is not None:
-        tokenizer.train_from_iterator(_beginnings(texts), trainer)
+        pieces = _wordpieces(texts, config, trainers.BpeTrainer(**options))
+        return _finish(_untrained(models.WordPiece(pieces, unk_token=UNKNOWN), config))
+    words = (models.WordLevel, trainers.WordLevelTrainer)
+    model, trainer = (models.BPE, trainers.BpeTrainer) if config.unit == "bpe" else words
+    tokenizer = _untrained(model(unk_token=UNKNOWN), config)
+    tokenizer.train_from_iterator(texts, trainer(**options))
     return _finish(tokenizer)
 
 
@@ -44,14 +42,17 @@ def load_tokenizer(text: str) -> Tokenizer:
     return _finish(Tokenizer.from_str(text))
 
 
-def _split_into_words(tokenizer: Tokenizer, config: TokenizerConfig) -> None:
+def _untrained(model: models.Model, config: TokenizerConfig) -> Tokenizer:
     """Clean text, fold case, and split at spaces and punctuation; only bpe learns words of several Han characters."""
+    tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.BertNormalizer(
         handle_chinese_chars=config.unit != "bpe", lowercase=config.lowercase, strip_accents=config.lowercase
     )
-    each = pre_tokenizers.Split(Regex(r"\S"), "isolated")
-    characters = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), each])
-    tokenizer.pre_tokenizer = characters if config.unit == "character" else pre_tokenizers.BertPreTokenizer()
+    # A bpe token of more than 50 characters says nothing, and costs its learner time by the square of its length.
+    run = {"character": r"\S", "bpe": ".{1,50}"}.get(config.unit, ".+")
+    split = pre_tokenizers.Split(Regex(run), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), split])
+    return tokenizer
 
 
 def _finish(tokenizer: Tokenizer) -> Tokenizer:
@@ -62,17 +63,16 @@ def _finish(tokenizer: Tokenizer) -> Tokenizer:
     return tokenizer
 
 
-def _wordpieces(texts: Sequence[str], config: TokenizerConfig, options: dict[str, Any]) -> dict[str, int]:
+def _wordpieces(texts: Sequence[str], config: TokenizerConfig, trainer: trainers.BpeTrainer) -> dict[str, int]:
     """A WordPiece vocabulary (Schuster & Nakajima 2012) in canonical order.
 
     The library's own WordPiece trainer numbers, and at ties chooses, its pieces differently from run to run; its BPE
     trainer does not. So BPE is trained on words with their start marked, and its tokens become pieces.
     """
-    marked = Tokenizer(models.BPE(unk_token=UNKNOWN))
-    _split_into_words(marked, config)
+    marked = _untrained(models.BPE(unk_token=UNKNOWN), config)
     mark = pre_tokenizers.Metaspace(replacement=_START, prepend_scheme="always", split=False)
     marked.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), mark])
-    marked.train_from_iterator(_beginnings(texts), trainers.BpeTrainer(**options))
+    marked.train_from_iterator(texts, trainer)
     pieces = dict.fromkeys(SPECIAL)
     for token, _ in sorted(marked.get_vocab().items(), key=lambda item: item[1]):
         word = token.removeprefix(_START)
@@ -80,22 +80,11 @@ def _wordpieces(texts: Sequence[str], config: TokenizerConfig, options: dict[str
             pieces |= {word: None, "##" + word: None}
         elif word and token not in SPECIAL:
             pieces[word if token.startswith(_START) else "##" + word] = None
-    return {piece: i for i, piece in enumerate(pieces)}
-
-
-def _beginnings(texts: Iterable[str], length: int = 100_000) -> Iterator[str]:
-    """One huge text shall not decide the vocabulary."""
-    return (text[:length] for text in texts)
+    return {piece: i for i, piece in enumerate(islice(pieces, config.vocab_size))}
 
 
 class TokenIds:
-    """The token ids of many texts in flat arrays: compact, and quick to cut batches from.
-
-    Attributes:
-        ids: All ids, text after text: int32 (tokens,).
-        starts: Where each text begins, and where the last ends: int64 (texts + 1,).
-        lost: How many tokens of each text were cut: int64 (texts,).
-    """
+    """The token ids of many texts in flat arrays: compact, and quick to cut batches from."""
 
     def __init__(self, tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int) -> None:
         parts, counts = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
@@ -105,9 +94,10 @@ class TokenIds:
             counts.append(np.array([len(ids) for ids in found]))
             parts.append(np.concatenate([np.array(ids[:max_tokens], np.int32) for ids in found]))
         total = np.concatenate(counts)
-        self.ids = np.concatenate(parts)
+        self.ids = np.concatenate(parts)  # text after text: int32 (tokens,)
+        # Where each text begins, and where the last ends: int64 (texts + 1,).
         self.starts = np.concatenate(([0], np.cumsum(np.minimum(total, max_tokens))))
-        self.lost = np.maximum(total - max_tokens, 0)
+        self.lost = np.maximum(total - max_tokens, 0)  # how many tokens of each text were cut: int64 (texts,)
 
     def __len__(self) -> int:
         return len(self.lost)

@@ -97,10 +97,10 @@ def train_loader(examples: Examples, settings: Settings, rank: int = 0, world: i
 
 def validation_loader(examples: Examples, settings: Settings, rank: int = 0, world: int = 1) -> DataLoader[Batch]:
     """Each text once, sorted by length."""
-    order = np.argsort(examples.tokens.lengths, kind="stable")
-    lengths = examples.tokens.lengths[order]
-    parts = cut_by_budget(lengths, settings.training.batch_size, settings.training.batch_tokens)
-    return DataLoader(examples, sampler=[order[part].tolist() for part in parts][rank::world], batch_size=None)
+    order = np.argsort(examples.tokens.lengths, kind="stable")[rank::world]
+    size, tokens = settings.training.batch_size, settings.training.batch_tokens
+    parts = cut_by_budget(examples.tokens.lengths[order], size, tokens)
+    return DataLoader(examples, sampler=[order[part].tolist() for part in parts], batch_size=None)
 
 
 def balanced_weights(labels: np.ndarray, count: int) -> torch.Tensor:

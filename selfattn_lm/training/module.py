@@ -56,7 +56,7 @@ class ClassifierModule(LightningModule):
         logits = self.model(batch.ids, batch.keep).float()  # (B, L)
         smoothing = self.config.label_smoothing if stage == "train" else 0.0
         loss = F.cross_entropy(logits, batch.labels, self.label_weights, label_smoothing=smoothing)
-        self.log(f"{stage}/loss", loss, batch_size=len(batch.labels), on_step=False, on_epoch=True)
+        self.log(f"{stage}/loss", loss, batch_size=len(batch.labels), on_step=False, on_epoch=True, sync_dist=True)
         return loss, logits
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:

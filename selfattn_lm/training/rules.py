@@ -26,10 +26,10 @@ def pooling(kind: str) -> str:
     return "max" if kind == "cnn" else "mean"
 
 
-def training_changes(settings: Settings, rows: int, steps_per_epoch: int) -> dict[str, Any]:
+def training_changes(settings: Settings, rows: int, tokens: int, steps_per_epoch: int) -> dict[str, Any]:
     """What `auto` became among the training's settings."""
     config = settings.training
-    rounds = epochs(rows) if config.epochs == "auto" else config.epochs
+    rounds = epochs(rows, tokens) if config.epochs == "auto" else config.epochs
     values = {
         "epochs": rounds,
         "ema": ema(steps_per_epoch * rounds),
@@ -39,9 +39,9 @@ def training_changes(settings: Settings, rows: int, steps_per_epoch: int) -> dic
     return {name: value for name, value in values.items() if getattr(config, name) == "auto"}
 
 
-def epochs(rows: int) -> int:
-    """About 250,000 texts in all, in 5 to 30 rounds: few texts are seen more often."""
-    return int(np.clip(round(250_000 / rows), 5, 30))
+def epochs(rows: int, tokens: int) -> int:
+    """About 200,000 texts or 18 million tokens in all, in 3 to 30 rounds: few texts are seen more often."""
+    return int(np.clip(round(min(200_000 / rows, 18e6 / tokens)), 3, 30))
 
 
 def ema(steps: int) -> float:

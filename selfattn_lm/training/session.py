@@ -39,6 +39,8 @@ class TrainResult:
     resumable: bool = False
 
     def __str__(self) -> str:
+        if not self.evaluations:  # another process of the same run says it
+            return ""
         lines = [f"stopped     {self.stopped}"] if self.stopped else []
         lines += [f"{name:<12}{evaluation.scores}" for name, evaluation in self.evaluations.items()]
         lines += [f"run folder  {self.folder}"]
@@ -75,9 +77,9 @@ class Session:
             torch.manual_seed(self.settings.seed)
             model, resolved = self._build(prepared)
             settings = with_changes(self.settings, resolved)
-            for line in opening_lines(prepared, settings, self.settings, model):
-                log.info("%s", line)
             training = Training(settings, self.folder, prepared, model)
+            if training.first:
+                log.info("%s", "\n".join(opening_lines(prepared, settings, self.settings, model)))
             if training.first and not self.resume:
                 self._begin(prepared, resolved)
             stopped = training.run(resume=self.resume)
@@ -90,7 +92,7 @@ class Session:
         """The model with its first weights, and all that `auto` became."""
         settings = with_changes(self.settings, prepared.resolved)
         steps = -(-len(train_loader(prepared.train, settings)) // settings.training.accumulate)
-        changes = rules.training_changes(settings, len(prepared.train), steps)
+        changes = rules.training_changes(settings, len(prepared.train), len(prepared.train.tokens.ids), steps)
         model = build_classifier(settings.model, prepared.tokenizer.get_vocab_size(), len(prepared.labels))
         if self.initial is not None:
             weights = self.initial.model.state_dict()
@@ -111,7 +113,8 @@ class Session:
         """Write the run folder and score what was written."""
         write_run(self.folder, run)
         classifier = TextClassifier.load(self.folder)
-        evaluations = {name: evaluate_split(classifier, s) for name, s in prepared.splits.items() if name != "train"}
+        scored = [name for name in sorted(prepared.splits, reverse=True) if name != "train"]  # validation, then test
+        evaluations = {name: evaluate_split(classifier, prepared.splits[name]) for name in scored}
         facts = {**training.facts(), "stopped": stopped}
         write_metrics(self.folder, evaluations, training=facts)
         scores = {name: evaluation.to_plain() for name, evaluation in evaluations.items()}

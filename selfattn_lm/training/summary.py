@@ -1,10 +1,11 @@
 """The few lines that open a run: what will be trained on what."""
 
 from collections import Counter
+from dataclasses import asdict
 
 import torch
 
-from selfattn_lm.config import Settings, flatten, to_plain
+from selfattn_lm.config import Settings, flatten
 from selfattn_lm.nn import Classifier
 from selfattn_lm.training.data import Prepared
 
@@ -21,8 +22,8 @@ def opening_lines(prepared: Prepared, resolved: Settings, asked: Settings, model
     heads = f", {m.heads} heads" if m.kind == "attention" else ""
     on_gpu = t.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     device = "gpu" if on_gpu else "cpu" if t.accelerator == "auto" else t.accelerator
-    defaults = flatten(to_plain(Settings()))
-    changed = [f"{k} {v}" for k, v in flatten(to_plain(asked)).items() if v != defaults[k] and k != "data.source"]
+    defaults = flatten(asdict(Settings()))
+    changed = [f"{k} {v}" for k, v in flatten(asdict(asked)).items() if v != defaults[k] and k != "data.source"]
     return [
         f"data        {train.where}: {len(train):,} texts to train on, {len(test) if test else 0:,} to test on",
         f"labels      {len(prepared.labels)}: {', '.join(labels)}",

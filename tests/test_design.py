@@ -1,0 +1,72 @@
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "selfattn_lm"
+FLOORS = ["errors", "config", "text", "nn", "runs", "inference", "evaluation", "training", "verbs", "cli", "__main__"]
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def floor(name: str) -> int:
+    return FLOORS.index(name.split(".")[1])
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.name != "__init__.py"], ids=lambda f: f.name)
+def test_an_import_points_only_down_the_floors(file: Path) -> None:
+    own = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            if name.startswith("selfattn_lm."):
+                assert floor(name) <= floor(own), f"{own} imports {name}"
+
+
+def loaded_after(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint(' '.join(sys.modules))"
+    return set(
+        subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    )
+
+
+def test_importing_the_package_or_the_command_line_loads_no_torch() -> None:
+    loaded = loaded_after("import selfattn_lm, selfattn_lm.cli")
+    assert not loaded & {"torch", "lightning", "datasets", "tokenizers", "pyarrow", "numpy"}
+
+
+def test_predicting_loads_neither_lightning_nor_datasets(run: Path) -> None:
+    code = f"from selfattn_lm import TextClassifier\nTextClassifier.load({str(run)!r}).predict(['a plum'])"
+    assert not loaded_after(code) & {"lightning", "datasets", "torchmetrics", "pandas"}
+
+
+def test_the_package_is_small() -> None:
+    lines = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
+    assert sum(lines.values()) <= 3000
+    assert sum(count for file, count in lines.items() if file.parent.name == "nn") <= 600
+    assert lines[PACKAGE / "nn" / "attention.py"] <= 80
+    assert max(lines.values()) <= 300
+
+
+def test_no_pickle_is_read_outside_of_checkpoints() -> None:
+    for file in FILES:
+        source = file.read_text(encoding="utf-8")
+        assert not re.search(r"import pickle|pickle\.load|joblib|allow_pickle", source), file
+        for call in re.findall(r"torch\.load\(.*", source):
+            assert "weights_only=True" in call, file
+
+
+def test_the_file_tree_of_the_readme_is_true() -> None:
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").split("## The files")[1].split("```")[1]
+    named = set(re.findall(r"\b(\w+\.py)\b", tree))
+    there = {file.name for file in FILES if not file.name.startswith("__")}
+    assert there <= named
+    assert named - there <= {file.name for file in (ROOT / "scripts").iterdir()}
+
+
+def test_the_changelog_names_this_version_or_what_is_to_come() -> None:
+    assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

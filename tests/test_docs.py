@@ -1,0 +1,77 @@
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import sentences, write_csv
+
+from selfattn_lm.cli import main
+from selfattn_lm.runs import read_config
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+DATA = Path(os.environ.get("SELFATTN_DATA", "../shared/data"))
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_is_short_and_begins_with_what_to_type() -> None:
+    lines = README.splitlines()
+    assert len(lines) < 250
+    assert lines.index("make demo") < 25
+
+
+def test_the_commands_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "reviews.csv", sentences(90), header=("review", "stars"))
+    commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("selfattn")]
+    assert len(commands) >= 5
+    for command in commands:
+        assert main(shlex.split(command)[1:]) == 0, command
+    assert len((tmp_path / "predicted.csv").read_text().splitlines()) == 91
+    assert (tmp_path / "scores" / "metrics.json").is_file()
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks("python")
+    exec(compile(block, "README.md", "exec"), {})
+    assert (tmp_path / "runs" / "films" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["demo"])
+def test_the_make_targets_of_the_readme_run(target: str) -> None:
+    subprocess.run(["make", target], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_loads_and_says_what_was_measured(config: Path) -> None:
+    settings, resolved, asked = read_config(config)
+    assert settings.training.epochs == "auto" or settings.training.epochs > 0
+    assert not resolved
+    assert set(asked) <= {"seed", "data", "tokenizer", "model", "training"}
+    assert re.search(r"^# .*\d\d\.\d.* rows.* minutes", config.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "finetune"])
+def test_the_scripts_are_the_same_verbs(verb: str) -> None:
+    flags = ["RUN", "missing.csv"] if verb != "train" else ["missing.csv"]
+    done = subprocess.run([sys.executable, ROOT / "scripts" / f"{verb}.py", *flags], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.fullmatch(r"selfattn: (RUN|missing\.csv): no such .*\n", done.stderr), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"the development data is not in {DATA} (SELFATTN_DATA)")
+def test_clinc150_reaches_its_figure(tmp_path: Path) -> None:
+    from selfattn_lm import train
+
+    result = train(str(DATA / "clinc150"), config=ROOT / "configs" / "clinc150.yaml", out=tmp_path / "run")
+    assert result.evaluations["test"].scores.accuracy >= 0.89
