@@ -41,7 +41,6 @@ app.command(verbs.evaluate)
 app.command(verbs.predict)
 
 
-@app.command(help=(verbs.train.__doc__ or "").split("\n")[0])
 def train(
     data: str | None = None,
     /,
@@ -58,15 +57,7 @@ def train(
 
 
 train.__doc__ = verbs.train.__doc__
-
-
-def _print(result: Any) -> None:
-    from rich.console import Console
-
-    if hasattr(result, "__rich__"):
-        Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(result)
-    elif result is not None and str(result):
-        print(result)
+app.command(train)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,7 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logger.setLevel(logging.INFO)
     try:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-        _print(result)
+        if hasattr(result, "__rich__"):
+            from rich.console import Console
+
+            Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(result)
+        elif result is not None and str(result):
+            print(result)
     except (UserError, CycloptsError) as error:
         print(f"selfattn: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -88,8 +84,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         sys.stderr.close()
     return 0
-
-
-def run() -> None:
-    """The `selfattn` command."""
-    sys.exit(main())

@@ -4,7 +4,7 @@ import difflib
 import types
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 from selfattn_lm.errors import UserError
@@ -59,7 +59,7 @@ class TokenizerConfig(_Checked):
     unit: Literal["auto", "word", "wordpiece", "bpe", "character"] = opt(
         "auto", "what a token is; auto: bpe where most letters are of a script without spaces between words, else word"
     )
-    vocab_size: int = opt(30_000, "most tokens in the vocabulary", 10)
+    vocab_size: int | Auto = opt("auto", "most tokens; auto: 30,000, but for pieces a quarter of the rows", 10)
     min_frequency: int = opt(2, "a token must occur so often in train", 1)
     lowercase: bool = opt(True, "fold case and strip accents")
 
@@ -68,18 +68,12 @@ class TokenizerConfig(_Checked):
 class ModelConfig(_Checked):
     """The classifier: embedding, encoder, pooling, head."""
 
-    kind: Literal["attention", "bag", "cnn", "lstm"] = opt(
-        "attention", "the encoder; bag, cnn and lstm are baselines behind the same interface"
-    )
+    kind: Literal["attention", "bag", "cnn", "lstm"] = opt("attention", "the encoder; the others are baselines")
     width: int = opt(128, "width of a token's vector (C); heads must divide it", 1)
     heads: int = opt(4, "attention heads (H)", 1)
     layers: int = opt(2, "encoder layers", 1)
-    positions: Literal["learned", "sinusoidal", "rotary", "none"] = opt(
-        "learned", "how the attention encoder knows the order of tokens"
-    )
-    pooling: Literal["auto", "mean", "cls", "max"] = opt(
-        "auto", "how a text's vector comes from its tokens'; auto: max for cnn, else mean"
-    )
+    positions: Literal["learned", "sinusoidal", "rotary", "none"] = opt("learned", "how attention knows the order")
+    pooling: Literal["auto", "mean", "cls", "max"] = opt("auto", "of tokens into a text; auto: max for cnn, else mean")
     dropout: float = opt(0.1, "dropout inside the encoder", 0, 0.95)
     embedding_dropout: float = opt(
         0.4, "dropout on embedded tokens and pooled texts, against learning by heart", 0, 0.95
@@ -149,11 +143,7 @@ class Settings(_Checked):
 
 
 def settings_from(values: Mapping[str, Any], where: str) -> Settings:
-    """Settings from nested plain values, such as a YAML file's; `where` begins each message.
-
-    Raises:
-        UserError: For an unknown key, a wrong type, or a value out of its choices or bounds.
-    """
+    """Settings from nested plain values, such as a YAML file's, strictly checked; `where` begins each message."""
     try:
         settings: Settings = _build(Settings, values, "")
         return settings

@@ -41,8 +41,7 @@ def train(
     """Train a classifier on labelled texts and write a run folder.
 
     Args:
-        data: A file (csv, tsv, json, jsonl, parquet, arrow), a folder, a hub name such as fancyzhx/ag_news, or
-            stdlib-docs.
+        data: A file (csv, jsonl, parquet, …), a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs.
         config: A YAML file of settings; flags overrule it.
         out: The run folder; runs/NAME by default.
         init: A run folder to start from: its shape, tokenizer and weights.
@@ -79,16 +78,9 @@ def fit(
     overwrite: bool = False,
     **settings: Any,
 ) -> TextClassifier:
-    """Train a classifier on texts in memory; what `train` does with a file of them.
+    """Train a classifier on texts in memory, with the settings of `train`, and write a run folder if `out` names one.
 
-    Args:
-        texts: The training texts.
-        labels: The label of each.
-        validation: Texts and labels to choose the best weights by; a share of `texts` is held out if not given.
-        out: The run folder to write; none by default (`TextClassifier.save` writes one later).
-        init: A run folder to start from: its shape, tokenizer and weights.
-        overwrite: Replace a run folder that exists.
-        settings: By name (`epochs=3`) or by section (`model={"width": 64}`).
+    The best weights are chosen by `validation`, texts and labels; a share of `texts` is held out if it is not given.
     """
     from selfattn_lm.text.splits import Split
     from selfattn_lm.training import Session
@@ -171,12 +163,13 @@ def predict(
     """
     if (source is None) == (not text):
         raise UserError("predict: give a FILE, or - for standard input, or --text, and only one of them.")
-    from selfattn_lm.inference.files import Columns, Job, rows_of_texts
-    from selfattn_lm.text.sources import read_rows
+    from selfattn_lm.inference.files import Columns, Job
+    from selfattn_lm.text.sources import Row, read_rows
 
     columns = Columns(top_k, probabilities, min_probability)
     if source is None:
-        return Job("--text", rows_of_texts(text), columns, out, output_format, "text").run(run)
+        rows = (Row(i, {"text": one}) for i, one in enumerate(text, 1))
+        return Job("--text", rows, columns, out, output_format, "text").run(run)
     form = input_format or ("txt" if source == "-" else None)
     return Job(source, read_rows(Path(source), form), columns, out, output_format, text_column).run(run)
 

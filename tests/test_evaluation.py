@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from selfattn_lm.evaluation import score
-from selfattn_lm.evaluation.metrics import percent
+from selfattn_lm.evaluation.report import percent
 
 NAMES = ["a", "b", "c"]
 

@@ -1,9 +1,13 @@
-"""Scores with their 95 % intervals. N texts, L labels."""
+"""Score a classifier on labelled texts, with 95 % intervals. N texts, L labels."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -13,27 +17,12 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-
-def percent(share: float) -> str:
-    """0.90123 as 90.12."""
-    return f"{100 * share:.2f}"
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Everything that is measured on one split, in plain values.
-
-    `accuracy` and `macro_f1` hold `{"value", "low", "high"}`; a row of `confusion` is a true label, in order of `labels`.
-    """
-
-    labels: list[str]
-    values: dict[str, Any]
-
-    def __str__(self) -> str:
-        values = [self.values["accuracy"], self.values["macro_f1"]]
-        both = [f"{percent(v['value'])} (95 %: {percent(v['low'])} to {percent(v['high'])})" for v in values]
-        rest = f"log loss {self.values['log_loss']:.4f}, {self.values['rows']:,} rows"
-        return f"accuracy {both[0]}, macro-F1 {both[1]}, {rest}"
+from selfattn_lm.errors import UserError
+from selfattn_lm.evaluation.report import Scores, report
+from selfattn_lm.inference import TextClassifier
+from selfattn_lm.runs import write_json
+from selfattn_lm.text.labels import encode_labels
+from selfattn_lm.text.splits import Split
 
 
 def score(probabilities: Tensor, labels: Tensor, names: list[str], *, resamples: int = 1000, seed: int = 0) -> Scores:
@@ -74,3 +63,42 @@ def _intervals(confusion: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     scores = right.sum(1) / confusion.sum(), f1.sum(1) / (seen > 0).sum(1)
     bounds: np.ndarray = np.quantile(scores, [0.025, 0.975], axis=1).T
     return bounds
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was scored (`where`), how well, and how many rows of each unknown label were left out."""
+
+    where: str
+    scores: Scores
+    skipped: dict[str, int]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values for `metrics.json`."""
+        return {**self.scores.values, "data": self.where, "skipped": self.skipped}
+
+    def __rich__(self) -> Any:
+        return report(self.where, self.scores, self.skipped)
+
+
+def evaluate_split(classifier: TextClassifier, split: Split, *, skip_unknown: bool = False) -> Evaluation:
+    """Score a classifier on labelled texts in memory; labels that it does not know are refused, or skipped and counted."""
+    known = set(classifier.labels)
+    unknown = Counter(label for label in split.labels if label not in known)
+    if unknown and not skip_unknown:
+        names = ", ".join(f"{name!r} ({count} rows)" for name, count in unknown.most_common(10))
+        raise UserError(f"{split.where}: the run does not know the labels {names}; --skip-unknown leaves them out.")
+    if unknown:
+        split = split.take(i for i, label in enumerate(split.labels) if label in known)
+        if not len(split):
+            raise UserError(
+                f"{split.where}: the run knows none of the labels, only {', '.join(classifier.labels[:10])}."
+            )
+    probabilities = torch.from_numpy(classifier.predict_proba(split.texts))
+    labels = torch.from_numpy(encode_labels(split.labels, classifier.labels))
+    return Evaluation(split.where, score(probabilities, labels, classifier.labels), dict(unknown.most_common()))
+
+
+def write_metrics(folder: Path, evaluations: Mapping[str, Evaluation], **more: Any) -> None:
+    """Write `metrics.json`: the evaluation of each split, and what else there is to record."""
+    write_json(folder / "metrics.json", {name: e.to_plain() for name, e in evaluations.items()} | more)

@@ -1,14 +1,36 @@
-"""Scores as tables for the screen."""
+"""Scores, as a line and as tables for the screen."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from selfattn_lm.evaluation.metrics import Scores, percent
-
 _MATRIX = 12  # a larger confusion matrix does not fit a screen
+
+
+def percent(share: float) -> str:
+    """0.90123 as 90.12."""
+    return f"{100 * share:.2f}"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Everything that is measured on one split, in plain values.
+
+    `accuracy` and `macro_f1` hold `{"value", "low", "high"}`; a row of `confusion` is a true label, in order of `labels`.
+    """
+
+    labels: list[str]
+    values: dict[str, Any]
+
+    def __str__(self) -> str:
+        values = [self.values["accuracy"], self.values["macro_f1"]]
+        both = [f"{percent(v['value'])} (95 %: {percent(v['low'])} to {percent(v['high'])})" for v in values]
+        rest = f"log loss {self.values['log_loss']:.4f}, {self.values['rows']:,} rows"
+        return f"accuracy {both[0]}, macro-F1 {both[1]}, {rest}"
 
 
 def report(where: str, scores: Scores, skipped: Mapping[str, int]) -> RenderableType:

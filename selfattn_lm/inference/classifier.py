@@ -13,13 +13,7 @@ from selfattn_lm.text.tokenization import TokenIds
 
 
 class TextClassifier:
-    """A trained classifier, from a run folder or from `fit`.
-
-    Example:
-        >>> classifier = TextClassifier.load("runs/ag_news")
-        >>> classifier.predict(["Stocks fell on Friday."])
-        ['Business']
-    """
+    """A trained classifier, from a run folder or from `fit`; `labels` are its label names."""
 
     def __init__(self, run: Run) -> None:
         self.run = run

@@ -36,7 +36,6 @@ class Columns:
             raise UserError(f"--min-probability: {self.min_probability:g} is not from 0 to 1.")
 
     def names(self, labels: Sequence[str]) -> list[str]:
-        """The names of the added columns."""
         ranks = ["", *(f"_{rank}" for rank in range(2, min(self.top_k, len(labels)) + 1))]
         each = [f"probability_{label}" for label in labels] if self.probabilities else []
         return [name + rank for rank in ranks for name in ("prediction", "probability")] + each
@@ -61,11 +60,6 @@ class Predicted:
 
     def __str__(self) -> str:
         return f"{self.rows:,} rows, {self.bad:,} of them bad, written to {self.out}" if self.out else ""
-
-
-def rows_of_texts(texts: Sequence[str]) -> Iterator[Row]:
-    """Texts as the rows of a file with one column."""
-    return (Row(i, {"text": text}) for i, text in enumerate(texts, 1))
 
 
 class Job:

@@ -7,8 +7,7 @@ from selfattn_lm.nn.attention import SelfAttention as SelfAttention, attention_w
 from selfattn_lm.nn.bag import Bag as Bag
 from selfattn_lm.nn.classifier import Classifier as Classifier, build_classifier as build_classifier
 from selfattn_lm.nn.cnn import Cnn as Cnn
-from selfattn_lm.nn.embedding import TokenEmbedding as TokenEmbedding
-from selfattn_lm.nn.encoder import Encoder as Encoder, EncoderLayer as EncoderLayer
+from selfattn_lm.nn.encoder import Encoder as Encoder, EncoderLayer as EncoderLayer, TokenEmbedding as TokenEmbedding
 from selfattn_lm.nn.lstm import Lstm as Lstm
 from selfattn_lm.nn.pooling import POOLINGS as POOLINGS
 from selfattn_lm.nn.positions import Learned as Learned, Rotary as Rotary, Sinusoidal as Sinusoidal

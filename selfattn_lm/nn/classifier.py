@@ -9,20 +9,16 @@ from selfattn_lm.nn import positions
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.bag import Bag
 from selfattn_lm.nn.cnn import Cnn
-from selfattn_lm.nn.embedding import TokenEmbedding
-from selfattn_lm.nn.encoder import Encoder
+from selfattn_lm.nn.encoder import Encoder, TokenEmbedding
 from selfattn_lm.nn.lstm import Lstm
 from selfattn_lm.nn.pooling import POOLINGS
 
 
 class Classifier(nn.Module):
-    """Puts four parts together; each may be used alone.
+    """Puts four parts together, each of which may be used alone.
 
-    Args:
-        embedding: Token ids to vectors: (B, T) -> (B, T, C).
-        encoder: Vectors to vectors that know their context: (B, T, C), (B, T) -> (B, T, C).
-        pool: One vector a text: (B, T, C), (B, T) -> (B, C).
-        head: A score for each label: (B, C) -> (B, L).
+    `embedding` (B, T) -> (B, T, C); `encoder` (B, T, C), (B, T) -> (B, T, C), vectors that know their context;
+    `pool` (B, T, C), (B, T) -> (B, C), one vector a text; `head` (B, C) -> (B, L), a score for each label.
     """
 
     def __init__(

@@ -25,11 +25,13 @@ def mostly_unspaced(texts: Iterable[str]) -> bool:
 def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> Tokenizer:
     """Learn a vocabulary from texts; the same texts give the same bytes. `config.unit` is not `auto` any more."""
     texts = [text[:100_000] for text in texts]  # one huge text shall not decide the vocabulary
-    options: dict[str, Any] = {"vocab_size": config.vocab_size, "min_frequency": config.min_frequency}
+    size = 30_000 if config.vocab_size == "auto" else config.vocab_size
+    options: dict[str, Any] = {"vocab_size": size, "min_frequency": config.min_frequency}
     options |= {"show_progress": False, "special_tokens": list(SPECIAL)}
     if config.unit == "wordpiece":
-        pieces = _wordpieces(texts, config, trainers.BpeTrainer(**options))
-        return _finish(_untrained(models.WordPiece(pieces, unk_token=UNKNOWN), config))
+        pieces = islice(_wordpieces(texts, config, trainers.BpeTrainer(**options)), size)
+        vocabulary = {piece: i for i, piece in enumerate(pieces)}
+        return _finish(_untrained(models.WordPiece(vocabulary, unk_token=UNKNOWN), config))
     words = (models.WordLevel, trainers.WordLevelTrainer)
     model, trainer = (models.BPE, trainers.BpeTrainer) if config.unit == "bpe" else words
     tokenizer = _untrained(model(unk_token=UNKNOWN), config)
@@ -63,8 +65,8 @@ def _finish(tokenizer: Tokenizer) -> Tokenizer:
     return tokenizer
 
 
-def _wordpieces(texts: Sequence[str], config: TokenizerConfig, trainer: trainers.BpeTrainer) -> dict[str, int]:
-    """A WordPiece vocabulary (Schuster & Nakajima 2012) in canonical order.
+def _wordpieces(texts: Sequence[str], config: TokenizerConfig, trainer: trainers.BpeTrainer) -> list[str]:
+    """WordPiece's pieces (Schuster & Nakajima 2012) in canonical order, single characters first.
 
     The library's own WordPiece trainer numbers, and at ties chooses, its pieces differently from run to run; its BPE
     trainer does not. So BPE is trained on words with their start marked, and its tokens become pieces.
@@ -80,7 +82,7 @@ def _wordpieces(texts: Sequence[str], config: TokenizerConfig, trainer: trainers
             pieces |= {word: None, "##" + word: None}
         elif word and token not in SPECIAL:
             pieces[word if token.startswith(_START) else "##" + word] = None
-    return {piece: i for i, piece in enumerate(islice(pieces, config.vocab_size))}
+    return list(pieces)
 
 
 class TokenIds:

@@ -48,9 +48,8 @@ class StopOnRequest(Callback):
                 signal.signal(signal.SIGINT, before)
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """Stop between two steps. Nothing is validated or saved here: `--resume` repeats from the last checkpoint."""
         if self.asked:
-            raise Interrupted
+            raise Interrupted  # with nothing validated or saved: `--resume` repeats from the last checkpoint
 
 
 class Journal(Callback):
@@ -71,7 +70,6 @@ class Journal(Callback):
         self.tokens, self.loss, self.batches = 0, 0.0, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock and, on a terminal, one bar for the whole run."""
         self.total_steps = int(trainer.estimated_stepping_batches)
         self.start, self.first_step = time.monotonic(), trainer.global_step
         self._reset()
@@ -85,7 +83,6 @@ class Journal(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Count tokens, and refresh the bar twice a second."""
         self.tokens += int(batch.keep.sum())
         self.loss += outputs["loss"].detach()
         self.batches += 1
@@ -101,11 +98,9 @@ class Journal(Callback):
         return {"train_loss": round(float(self.loss) / max(1, self.batches), 4), "tokens_per_s": speed}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the speed before the validation, which is not training."""
-        self.measured = self._now()
+        self.measured = self._now()  # before the validation, which is not training
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the row of this validation, and say it where there is no bar."""
         elapsed = time.monotonic() - self.start
         minutes = round(self.minutes + elapsed / 60, 2)
         scores = {name: trainer.callback_metrics[f"validation/{name}"] for name in ("loss", "accuracy", "macro_f1")}
@@ -128,15 +123,12 @@ class Journal(Callback):
             )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Close the bar, whatever ended the run."""
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values alone."""
         return {"rows": self.rows, "minutes": self.rows[-1]["minutes"] if self.rows else 0.0}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the rows of the past."""
         self.rows, self.minutes = list(state_dict["rows"]), state_dict["minutes"]

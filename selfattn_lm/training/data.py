@@ -63,8 +63,11 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
         splits["train"], splits["validation"] = hold_out(splits["train"], settings.data.held_out, settings.seed)
     train, validation, model = splits["train"], splits["validation"], settings.model
     resolved: dict[str, Any] = {"data": {"text_column": train.text_columns}, "tokenizer": {}, "model": {}}
-    if settings.tokenizer.unit == "auto":
-        resolved["tokenizer"]["unit"] = rules.tokenizer_unit(train.texts)
+    unit: str = settings.tokenizer.unit
+    if unit == "auto":
+        resolved["tokenizer"]["unit"] = unit = rules.tokenizer_unit(train.texts)
+    if settings.tokenizer.vocab_size == "auto":
+        resolved["tokenizer"]["vocab_size"] = rules.vocab_size(unit, len(train))
     if tokenizer is None:
         tokenizer = train_tokenizer(train.texts, with_changes(settings, resolved).tokenizer)
     limit = rules.MOST_TOKENS if model.max_tokens == "auto" else model.max_tokens

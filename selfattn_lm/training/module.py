@@ -44,11 +44,9 @@ class ClassifierModule(LightningModule):
         torch.manual_seed((self.seed * 0x9E3779B97F4A7C15 + place) % 2**63)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch."""
         return self._step(batch, "train")[0]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a batch towards the validation scores."""
         self.scores.update(self._step(batch, "validation")[1], batch.labels)
         self.log_dict(self.scores, batch_size=len(batch.labels))
 
@@ -64,7 +62,6 @@ class ClassifierModule(LightningModule):
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
 
     def configure_optimizers(self) -> Any:
-        """AdamW, and a learning rate that rises and falls."""
         optimizer = build_optimizer(self.model, self.config.lr, self.config.weight_decay)
         schedule = warmup_and_decay(optimizer, int(self.trainer.estimated_stepping_batches), self.config.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -16,6 +16,11 @@ def tokenizer_unit(texts: list[str]) -> str:
     return "bpe" if mostly_unspaced(texts) else "word"
 
 
+def vocab_size(unit: str, rows: int) -> int:
+    """Enough for all words that occur twice; pieces are best few where texts are few, so that each is seen often."""
+    return int(np.clip(rows // 4, 4000, 30_000)) if unit in ("wordpiece", "bpe") else 30_000
+
+
 def max_tokens(lengths: np.ndarray) -> int:
     """The length of the longest training text but one in a hundred, from 16 to `MOST_TOKENS`."""
     return int(np.clip(np.quantile(lengths, 0.99), 16, MOST_TOKENS))

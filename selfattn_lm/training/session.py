@@ -2,8 +2,9 @@
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,11 @@ from selfattn_lm.errors import UserError
 from selfattn_lm.evaluation import Evaluation, evaluate_split, write_metrics
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.nn import Classifier, build_classifier
-from selfattn_lm.runs import Run, read_run, write_head, write_json, write_run, write_text
-from selfattn_lm.runs.card import model_card
+from selfattn_lm.runs import Run, model_card, read_run, write_head, write_json, write_run, write_text
 from selfattn_lm.text.splits import Split
 from selfattn_lm.text.tokenization import load_tokenizer
 from selfattn_lm.training import rules
 from selfattn_lm.training.data import Prepared, prepare, train_loader
-from selfattn_lm.training.summary import opening_lines
 from selfattn_lm.training.trainer import Training
 
 log = logging.getLogger(__name__)
@@ -135,3 +134,31 @@ def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], fold
         if name in brought and value not in (brought[name], "auto"):
             raise UserError(f"{name}: {value!r} is asked, but {folder}, the run to start from, has {brought[name]!r}.")
     return replace(settings, tokenizer=theirs.tokenizer, model=replace(settings.model, **shape))
+
+
+def opening_lines(prepared: Prepared, resolved: Settings, asked: Settings, model: Classifier) -> list[str]:
+    """Data, tokens, model, training and the settings that differ from the defaults, a line each."""
+    m, t, train = resolved.model, resolved.training, prepared.splits["train"]
+    test, validation = prepared.splits.get("test"), prepared.splits["validation"]
+    held_out = f"held out of train ({100 * resolved.data.held_out:g} %)" if prepared.held_out else "given"
+    ranked = [f"{name} {count:,}" for name, count in Counter(train.labels).most_common()]
+    labels = ranked if len(ranked) <= 8 else [*ranked[:3], "…", *ranked[-2:]]
+    cut = prepared.train.tokens.truncation()
+    parameters = sum(p.numel() for p in model.parameters())
+    heads = f", {m.heads} heads" if m.kind == "attention" else ""
+    on_gpu = t.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    device = "gpu" if on_gpu else "cpu" if t.accelerator == "auto" else t.accelerator
+    defaults = flatten(asdict(Settings()))
+    changed = [f"{k} {v}" for k, v in flatten(asdict(asked)).items() if v != defaults[k] and k != "data.source"]
+    return [
+        f"data        {train.where}: {len(train):,} texts to train on, {len(test) if test else 0:,} to test on",
+        f"labels      {len(prepared.labels)}: {', '.join(labels)}",
+        f"validation  {len(validation):,} texts, {held_out}; the best weights are chosen by {t.monitor}",
+        f"tokens      {resolved.tokenizer.unit}, vocabulary {prepared.tokenizer.get_vocab_size():,};"
+        f" {100 * cut['texts_cut']:.1f} % of the texts and {100 * cut['tokens_lost']:.1f} % of all tokens are cut,"
+        f" beyond {m.max_tokens} a text",
+        f"model       {m.kind}, {m.width} wide, {m.layers} layers{heads}; {parameters:,} parameters,"
+        f" {4 * parameters / 1e6:.1f} MB",
+        f"training    {t.epochs} epochs at most, {device}, {t.precision}, seed {resolved.seed}",
+        f"settings    {', '.join(changed) or 'the defaults'}",
+    ]
