@@ -212,6 +212,27 @@ def test_bad_data_leaves_the_run_that_it_should_replace(run: Path, tmp_path: Pat
     assert before == {file.name: file.stat().st_mtime_ns for file in run.iterdir()}
 
 
+def test_only_a_run_folder_is_ever_replaced(data: Path, tmp_path: Path) -> None:
+    mine = write_csv(tmp_path / "mine" / "train.csv", sentences(30))
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=r"mine: exists and is not a run folder; name another with --out\.$"):
+            train(str(mine), out=tmp_path / "mine", overwrite=overwrite)
+    assert mine.is_file()
+
+
+def test_a_run_is_not_resumed_on_other_data(tmp_path: Path) -> None:
+    file, run = write_csv(tmp_path / "data.csv", sentences(60)), tmp_path / "run"
+    process = start(
+        ["train", str(file), "--model.width", "16", "--training.epochs", "300", "--out", str(run)], tmp_path / "log"
+    )
+    wait_for_rows(run / "log.csv", 2, process)
+    process.kill()
+    process.wait()
+    write_csv(file, sentences(60, seed=1))
+    with pytest.raises(UserError, match=r"run: the data is not what the run began with \(data\.json\); train anew\.$"):
+        train(resume=True, out=run)
+
+
 @pytest.mark.slow
 def test_two_processes_train_together(data: Path, tmp_path: Path) -> None:
     flags = ["train", str(data), "--model.width", "16", "--training.epochs", "2", "--training.strategy", "ddp"]

@@ -1,5 +1,6 @@
 """One training run, from splits to a scored run folder."""
 
+import json
 import logging
 import shutil
 from collections import Counter
@@ -60,8 +61,11 @@ class Session:
     ) -> None:  # fmt: skip
         self.settings, self.folder, self.resume, self.initial = settings, folder, resume, None
         first = not getattr(rank_zero_only, "rank", 0)  # other processes of the same run find what the first began
-        if first and not (resume or overwrite) and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder}: exists; --overwrite replaces it, --out names another folder.")
+        if first and not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            if not (folder / "config.yaml").is_file() or not (folder / "tokenizer.json").is_file():
+                raise UserError(f"{folder}: exists and is not a run folder; name another with --out.")
+            if not overwrite:
+                raise UserError(f"{folder}: exists; --overwrite replaces it, --out names another folder.")
         if init is not None:
             self.initial = read_run(Path(init))
             self.settings = _start_from(self.initial, settings, asked, init)
@@ -79,7 +83,7 @@ class Session:
             training = Training(settings, self.folder, prepared, model)
             if training.first:
                 log.info("%s", "\n".join(opening_lines(prepared, settings, self.settings, model)))
-            if training.first and not self.resume:
+            if training.first:
                 self._begin(prepared, resolved)
             stopped = training.run(resume=self.resume)
         run = Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval())
@@ -103,6 +107,10 @@ class Session:
 
     def _begin(self, prepared: Prepared, resolved: Mapping[str, Any]) -> None:
         """Write what a resumed run needs, in the place of an older run."""
+        if self.resume:
+            if json.loads((self.folder / "data.json").read_text(encoding="utf-8")) != prepared.describe():
+                raise UserError(f"{self.folder}: the data is not what the run began with (data.json); train anew.")
+            return
         if self.folder.exists():
             shutil.rmtree(self.folder)
         write_head(self.folder, self.settings, resolved, prepared.labels, prepared.tokenizer)
