@@ -42,9 +42,7 @@ class DataConfig(_Checked):
     """What is read, and how."""
 
     source: str = opt("", "a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs")
-    validation: str = opt(
-        "", "a file for the validation split; else one found beside train, else rows held out of train"
-    )
+    validation: str = opt("", "a file for the validation split; else one found beside train, else rows held out")
     test: str = opt("", "a file for the test split; else one found beside train")
     text_column: str = opt("auto", "column of the text; several are joined: title,description")
     label_column: str = opt("auto", "column of the label")
@@ -56,9 +54,7 @@ class DataConfig(_Checked):
 class TokenizerConfig(_Checked):
     """How texts become tokens; learned from the training split."""
 
-    unit: Literal["auto", "word", "wordpiece", "bpe", "character"] = opt(
-        "auto", "what a token is; auto: bpe where most letters are of a script without spaces between words, else word"
-    )
+    unit: Literal["auto", "word", "wordpiece", "bpe", "character"] = opt("auto", "a token; auto: by the texts' script")
     vocab_size: int | Auto = opt("auto", "most tokens; auto: 30,000, but for pieces a quarter of the rows", 10)
     min_frequency: int = opt(2, "a token must occur so often in train", 1)
     lowercase: bool = opt(True, "fold case and strip accents")
@@ -74,10 +70,8 @@ class ModelConfig(_Checked):
     layers: int = opt(2, "encoder layers", 1)
     positions: Literal["learned", "sinusoidal", "rotary", "none"] = opt("learned", "how attention knows the order")
     pooling: Literal["auto", "mean", "cls", "max"] = opt("auto", "of tokens into a text; auto: max for cnn, else mean")
-    dropout: float = opt(0.1, "dropout inside the encoder", 0, 0.95)
-    embedding_dropout: float = opt(
-        0.4, "dropout on embedded tokens and pooled texts, against learning by heart", 0, 0.95
-    )
+    dropout: float = opt(0.2, "dropout inside the encoder", 0, 0.95)
+    embedding_dropout: float = opt(0.4, "dropout on embedded tokens and pooled texts, against rote learning", 0, 0.95)
     max_tokens: int | Auto = opt(
         "auto",
         "longer texts are cut, which is said; auto: the longest training text but one in a hundred, at most 512",
@@ -107,9 +101,7 @@ class TrainingConfig(_Checked):
     accumulate: int = opt(1, "batches a step", 1)
     clip: float = opt(1.0, "largest gradient norm", 1e-9)
     label_smoothing: float = opt(0.1, "share of the target spread over all labels", 0, 0.99)
-    class_weights: Literal["none", "balanced"] = opt(
-        "none", "balanced: each label counts the same, however many its rows"
-    )
+    class_weights: Literal["none", "balanced"] = opt("none", "balanced: each label counts the same in the loss")
     ema: float | Auto = opt("auto", "decay of the moving average of the weights, 0: none; auto: by steps", 0, 0.99999)
     monitor: Literal["macro_f1", "accuracy"] = opt("macro_f1", "validation score by which the best weights are kept")
     patience: int = opt(5, "stop after so many validations without a better score", 1)
@@ -123,12 +115,7 @@ class TrainingConfig(_Checked):
     logger: Literal["none", "tensorboard", "wandb", "mlflow"] = opt("none", "a logger beside log.csv, if installed")
 
 
-SECTIONS: dict[str, Any] = {
-    "data": DataConfig,
-    "tokenizer": TokenizerConfig,
-    "model": ModelConfig,
-    "training": TrainingConfig,
-}
+SECTIONS: dict[str, Any] = dict(data=DataConfig, tokenizer=TokenizerConfig, model=ModelConfig, training=TrainingConfig)
 
 
 @section
@@ -153,9 +140,8 @@ def settings_from(values: Mapping[str, Any], where: str) -> Settings:
 
 def _build(cls: type[Any], values: Any, prefix: str) -> Any:
     if not isinstance(values, Mapping):
-        raise UserError(
-            f"{prefix.rstrip('.') or 'the top level'} holds {values!r}, not settings of the form key: value."
-        )
+        where = prefix.rstrip(".") or "the top level"
+        raise UserError(f"{where} holds {values!r}, not settings of the form key: value.")
     hints = get_type_hints(cls)
     for key in values:
         if key not in hints:
@@ -204,9 +190,7 @@ def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings, those of `over` first."""
-    both = {
-        key for key in base.keys() & over.keys() if isinstance(base[key], Mapping) and isinstance(over[key], Mapping)
-    }
+    both = [key for key in base if isinstance(base[key], Mapping) and isinstance(over.get(key), Mapping)]
     return {**base, **over, **{key: merge(base[key], over[key]) for key in both}}
 
 

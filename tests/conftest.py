@@ -12,16 +12,16 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # the models are so small that a second thread only waits
 
 WORDS = {
-    "fruit": "apple pear plum cherry grape melon lemon fig".split(),
-    "metal": "iron copper zinc silver gold nickel lead tin".split(),
-    "water": "river lake sea rain ice steam cloud dew".split(),
+    "fruit": ["apple", "pear", "plum", "cherry", "grape", "melon", "lemon", "fig"],
+    "metal": ["iron", "copper", "zinc", "silver", "gold", "nickel", "lead", "tin"],
+    "water": ["river", "lake", "sea", "rain", "ice", "steam", "cloud", "dew"],
 }
 
 
 def sentences(rows: int, seed: int = 0) -> list[tuple[str, str]]:
     """(text, label) pairs that a small model learns in seconds: the label's words among words of no meaning."""
     chance = random.Random(seed)
-    filler = "the a of and with some on near under very".split()
+    filler = ["the", "a", "of", "and", "with", "some", "on", "near", "under", "very"]
     pairs = []
     for i in range(rows):
         label = sorted(WORDS)[i % len(WORDS)]

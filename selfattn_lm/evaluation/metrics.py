@@ -82,7 +82,7 @@ class Evaluation:
 
 
 def evaluate_split(classifier: TextClassifier, split: Split, *, skip_unknown: bool = False) -> Evaluation:
-    """Score a classifier on labelled texts in memory; labels that it does not know are refused, or skipped and counted."""
+    """Score a classifier on labelled texts; labels that it does not know are refused, or skipped and counted."""
     known = set(classifier.labels)
     unknown = Counter(label for label in split.labels if label not in known)
     if unknown and not skip_unknown:
@@ -91,9 +91,8 @@ def evaluate_split(classifier: TextClassifier, split: Split, *, skip_unknown: bo
     if unknown:
         split = split.take(i for i, label in enumerate(split.labels) if label in known)
         if not len(split):
-            raise UserError(
-                f"{split.where}: the run knows none of the labels, only {', '.join(classifier.labels[:10])}."
-            )
+            names = ", ".join(classifier.labels[:10])
+            raise UserError(f"{split.where}: the run knows none of the labels, only {names}.")
     probabilities = torch.from_numpy(classifier.predict_proba(split.texts))
     labels = torch.from_numpy(encode_labels(split.labels, classifier.labels))
     return Evaluation(split.where, score(probabilities, labels, classifier.labels), dict(unknown.most_common()))

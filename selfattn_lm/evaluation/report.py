@@ -20,7 +20,7 @@ def percent(share: float) -> str:
 class Scores:
     """Everything that is measured on one split, in plain values.
 
-    `accuracy` and `macro_f1` hold `{"value", "low", "high"}`; a row of `confusion` is a true label, in order of `labels`.
+    `accuracy` and `macro_f1` hold `{"value", "low", "high"}`; a row of `confusion` is a true label, as in `labels`.
     """
 
     labels: list[str]

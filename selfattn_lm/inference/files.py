@@ -1,20 +1,25 @@
 """Predict over files of any size: the input's columns plus the prediction's, row for row, in constant memory."""
 
+import csv
+import gzip
+import io
+import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from selfattn_lm.errors import UserError
 from selfattn_lm.inference.classifier import TextClassifier
-from selfattn_lm.inference.writers import open_writer, output_format
+from selfattn_lm.runs import atomic
 from selfattn_lm.text.columns import find_text, text_of
-from selfattn_lm.text.sources import Row, schema_of
+from selfattn_lm.text.sources import Row, format_of, schema_of
 
 log = logging.getLogger(__name__)
 _ROWS, _CHARACTERS = 4096, 16_000_000  # most of each in memory at once
@@ -23,7 +28,7 @@ _SHOWN = 20  # bad rows named one by one; the rest is counted
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns are added: `top_k` labels, each label's probability, or nothing where no label is probable enough."""
+    """Which columns are added: `top_k` labels, each label's probability; no prediction below `min_probability`."""
 
     top_k: int = 1
     probabilities: bool = False
@@ -36,6 +41,7 @@ class Columns:
             raise UserError(f"--min-probability: {self.min_probability:g} is not from 0 to 1.")
 
     def names(self, labels: Sequence[str]) -> list[str]:
+        """The names of the added columns."""
         ranks = ["", *(f"_{rank}" for rank in range(2, min(self.top_k, len(labels)) + 1))]
         each = [f"probability_{label}" for label in labels] if self.probabilities else []
         return [name + rank for rank in ranks for name in ("prediction", "probability")] + each
@@ -123,9 +129,8 @@ class Job:
             problem = f"no column {missing[0]!r}" if missing else "not a text" if text is None else "an empty text"
             if extra := row.values.keys() - self.left_out - set(self.columns):
                 self.left_out |= extra
-                log.warning(
-                    "%s, %s: column %s comes too late and is left out", self.source, row.place, ", ".join(extra)
-                )
+                names = ", ".join(extra)
+                log.warning("%s, %s: column %s comes too late and is left out", self.source, row.place, names)
         if not text:
             self.done.bad += 1
             if self.done.bad <= _SHOWN:
@@ -159,3 +164,79 @@ def _counting() -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("rows", total=None)
         yield lambda rows: progress.update(task, completed=rows)
+
+
+Writer = Callable[[Sequence[Any], Sequence[Any]], Any]  # takes the input's cells and the added ones
+
+
+def output_format(path: Path) -> str:
+    """The format by the file's name; refuses one that is not written."""
+    form = format_of(path)
+    if form not in ("csv", "tsv", "jsonl", "parquet") or (form == "parquet" and path.suffix == ".gz"):
+        raise UserError(f"{path}: not a format that is written; name it .csv, .tsv, .jsonl or .parquet.")
+    return form
+
+
+@contextmanager
+def open_writer(path: Path | None, form: str, columns: list[str], added: list[str], schema: Any) -> Iterator[Writer]:
+    """Gives a function that writes a row to a file, or to standard output if `path` is None.
+
+    `columns` are the input's, `added` the new ones: predictions (texts) and probabilities (numbers). Parquet keeps the
+    types of the input's arrow `schema`; without one, its cells become texts.
+    """
+    if path is None:
+        yield _text_writer(sys.stdout, form, columns + added)
+        sys.stdout.flush()
+        return
+    with atomic(path) as temporary:
+        if form == "parquet":
+            with _parquet_writer(temporary, columns, added, schema) as write:
+                yield write
+            return
+        with (
+            gzip.open(temporary, "wb") if path.suffix == ".gz" else temporary.open("wb") as raw,
+            io.TextIOWrapper(raw, encoding="utf-8", newline="") as file,
+        ):
+            yield _text_writer(file, form, columns + added)
+
+
+_json = partial(json.dumps, ensure_ascii=False, default=str)
+
+
+def _text_writer(file: IO[str], form: str, names: list[str]) -> Writer:
+    if form == "jsonl":
+        return lambda old, new: file.write(_json(dict(zip(names, [*old, *new], strict=True))) + "\n")
+    writer = csv.writer(file, delimiter="\t" if form == "tsv" else ",", lineterminator="\n")
+    writer.writerow(names)
+    return lambda old, new: writer.writerow([_text(cell) for cell in (*old, *new)])
+
+
+def _text(cell: Any) -> str:
+    return cell if isinstance(cell, str) else "" if cell is None else _json(cell)
+
+
+@contextmanager
+def _parquet_writer(path: Path, columns: list[str], added: list[str], schema: Any) -> Iterator[Writer]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fields = [schema.field(name) if schema is not None else pa.field(name, pa.string()) for name in columns]
+    fields += [pa.field(name, pa.string() if name.startswith("prediction") else pa.float64()) for name in added]
+    table = pa.schema(fields)
+    rows: list[list[Any]] = []
+    with pq.ParquetWriter(path, table) as file:
+
+        def write(old: Sequence[Any], new: Sequence[Any]) -> None:
+            plain = old if schema is not None else [None if cell is None else _text(cell) for cell in old]
+            rows.append([*plain, *new])
+            if len(rows) == 4096:
+                flush()
+
+        def flush() -> None:
+            arrays = [pa.array(cells, field.type) for cells, field in zip(zip(*rows, strict=True), table, strict=True)]
+            file.write_table(pa.Table.from_arrays(arrays, schema=table))
+            rows.clear()
+
+        yield write
+        if rows:
+            flush()

@@ -1,7 +1,7 @@
 """Multi-head self-attention, written out once for reading and once fused for speed (Vaswani et al. 2017, 1706.03762).
 
 A word's vector must depend on its context: "bank" beside "river" is not "bank" beside "loan". So each token asks a
-question (its query), each token offers a description of itself (its key) and something to say (its value); a token's new
+question (its query), and offers a description of itself (its key) and something to say (its value); a token's new
 vector is the mean of all values, weighted by how well their keys answer its query.
 
 B batch, T tokens, C width, H heads, D = C / H.

@@ -7,10 +7,8 @@ from torch import Tensor, nn
 from selfattn_lm.config import ModelConfig
 from selfattn_lm.nn import positions
 from selfattn_lm.nn.attention import SelfAttention
-from selfattn_lm.nn.bag import Bag
-from selfattn_lm.nn.cnn import Cnn
+from selfattn_lm.nn.baselines import Bag, Cnn, Lstm
 from selfattn_lm.nn.encoder import Encoder, TokenEmbedding
-from selfattn_lm.nn.lstm import Lstm
 from selfattn_lm.nn.pooling import POOLINGS
 
 

@@ -1,4 +1,4 @@
-"""How a token knows where it stands: attention alone sees a bag of tokens. B batch, T tokens, C width, H heads, D = C / H."""
+"""How a token knows where it stands, as attention alone sees a bag. B batch, T tokens, C width, H heads, D = C / H."""
 
 import math
 

@@ -154,9 +154,8 @@ def _read_json(path: Path) -> _Found:
                 except (ValueError, RecursionError) as error:
                     if more:  # perhaps only cut off by the end of this piece
                         break
-                    raise UserError(
-                        f"{path}: broken JSON after row {number}: {getattr(error, 'msg', error)}."
-                    ) from None
+                    reason = getattr(error, "msg", error)
+                    raise UserError(f"{path}: broken JSON after row {number}: {reason}.") from None
                 number += 1
                 if not isinstance(values, dict):
                     raise UserError(f"{path}: row {number} is {str(values)[:40]}, not an object with named columns.")

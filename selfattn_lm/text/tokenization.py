@@ -47,9 +47,8 @@ def load_tokenizer(text: str) -> Tokenizer:
 def _untrained(model: models.Model, config: TokenizerConfig) -> Tokenizer:
     """Clean text, fold case, and split at spaces and punctuation; only bpe learns words of several Han characters."""
     tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        handle_chinese_chars=config.unit != "bpe", lowercase=config.lowercase, strip_accents=config.lowercase
-    )
+    fold, single = config.lowercase, config.unit != "bpe"
+    tokenizer.normalizer = normalizers.BertNormalizer(handle_chinese_chars=single, lowercase=fold, strip_accents=fold)
     # A bpe token of more than 50 characters says nothing, and costs its learner time by the square of its length.
     run = {"character": r"\S", "bpe": ".{1,50}"}.get(config.unit, ".+")
     split = pre_tokenizers.Split(Regex(run), "isolated")

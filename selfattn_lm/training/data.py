@@ -54,7 +54,7 @@ class Prepared:
 
 
 def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer | None) -> Prepared:
-    """Check the data, hold out a validation split if there is none, train the tokenizer if it is not given, tokenize."""
+    """Check the data, hold out a validation split if there is none, train the tokenizer if none is given, tokenize."""
     splits, labels = dict(splits), label_names(splits)
     for sentence in warnings_about(splits):
         log.warning("%s", sentence)

@@ -30,7 +30,7 @@ _SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_token
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run came to: its folder, the classifier in it, the scores of validation and test, and if it `stopped` early."""
+    """What a run came to: its folder, the classifier in it, the scores of its splits, and why it `stopped` early."""
 
     folder: Path
     classifier: TextClassifier
@@ -51,8 +51,8 @@ class TrainResult:
 class Session:
     """Trains once and writes `folder`.
 
-    `asked` are the settings asked for, nested, which what the run folder `init` brings may not contradict. A folder that
-    exists is replaced with `overwrite`, once the data is found good, or gone on with (`resume`).
+    `asked` are the settings asked for, nested, which what the run folder `init` brings may not contradict. A run folder
+    that exists is replaced with `overwrite`, once the data is found good, or gone on with (`resume`).
     """
 
     def __init__(

@@ -101,9 +101,8 @@ class Training:
         self.seconds = time.monotonic() - started
         best = Path(self.best.best_model_path)
         if not best.is_file():
-            raise UserError(
-                f"{self.folder}: stopped before the first validation, so nothing could be kept; train anew."
-            )
+            reason = "stopped before the first validation, so nothing could be kept"
+            raise UserError(f"{self.folder}: {reason}; train anew.")
         module.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
         return self._reason()
 
