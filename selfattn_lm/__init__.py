@@ -1,7 +1,4 @@
-"""A small self-attention text classifier that its user owns.
-
-The verbs of the command line are functions here: `train`, `evaluate`, `predict`; `fit` trains on texts in memory.
-"""
+"""A small self-attention text classifier that its user owns; the command line's verbs are functions here."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

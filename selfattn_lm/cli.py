@@ -62,10 +62,8 @@ app.command(train)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 2 for what the user can mend, 130 for Ctrl-C."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("selfattn_lm")
-    logger.handlers[:] = [handler]
+    logger.handlers[:] = [logging.StreamHandler()]
     logger.setLevel(logging.INFO)
     try:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")

@@ -2,7 +2,4 @@
 
 
 class UserError(Exception):
-    """Says in one sentence what is wrong, where, and what to do instead.
-
-    The command line prints it on one line and exits with code 2. Our own mistakes are `assert`s, never this.
-    """
+    """Says in one sentence what is wrong, where, and what to do instead; our own mistakes are `assert`s."""

@@ -1,7 +1,4 @@
-"""What one can do: `train`, `fit`, `evaluate`, `predict`. The command line calls the same functions.
-
-What a user can mend, in data, settings or a run folder, is a `UserError`. Nothing heavy is imported before a call.
-"""
+"""What one can do; the command line calls the same functions. What a user can mend is a `UserError`."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,10 +18,8 @@ if TYPE_CHECKING:
 else:
     Evaluation = Predicted = TextClassifier = TrainResult = object  # cyclopts looks the annotations up
 
-# The command line knows these by the name that `train` knows them by.
 TextColumn = Annotated[str, Parameter(name="--data.text-column")]
 LabelColumn = Annotated[str, Parameter(name="--data.label-column")]
-Subset = Annotated[str, Parameter(name="--data.subset")]
 
 
 def train(
@@ -105,7 +100,7 @@ def evaluate(
     skip_unknown: bool = False,
     text_column: TextColumn = "auto",
     label_column: LabelColumn = "auto",
-    subset: Subset = "",
+    subset: Annotated[str, Parameter(name="--data.subset")] = "",
 ) -> Evaluation:
     """Score a run on labelled texts.
 

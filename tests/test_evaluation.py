@@ -19,7 +19,7 @@ def predictions(rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def test_scores_are_those_computed_by_hand() -> None:
     probabilities, labels = predictions(200)
-    found = score(probabilities, labels, NAMES, resamples=50).values
+    found = score(probabilities, labels, NAMES, resamples=50)
     p, y = probabilities.double().numpy(), labels.numpy()
     confusion = np.zeros((3, 3), int)
     np.add.at(confusion, (y, p.argmax(1)), 1)
@@ -41,7 +41,7 @@ def test_scores_are_those_computed_by_hand() -> None:
 
 def test_a_label_that_is_never_predicted_scores_zero() -> None:
     probabilities = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0]])
-    found = score(probabilities, torch.tensor([0, 1, 2]), NAMES, resamples=10).values
+    found = score(probabilities, torch.tensor([0, 1, 2]), NAMES, resamples=10)
     assert found["per_class"]["c"] == {"precision": 0, "recall": 0, "f1": 0, "support": 1}
     assert found["macro_f1"]["value"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert np.isfinite(found["log_loss"])  # a probability of zero is not an infinite loss
@@ -49,14 +49,14 @@ def test_a_label_that_is_never_predicted_scores_zero() -> None:
 
 @pytest.mark.parametrize("name", ["accuracy", "macro_f1"])
 def test_the_interval_holds_the_value_and_narrows_with_more_rows(name: str) -> None:
-    few, many = (score(*predictions(rows), NAMES, resamples=200).values[name] for rows in (60, 2000))
+    few, many = (score(*predictions(rows), NAMES, resamples=200)[name] for rows in (60, 2000))
     for found in (few, many):
         assert 0 <= found["low"] < found["value"] < found["high"] <= 1
     assert many["high"] - many["low"] < 0.5 * (few["high"] - few["low"])
 
 
 def test_the_interval_is_as_wide_as_that_of_a_share() -> None:
-    found = score(*predictions(1000), NAMES, resamples=400).values["accuracy"]
+    found = score(*predictions(1000), NAMES, resamples=400)["accuracy"]
     expected = 2 * 1.96 * (found["value"] * (1 - found["value"]) / 1000) ** 0.5
     assert found["high"] - found["low"] == pytest.approx(expected, rel=0.2)
 
@@ -68,7 +68,7 @@ def test_scores_are_the_same_twice_and_leave_the_random_state_alone() -> None:
     assert torch.get_rng_state().equal(before)
     torch.manual_seed(6)
     assert score(*predictions(80), NAMES, resamples=50) == first
-    assert score(*predictions(80), NAMES, resamples=50, seed=1).values["accuracy"] != first.values["accuracy"]
+    assert score(*predictions(80), NAMES, resamples=50, seed=1)["accuracy"] != first["accuracy"]
 
 
 @pytest.mark.parametrize(("share", "text"), [(0, "0.00"), (0.90123, "90.12"), (0.00009, "0.01"), (1, "100.00")])

@@ -135,6 +135,20 @@ def test_ctrl_c_keeps_the_best_weights_and_the_run_can_go_on(data: Path, tmp_pat
     assert (run / "checkpoints" / "last.ckpt").is_file()
 
 
+def test_a_run_stopped_before_its_first_validation_leaves_nothing(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    flags = ["train", str(data / "train.csv"), "--training.batch-size", "1", "--model.width", "512", "--out", str(run)]
+    process = start(flags, tmp_path / "log")
+    while not (run / "data.json").is_file():
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(1.0)  # into the first steps
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 2
+    assert (tmp_path / "log").read_text() == ""
+    assert not run.exists()
+
+
 def test_a_run_can_start_from_another_with_other_labels(
     run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -180,7 +194,7 @@ def test_training_stops_early_when_nothing_gets_better(data: Path, tmp_path: Pat
 def test_every_way_to_train_runs(settings: dict[str, object], data: Path, tmp_path: Path) -> None:
     result = train(str(data), out=tmp_path / "run", width=16, epochs=1, **settings)
     assert not result.stopped
-    assert result.evaluations["test"].scores.values["rows"] == 60
+    assert result.evaluations["test"].values["rows"] == 60
 
 
 def test_cut_texts_are_counted(data: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,20 @@ from torchmetrics.classification import (
 )
 
 from selfattn_lm.errors import UserError
-from selfattn_lm.evaluation.report import Scores, report
+from selfattn_lm.evaluation.report import Evaluation
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.runs import write_json
 from selfattn_lm.text.labels import encode_labels
 from selfattn_lm.text.splits import Split
 
 
-def score(probabilities: Tensor, labels: Tensor, names: list[str], *, resamples: int = 1000, seed: int = 0) -> Scores:
-    """Measure predictions: the probabilities of each label (N, L) against the true labels (N,)."""
+def score(
+    probabilities: Tensor, labels: Tensor, names: list[str], *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Measure predictions in plain values: the probabilities of each label (N, L) against the true labels (N,).
+
+    `accuracy` and `macro_f1` come as `{"value", "low", "high"}`; a row of `confusion` is a true label.
+    """
     count, predicted = len(names), probabilities.argmax(1)
     each = {
         "precision": MulticlassPrecision(count, average="none")(predicted, labels).tolist(),
@@ -38,7 +42,7 @@ def score(probabilities: Tensor, labels: Tensor, names: list[str], *, resamples:
     accuracy = float(MulticlassAccuracy(count, average="micro")(predicted, labels))
     macro_f1 = float(MulticlassF1Score(count, average="macro")(predicted, labels))
     bounds = _intervals(confusion, resamples, seed).tolist()
-    values = {
+    return {
         "accuracy": {"value": accuracy, "low": bounds[0][0], "high": bounds[0][1]},
         "macro_f1": {"value": macro_f1, "low": bounds[1][0], "high": bounds[1][1]},
         "weighted_f1": float(MulticlassF1Score(count, average="weighted")(predicted, labels)),
@@ -47,7 +51,6 @@ def score(probabilities: Tensor, labels: Tensor, names: list[str], *, resamples:
         "confusion": confusion.tolist(),
         "rows": len(labels),
     }
-    return Scores(names, values)
 
 
 def _intervals(confusion: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -65,22 +68,6 @@ def _intervals(confusion: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     return bounds
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What was scored (`where`), how well, and how many rows of each unknown label were left out."""
-
-    where: str
-    scores: Scores
-    skipped: dict[str, int]
-
-    def to_plain(self) -> dict[str, Any]:
-        """Plain values for `metrics.json`."""
-        return {**self.scores.values, "data": self.where, "skipped": self.skipped}
-
-    def __rich__(self) -> Any:
-        return report(self.where, self.scores, self.skipped)
-
-
 def evaluate_split(classifier: TextClassifier, split: Split, *, skip_unknown: bool = False) -> Evaluation:
     """Score a classifier on labelled texts; labels that it does not know are refused, or skipped and counted."""
     known = set(classifier.labels)
@@ -95,7 +82,8 @@ def evaluate_split(classifier: TextClassifier, split: Split, *, skip_unknown: bo
             raise UserError(f"{split.where}: the run knows none of the labels, only {names}.")
     probabilities = torch.from_numpy(classifier.predict_proba(split.texts))
     labels = torch.from_numpy(encode_labels(split.labels, classifier.labels))
-    return Evaluation(split.where, score(probabilities, labels, classifier.labels), dict(unknown.most_common()))
+    values = score(probabilities, labels, classifier.labels)
+    return Evaluation(split.where, classifier.labels, values, dict(unknown.most_common()))
 
 
 def write_metrics(folder: Path, evaluations: Mapping[str, Evaluation], **more: Any) -> None:

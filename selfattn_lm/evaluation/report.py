@@ -1,14 +1,11 @@
-"""Scores, as a line and as tables for the screen."""
+"""An evaluation, as a line and as tables for the screen."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-
-_MATRIX = 12  # a larger confusion matrix does not fit a screen
 
 
 def percent(share: float) -> str:
@@ -17,67 +14,67 @@ def percent(share: float) -> str:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Everything that is measured on one split, in plain values.
+class Evaluation:
+    """Where the texts are from, the labels, the `values` that `score` gives, and the rows of other labels `skipped`."""
 
-    `accuracy` and `macro_f1` hold `{"value", "low", "high"}`; a row of `confusion` is a true label, as in `labels`.
-    """
-
+    where: str
     labels: list[str]
     values: dict[str, Any]
+    skipped: dict[str, int]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values for `metrics.json`."""
+        return {**self.values, "data": self.where, "skipped": self.skipped}
 
     def __str__(self) -> str:
-        values = [self.values["accuracy"], self.values["macro_f1"]]
-        both = [f"{percent(v['value'])} (95 %: {percent(v['low'])} to {percent(v['high'])})" for v in values]
+        scores = [self.values["accuracy"], self.values["macro_f1"]]
+        both = [f"{percent(s['value'])} (95 %: {percent(s['low'])} to {percent(s['high'])})" for s in scores]
         rest = f"log loss {self.values['log_loss']:.4f}, {self.values['rows']:,} rows"
         return f"accuracy {both[0]}, macro-F1 {both[1]}, {rest}"
 
+    def __rich__(self) -> RenderableType:
+        """Scores with intervals, a row for each label, and where labels are taken for each other."""
+        parts: list[RenderableType] = [Text(f"{self.where}: {self.values['rows']:,} rows")]
+        if self.skipped:
+            names = ", ".join(f"{name} ({count})" for name, count in self.skipped.items())
+            parts.append(Text(f"skipped rows with unknown labels: {names}"))
+        fits = len(self.labels) <= 12  # a larger confusion matrix is too wide for a screen
+        confusion = self._matrix() if fits else self._most_confused()
+        return Group(*parts, self._scores(), self._per_class(), confusion)
 
-def report(where: str, scores: Scores, skipped: Mapping[str, int]) -> RenderableType:
-    """Scores with intervals, a row for each label, and where labels are taken for each other."""
-    confusion = _matrix(scores) if len(scores.labels) <= _MATRIX else _most_confused(scores)
-    parts: list[RenderableType] = [Text(f"{where}: {scores.values['rows']:,} rows"), _scores(scores)]
-    if skipped:
-        names = ", ".join(f"{name} ({count})" for name, count in skipped.items())
-        parts.insert(1, Text(f"skipped rows with unknown labels: {names}"))
-    return Group(*parts, _per_class(scores), confusion)
+    def _scores(self) -> Table:
+        table = _table("", "score", "value", "95 % interval")
+        for name in ("accuracy", "macro_f1"):
+            value, low, high = (percent(self.values[name][key]) for key in ("value", "low", "high"))
+            table.add_row(name, value, f"{low} to {high}")
+        table.add_row("weighted_f1", percent(self.values["weighted_f1"]), "")
+        table.add_row("log_loss", f"{self.values['log_loss']:.4f}", "")
+        return table
+
+    def _per_class(self) -> Table:
+        table = _table("\nlabels", "label", "precision", "recall", "f1", "support")
+        for name, row in self.values["per_class"].items():
+            shares = (percent(row[key]) for key in ("precision", "recall", "f1"))
+            table.add_row(Text(name), *shares, f"{row['support']:,}")
+        return table
+
+    def _matrix(self) -> Table:
+        table = _table("\nconfusion: a row for each true label, a column for each predicted", "", *self.labels)
+        for label, counts in zip(self.labels, self.values["confusion"], strict=True):
+            table.add_row(Text(label), *map(str, counts))
+        return table
+
+    def _most_confused(self) -> Table:
+        rows = enumerate(self.values["confusion"])
+        pairs = [(count, t, p) for t, row in rows for p, count in enumerate(row) if t != p and count]
+        table = _table("\nmost often confused (the whole matrix is in metrics.json)", "true label", "predicted", "rows")
+        for count, true, predicted in sorted(pairs, key=lambda pair: -pair[0])[:10]:
+            table.add_row(Text(self.labels[true]), Text(self.labels[predicted]), str(count))
+        return table
 
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for i, column in enumerate(columns):
         table.add_column(Text(column), justify="left" if i == 0 else "right")
-    return table
-
-
-def _scores(scores: Scores) -> Table:
-    table = _table("", "score", "value", "95 % interval")
-    for name in ("accuracy", "macro_f1"):
-        value, low, high = (percent(scores.values[name][key]) for key in ("value", "low", "high"))
-        table.add_row(name, value, f"{low} to {high}")
-    table.add_row("weighted_f1", percent(scores.values["weighted_f1"]), "")
-    table.add_row("log_loss", f"{scores.values['log_loss']:.4f}", "")
-    return table
-
-
-def _per_class(scores: Scores) -> Table:
-    table = _table("\nlabels", "label", "precision", "recall", "f1", "support")
-    for name, row in scores.values["per_class"].items():
-        table.add_row(Text(name), *(percent(row[key]) for key in ("precision", "recall", "f1")), f"{row['support']:,}")
-    return table
-
-
-def _matrix(scores: Scores) -> Table:
-    table = _table("\nconfusion: a row for each true label, a column for each predicted", "", *scores.labels)
-    for label, counts in zip(scores.labels, scores.values["confusion"], strict=True):
-        table.add_row(Text(label), *map(str, counts))
-    return table
-
-
-def _most_confused(scores: Scores) -> Table:
-    labels, matrix = scores.labels, scores.values["confusion"]
-    pairs = [(count, t, p) for t, row in enumerate(matrix) for p, count in enumerate(row) if t != p and count]
-    table = _table("\nmost often confused (the whole matrix is in metrics.json)", "true label", "predicted", "rows")
-    for count, true, predicted in sorted(pairs, key=lambda pair: -pair[0])[:10]:
-        table.add_row(Text(labels[true]), Text(labels[predicted]), str(count))
     return table

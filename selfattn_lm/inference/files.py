@@ -179,11 +179,7 @@ def output_format(path: Path) -> str:
 
 @contextmanager
 def open_writer(path: Path | None, form: str, columns: list[str], added: list[str], schema: Any) -> Iterator[Writer]:
-    """Gives a function that writes a row to a file, or to standard output if `path` is None.
-
-    `columns` are the input's, `added` the new ones: predictions (texts) and probabilities (numbers). Parquet keeps the
-    types of the input's arrow `schema`; without one, its cells become texts.
-    """
+    """Gives a function that writes a row; parquet has the types of the input's arrow `schema`, else texts."""
     if path is None:
         yield _text_writer(sys.stdout, form, columns + added)
         sys.stdout.flush()

@@ -8,7 +8,6 @@ B batch, T tokens, C width, H heads, D = C / H.
 """
 
 import math
-from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -44,10 +43,6 @@ class SelfAttention(nn.Module):
         self.rotate = rotate or nn.Identity()
         self.combine = nn.Linear(width, width)
 
-    @overload
-    def forward(self, x: Tensor, keep: Tensor, with_weights: Literal[True]) -> tuple[Tensor, Tensor]: ...
-    @overload
-    def forward(self, x: Tensor, keep: Tensor, with_weights: Literal[False] = False) -> tuple[Tensor, None]: ...
     def forward(self, x: Tensor, keep: Tensor, with_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """New vectors, and the weights if asked for: (B, T, C), (B, T) -> (B, T, C), (B, H, T, T) or None."""
         query, key, value = self.project(x).chunk(3, dim=-1)  # each (B, T, C)

@@ -1,7 +1,9 @@
 """Sequence in, class out: embedding, encoder, pooling, head. B batch, T tokens, C width, L labels."""
 
+import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from selfattn_lm.config import ModelConfig
@@ -9,7 +11,25 @@ from selfattn_lm.nn import positions
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.baselines import Bag, Cnn, Lstm
 from selfattn_lm.nn.encoder import Encoder, TokenEmbedding
-from selfattn_lm.nn.pooling import POOLINGS
+
+
+def mean(states: Tensor, keep: Tensor) -> Tensor:
+    """One vector for a text, the mean of its own tokens: (B, T, C), (B, T) -> (B, C), as for the others."""
+    kept = states * keep[..., None]  # (B, T, C)
+    return kept.sum(1) / keep.sum(1, keepdim=True)
+
+
+def cls(states: Tensor, keep: Tensor) -> Tensor:
+    """The vector of the first token, `[CLS]`, which stands for the text (Devlin et al. 2018, 1810.04805)."""
+    return states[:, 0]
+
+
+def max(states: Tensor, keep: Tensor) -> Tensor:
+    """The largest value of each feature over the text's own tokens."""
+    return torch.where(keep[..., None], states, -math.inf).amax(1)
+
+
+POOLINGS = {"mean": mean, "cls": cls, "max": max}
 
 
 class Classifier(nn.Module):

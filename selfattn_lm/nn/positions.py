@@ -42,10 +42,7 @@ class Sinusoidal(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Turns queries and keys by an angle that grows with the place: (B, H, T, D) -> (B, H, T, D).
-
-    The product of a query and a key then depends on how far apart they stand (Su et al. 2021, 2104.09864).
-    """
+    """Turns queries and keys by place, so that their products depend on distance alone (Su et al. 2021, 2104.09864)."""
 
     cos: Tensor
     sin: Tensor

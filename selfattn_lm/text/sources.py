@@ -21,7 +21,6 @@ from typing import IO, Any
 
 from selfattn_lm.errors import UserError
 
-_ALIASES = {"ndjson": "jsonl", "feather": "arrow"}
 _PIECE = 1 << 20
 _BETWEEN = re.compile(r"[\s,\[\]]*")  # what stands between the objects of a JSON array
 _Found = Iterator[tuple[dict[str, Any] | str, int]]  # a row's columns or its problem, and its line (0: none)
@@ -45,16 +44,12 @@ class Row:
 def format_of(path: Path) -> str | None:
     """The format by the file's name, `.gz` aside; None where it is none of ours."""
     suffix = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lstrip(".").lower()
-    suffix = _ALIASES.get(suffix, suffix)
+    suffix = {"ndjson": "jsonl", "feather": "arrow"}.get(suffix, suffix)
     return suffix if suffix in READERS else None
 
 
 def read_rows(path: Path, form: str | None = None) -> Iterator[Row]:
-    """Stream the rows of a file, or of standard input (`-`, text formats alone); a broken row comes with its problem.
-
-    Raises:
-        UserError: If the file is missing, empty, not UTF-8, or of an unknown format.
-    """
+    """Stream the rows of a file, or of standard input (`-`, text formats); a broken row comes with its problem."""
     form = form or format_of(path)
     if str(path) != "-" and not path.is_file():
         raise UserError(f"{path}: no such file.")

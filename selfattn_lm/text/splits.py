@@ -11,7 +11,7 @@ from typing import Any
 
 from selfattn_lm.config import DataConfig
 from selfattn_lm.errors import UserError
-from selfattn_lm.text import hub, stdlib_docs
+from selfattn_lm.text import stdlib_docs
 from selfattn_lm.text.columns import find_label, find_text, label_of, refuse_scalars, text_of
 from selfattn_lm.text.sources import Row, format_of, read_rows
 
@@ -56,11 +56,7 @@ class Split:
 
 
 def load_splits(config: DataConfig) -> dict[str, Split]:
-    """Read everything that `config` names: train, and what there is of validation and test.
-
-    Raises:
-        UserError: For whatever cannot be read, with file, row or column.
-    """
+    """Read everything that `config` names: train, and what there is of validation and test."""
     files = {"validation": config.validation, "test": config.test}
     sources = _find(config) | {name: (file, read_rows(Path(file))) for name, file in files.items() if file}
     if "train" not in sources:
@@ -94,7 +90,39 @@ def _find(config: DataConfig) -> _Sources:
             raise UserError(f"{path}: {reason}.")
     elif format_of(path) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source):
         raise UserError(f"{source}: no such file or folder, and not a hub name of the form owner/name.")
-    return {SPLITS.get(name, name): rows for name, rows in hub.load(source, config.subset).items()}
+    return {SPLITS.get(name, name): rows for name, rows in _from_hub(source, config.subset).items()}
+
+
+def _from_hub(source: str, subset: str) -> _Sources:
+    """A row stream for each split, by the hub's name for it, of a hub name or of a folder in the hub's layout."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    try:
+        found = datasets.load_dataset(source, subset or None)
+    except Exception as error:  # the loader raises of all kinds: connection, HTTP, value, parse errors
+        text, kind = " ".join(str(error).split()), type(error).__name__
+        if "Config name is missing" in text or "BuilderConfig" in text:
+            names = re.findall(r"\[(.*?)\]", text)
+            reason = f"no subset {subset!r}; name one of {names[0] if names else '?'} with --data.subset."
+        elif Path(source).is_dir():
+            reason = f"not readable as a folder in hub layout: {text[:200]}"
+        elif kind in ("DatasetNotFoundError", "RepositoryNotFoundError"):
+            reason = "no such file, folder or data set on the hub; check the spelling, or name a local file."
+        else:
+            reason = f"not a local file or folder, and the hub could not be reached ({kind});"
+            reason += " check the connection, or download the data set and name its folder."
+        raise UserError(f"{source}: {reason}") from None
+    return {name: (f"{source} {name}", _hub_rows(dataset)) for name, dataset in found.items()}
+
+
+def _hub_rows(dataset: Any) -> Iterator[Row]:
+    """Rows with label numbers turned into the names that the data set gives them; -1 is a label withheld."""
+    names = {key: feature.names for key, feature in dataset.features.items() if hasattr(feature, "names")}
+    for number, values in enumerate(dataset, 1):
+        labels = {key: values[key] for key in names if isinstance(values[key], int)}
+        yield Row(number, values | {key: names[key][i] if i >= 0 else None for key, i in labels.items()})
 
 
 def _pairs(pairs: Iterable[tuple[str, Any]]) -> Iterator[Row]:

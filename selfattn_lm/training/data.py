@@ -14,7 +14,7 @@ from selfattn_lm.errors import UserError
 from selfattn_lm.text.batching import Batch, LengthBuckets, cut_by_budget, pad
 from selfattn_lm.text.labels import encode_labels, hold_out, label_names, warnings_about
 from selfattn_lm.text.splits import Split
-from selfattn_lm.text.tokenization import TokenIds, train_tokenizer
+from selfattn_lm.text.tokenization import TokenIds, mostly_unspaced, train_tokenizer
 from selfattn_lm.training import rules
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
     resolved: dict[str, Any] = {"data": {"text_column": train.text_columns}, "tokenizer": {}, "model": {}}
     unit: str = settings.tokenizer.unit
     if unit == "auto":
-        resolved["tokenizer"]["unit"] = unit = rules.tokenizer_unit(train.texts)
+        resolved["tokenizer"]["unit"] = unit = "bpe" if mostly_unspaced(train.texts) else "word"
     if settings.tokenizer.vocab_size == "auto":
         resolved["tokenizer"]["vocab_size"] = rules.vocab_size(unit, len(train))
     if tokenizer is None:
@@ -76,7 +76,7 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
         resolved["model"]["max_tokens"] = limit = rules.max_tokens(tokens.lengths)
         tokens.cut(limit)
     if model.pooling == "auto":
-        resolved["model"]["pooling"] = rules.pooling(model.kind)
+        resolved["model"]["pooling"] = "max" if model.kind == "cnn" else "mean"
     if settings.training.batch_tokens < limit:
         budget = settings.training.batch_tokens
         raise UserError(f"training.batch_tokens: {budget} hold no text of {limit} tokens; lower model.max_tokens.")

@@ -16,11 +16,7 @@ from selfattn_lm.training.optimizer import build_optimizer, warmup_and_decay
 
 
 class ClassifierModule(LightningModule):
-    """Loss, validation scores and optimizer around a plain `Classifier`.
-
-    `label_weights` (L,) weigh the labels in the loss. What is random in a step, dropout above all, is a function of
-    `seed`, the epoch and the batch.
-    """
+    """Loss (with `label_weights` (L,) if given), validation scores and optimizer around a plain `Classifier`."""
 
     label_weights: Tensor | None
 

@@ -6,14 +6,8 @@ import numpy as np
 import torch
 
 from selfattn_lm.config import Settings, TrainingConfig
-from selfattn_lm.text.tokenization import mostly_unspaced
 
 MOST_TOKENS = 512  # of a text where max_tokens is `auto`
-
-
-def tokenizer_unit(texts: list[str]) -> str:
-    """Learned runs of characters for scripts without spaces between words, else words: pieces need more data."""
-    return "bpe" if mostly_unspaced(texts) else "word"
 
 
 def vocab_size(unit: str, rows: int) -> int:
@@ -24,11 +18,6 @@ def vocab_size(unit: str, rows: int) -> int:
 def max_tokens(lengths: np.ndarray) -> int:
     """The length of the longest training text but one in a hundred, from 16 to `MOST_TOKENS`."""
     return int(np.clip(np.quantile(lengths, 0.99), 16, MOST_TOKENS))
-
-
-def pooling(kind: str) -> str:
-    """The strongest match for windows, the mean for what has seen the whole text."""
-    return "max" if kind == "cnn" else "mean"
 
 
 def training_changes(settings: Settings, rows: int, tokens: int, steps_per_epoch: int) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class TrainResult:
         if not self.evaluations:  # another process of the same run says it
             return ""
         lines = [f"stopped     {self.stopped}"] if self.stopped else []
-        lines += [f"{name:<12}{evaluation.scores}" for name, evaluation in self.evaluations.items()]
+        lines += [f"{name:<12}{evaluation}" for name, evaluation in self.evaluations.items()]
         lines += [f"run folder  {self.folder}"]
         lines += [f"to go on    selfattn train --resume --out {self.folder}"] if self.resumable else []
         return "\n".join([*lines, f'try it      selfattn predict {self.folder} --text "your text"'])
@@ -107,14 +107,14 @@ class Session:
 
     def _begin(self, prepared: Prepared, resolved: Mapping[str, Any]) -> None:
         """Write what a resumed run needs, in the place of an older run."""
+        facts, file = prepared.describe(), self.folder / "data.json"
         if self.resume:
-            if json.loads((self.folder / "data.json").read_text(encoding="utf-8")) != prepared.describe():
+            if json.loads(file.read_text(encoding="utf-8")) != facts:
                 raise UserError(f"{self.folder}: the data is not what the run began with (data.json); train anew.")
             return
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
         write_head(self.folder, self.settings, resolved, prepared.labels, prepared.tokenizer)
-        write_json(self.folder / "data.json", prepared.describe())
+        write_json(file, facts)
 
     def _finish(self, prepared: Prepared, run: Run, stopped: str, training: Training) -> TrainResult:
         """Write the run folder and score what was written."""
