@@ -72,11 +72,8 @@ class ModelConfig(_Checked):
     pooling: Literal["auto", "mean", "cls", "max"] = opt("auto", "of tokens into a text; auto: max for cnn, else mean")
     dropout: float = opt(0.2, "dropout inside the encoder", 0, 0.95)
     embedding_dropout: float = opt(0.4, "dropout on embedded tokens and pooled texts, against rote learning", 0, 0.95)
-    max_tokens: int | Auto = opt(
-        "auto",
-        "longer texts are cut, which is said; auto: the longest training text but one in a hundred, at most 512",
-        2,
-    )
+    token_dropout: float = opt(0.2, "share of the tokens hidden from a text each time it is trained on", 0, 0.95)
+    max_tokens: int | Auto = opt("auto", "longer texts are cut; auto: 99 in 100 training texts fit, at most 512", 2)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,7 +24,9 @@ def model_of(
     torch.manual_seed(0)
     values = {"kind": kind, "positions": positions, "pooling": pooling, "max_tokens": LONGEST, "width": 16, "heads": 2}
     return build_classifier(
-        ModelConfig(**values, dropout=dropout, embedding_dropout=embedding_dropout), VOCABULARY, labels=3
+        ModelConfig(**values, dropout=dropout, embedding_dropout=embedding_dropout, token_dropout=0.0),
+        VOCABULARY,
+        labels=3,
     ).eval()
 
 

@@ -61,7 +61,7 @@ def test_sixteen_texts_are_learned_by_heart(kind: str) -> None:
     texts, labels = zip(*sentences(16), strict=True)
     classifier = fit(
         texts, labels, validation=(texts, labels), kind=kind, width=32, layers=1, epochs=25, lr=0.02, dropout=0.0,
-        embedding_dropout=0.0, ema=0, min_frequency=1, batch_size=4, patience=25,
+        embedding_dropout=0.0, token_dropout=0.0, ema=0, min_frequency=1, batch_size=4, patience=25,
     )  # fmt: skip
     assert classifier.predict(texts) == list(labels)
 

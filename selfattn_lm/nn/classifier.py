@@ -75,7 +75,7 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int) -> Class
         "lstm": lambda: Lstm(width, config.layers, config.dropout),
     }
     return Classifier(
-        TokenEmbedding(vocab_size, width, added, config.embedding_dropout),
+        TokenEmbedding(vocab_size, width, added, config.embedding_dropout, config.token_dropout),
         encoders[config.kind](),
         POOLINGS[config.pooling],
         nn.Sequential(nn.Dropout(config.embedding_dropout), nn.Linear(width, labels)),

@@ -9,18 +9,18 @@ from selfattn_lm.nn.attention import SelfAttention
 
 
 class TokenEmbedding(nn.Module):
-    """Looks up a vector for each token, adds its place, and drops out: (B, T) -> (B, T, C)."""
+    """Looks up a vector for each token, hides some tokens whole, adds their place, drops out: (B, T) -> (B, T, C)."""
 
-    def __init__(self, vocab_size: int, width: int, positions: nn.Module, dropout: float) -> None:
+    def __init__(self, vocab_size: int, width: int, positions: nn.Module, dropout: float, hide: float = 0.0) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocab_size, width)
         nn.init.normal_(self.tokens.weight, std=1 / math.sqrt(width))
         self.positions = positions
-        self.drop = nn.Dropout(dropout)
+        self.hide, self.drop = nn.Dropout1d(hide), nn.Dropout(dropout)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embed token ids: (B, T) -> (B, T, C)."""
-        embedded: Tensor = self.drop(self.positions(self.tokens(ids)))
+        embedded: Tensor = self.drop(self.positions(self.hide(self.tokens(ids))))
         return embedded
 
 
