@@ -135,6 +135,21 @@ def test_a_folder_in_the_layout_of_the_hub_gives_labels_their_names(
     assert {name: pairs(split) for name, split in splits.items()} == {"train": ROWS, "test": ROWS[1:3]}
 
 
+def test_a_split_of_the_hub_whose_labels_are_withheld_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    for split, labels in (("train", [0, 1]), ("test", [-1, -1])):
+        made = datasets.Dataset.from_dict({"text": ["a", "b"], "label": labels}, features=features)
+        made.to_parquet(tmp_path / "hub" / "data" / f"{split}-00000-of-00001.parquet")
+    assert {name: pairs(split) for name, split in load(tmp_path / "hub").items()} == {
+        "train": [("a", "no"), ("b", "yes")]
+    }
+    assert caplog.messages == [f"{tmp_path / 'hub'} test: its labels are withheld, so it is left out"]
+
+
 def test_a_hub_name_that_cannot_be_reached_is_refused_in_one_sentence() -> None:
     message = refusal("nobody/no-such-data")
     beginning = "nobody/no-such-data: not a local file or folder, and the hub could not be reached ("

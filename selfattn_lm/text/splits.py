@@ -99,6 +99,7 @@ def _from_hub(source: str, subset: str) -> _Sources:
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of each time that it tries again
     try:
         found = datasets.load_dataset(source, subset or None)
     except Exception as error:  # the loader raises of all kinds: connection, HTTP, value, parse errors
@@ -114,15 +115,18 @@ def _from_hub(source: str, subset: str) -> _Sources:
             reason = f"not a local file or folder, and the hub could not be reached ({kind});"
             reason += " check the connection, or download the data set and name its folder."
         raise UserError(f"{source}: {reason}") from None
-    return {name: (f"{source} {name}", _hub_rows(dataset)) for name, dataset in found.items()}
+    labels = {name: [key for key, f in data.features.items() if hasattr(f, "names")] for name, data in found.items()}
+    for name in [name for name, data in found.items() if any(data[:1][key] == [-1] for key in labels[name])]:
+        log.warning("%s %s: its labels are withheld, so it is left out", source, name)
+        del found[name]
+    return {name: (f"{source} {name}", _hub_rows(data, labels[name])) for name, data in found.items()}
 
 
-def _hub_rows(dataset: Any) -> Iterator[Row]:
+def _hub_rows(data: Any, labels: Sequence[str]) -> Iterator[Row]:
     """Rows with label numbers turned into the names that the data set gives them; -1 is a label withheld."""
-    names = {key: feature.names for key, feature in dataset.features.items() if hasattr(feature, "names")}
-    for number, values in enumerate(dataset, 1):
-        labels = {key: values[key] for key in names if isinstance(values[key], int)}
-        yield Row(number, values | {key: names[key][i] if i >= 0 else None for key, i in labels.items()})
+    for number, values in enumerate(data, 1):
+        known = {key: i for key in labels if isinstance(i := values[key], int)}
+        yield Row(number, values | {key: data.features[key].names[i] if i >= 0 else None for key, i in known.items()})
 
 
 def _pairs(pairs: Iterable[tuple[str, Any]]) -> Iterator[Row]:

@@ -1,7 +1,6 @@
 """The embedded corpus: what the docstrings of the interpreter's own standard library are about.
 
-Read with `ast` (nothing is imported or run) and labelled by a table of modules. It differs a little between
-interpreters: a demo, not a benchmark.
+Read with `ast`, nothing imported or run. It differs a little between interpreters: a demo, not a benchmark.
 """
 
 import ast

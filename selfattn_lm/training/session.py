@@ -43,16 +43,15 @@ class TrainResult:
             return ""
         lines = [f"stopped     {self.stopped}"] if self.stopped else []
         lines += [f"{name:<12}{evaluation}" for name, evaluation in self.evaluations.items()]
-        lines += [f"run folder  {self.folder}"]
-        lines += [f"to go on    selfattn train --resume --out {self.folder}"] if self.resumable else []
-        return "\n".join([*lines, f'try it      selfattn predict {self.folder} --text "your text"'])
+        resume = [f"to go on    selfattn train --resume --out {self.folder}"] if self.resumable else []
+        try_it = f'try it      selfattn predict {self.folder} --text "your text"'
+        return "\n".join([*lines, f"run folder  {self.folder}", *resume, try_it])
 
 
 class Session:
-    """Trains once and writes `folder`.
+    """Trains once and writes `folder`, which `overwrite` replaces once the data is found good, `resume` goes on with.
 
-    `asked` are the settings asked for, nested, which what the run folder `init` brings may not contradict. A run folder
-    that exists is replaced with `overwrite`, once the data is found good, or gone on with (`resume`).
+    `asked` are the settings asked for, nested, which what the run folder `init` brings may not contradict.
     """
 
     def __init__(
