@@ -111,3 +111,11 @@ def test_no_texts_give_an_empty_result(classifier: TextClassifier) -> None:
 def test_one_text_that_is_not_in_a_list_is_refused(classifier: TextClassifier, method: str) -> None:
     with pytest.raises(TypeError, match="list of texts"):
         getattr(classifier, method)("the apple")
+
+
+def test_a_run_can_be_read_by_others_as_any_file_of_the_user(run: Path) -> None:
+    plain = run / "plain"
+    plain.touch()
+    modes = {file.name: file.stat().st_mode & 0o777 for file in run.iterdir()}
+    plain.unlink()
+    assert set(modes.values()) == {modes["plain"]}, modes

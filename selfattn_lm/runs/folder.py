@@ -1,0 +1,148 @@
+"""Write and read a run folder. No pickle is ever opened."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+import yaml
+from tokenizers import Tokenizer
+
+from selfattn_lm.config import Settings, settings_from, with_changes
+from selfattn_lm.errors import UserError
+from selfattn_lm.nn import Classifier, build_classifier
+from selfattn_lm.runs.files import atomic, write_json, write_text
+from selfattn_lm.text.tokenization import load_tokenizer
+
+FORMAT = 1
+_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run: settings as asked, what `auto` became, label names in the order of the head's rows, model."""
+
+    settings: Settings
+    resolved: Mapping[str, Any]
+    labels: list[str]
+    tokenizer: Tokenizer
+    model: Classifier
+
+    @property
+    def in_effect(self) -> Settings:
+        """The settings with nothing `auto` any more."""
+        return with_changes(self.settings, self.resolved)
+
+
+def write_head(
+    folder: Path, settings: Settings, resolved: Mapping[str, Any], labels: list[str], tokenizer: Tokenizer
+) -> None:
+    """Write all but the weights: what was asked, what `auto` became, labels and tokenizer."""
+    plain = {"format": FORMAT, **asdict(settings), "resolved": dict(resolved)}
+    write_text(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    write_json(folder / "labels.json", labels)
+    write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True) + "\n")
+
+
+def write_run(folder: Path, run: Run) -> None:
+    """Write everything that prediction needs; the weights come last, so that a folder with weights is whole."""
+    write_head(folder, run.settings, run.resolved, run.labels, run.tokenizer)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in run.model.state_dict().items()}
+    with atomic(folder / "model.safetensors") as temporary:
+        temporary.write_bytes(safetensors.torch.save(weights))
+
+
+def read_config(path: Path) -> tuple[Settings, dict[str, Any], dict[str, Any]]:
+    """A YAML file of settings: all of them, what `auto` became (in a run's own), and those that it names, nested."""
+    try:
+        asked = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise UserError(f"{path}: the config file cannot be read ({error.strerror}).") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}.") from None
+    if not isinstance(asked, dict):
+        raise UserError(f"{path}: holds {str(asked)[:40]!r}, not settings of the form key: value.")
+    form, resolved = asked.pop("format", FORMAT), asked.pop("resolved", {})
+    if form != FORMAT:
+        raise UserError(f"{path}: format {form!r}, and this version reads format {FORMAT}; update selfattn_lm.")
+    settings_from(resolved, f"{path}: resolved")
+    return settings_from(asked, str(path)), resolved, asked
+
+
+def read_run(folder: Path) -> Run:
+    """Read a finished run; refuses one that is unfinished, broken, of a newer format, or without safetensors."""
+    _require_finished(folder)
+    settings, resolved, _ = read_config(folder / "config.yaml")
+    try:
+        part = folder / "labels.json"
+        labels = json.loads(part.read_text(encoding="utf-8"))
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise UserError(f"{part}: not a list of label names; train the run again.")
+        part = folder / "tokenizer.json"
+        tokenizer = load_tokenizer(part.read_text(encoding="utf-8"))
+        part = folder / "model.safetensors"
+        weights = safetensors.torch.load_file(part)
+    except UserError:
+        raise
+    except Exception as error:  # tokenizers raises plain Exception
+        reason = " ".join(str(error).split())
+        raise UserError(f"{part}: cannot be read as {part.suffix[1:]} ({reason}); train the run again.") from None
+    model = with_changes(settings, resolved).model
+    if "auto" in (model.max_tokens, model.pooling):
+        lacks = "resolved lacks model.max_tokens or model.pooling"
+        raise UserError(f"{folder / 'config.yaml'}: {lacks}; train the run again.")
+    with torch.random.fork_rng(devices=[]):  # its first weights are random, and overwritten at once
+        classifier = build_classifier(model, tokenizer.get_vocab_size(), len(labels))
+    try:
+        classifier.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split()[:40])
+        raise UserError(f"{folder}: model.safetensors does not fit config.yaml and labels.json: {reason}.") from None
+    return Run(settings, resolved, labels, tokenizer, classifier.eval())
+
+
+def _require_finished(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such run folder; `selfattn train DATA --out {folder}` makes one.")
+    there = sorted(file.name for file in folder.iterdir())
+    if "model.safetensors" not in there:
+        if pickles := [name for name in there if name.endswith(_PICKLES)]:
+            reason = f"weights in {pickles[0]}, which may run code when opened"
+            raise UserError(f"{folder}: {reason}; only model.safetensors is.")
+        if "checkpoints" in there:
+            advice = f"go on with `selfattn train --resume --out {folder}`"
+            raise UserError(f"{folder}: training has not finished; {advice}.")
+        raise UserError(f"{folder}: no model.safetensors, so not a run folder; `selfattn train` makes one.")
+    for name in ("config.yaml", "labels.json", "tokenizer.json"):
+        if name not in there:
+            raise UserError(f"{folder}: {name} is missing, so the run is broken; train it again.")
+
+
+def model_card(name: str, run: Run, train: Mapping[str, Any], scores: Mapping[str, Any], minutes: float) -> str:
+    """The text of the run folder's `README.md`: `train` as in `data.json`, `scores` as in `metrics.json`."""
+    settings, model = run.settings, run.in_effect.model
+    rows = "".join(
+        f"| {split} | {s['rows']:,} | {_interval(s['accuracy'])} | {_interval(s['macro_f1'])} | {s['log_loss']:.4f} |\n"
+        for split, s in scores.items()
+    )
+    counts = ", ".join(f"{label} ({count:,})" for label, count in train["labels"].items())
+    return f"""# {name}
+
+A text classifier with {len(run.labels)} labels ({model.kind}, {model.width} wide, {model.layers} layers), trained by
+selfattn_lm on {train["rows"]:,} texts of `{settings.data.source or "memory"}` in {minutes:g} minutes.
+
+| split | rows | accuracy (95 % interval) | macro-F1 (95 % interval) | log loss |
+|---|---|---|---|---|
+{rows}
+Texts are cut after {model.max_tokens} tokens, as {100 * train["texts_cut"]:.1f} % of the training texts were.
+
+Labels and their training texts: {counts}.
+"""
+
+
+def _interval(score: Mapping[str, float]) -> str:
+    return f"{100 * score['value']:.2f} ({100 * score['low']:.2f} to {100 * score['high']:.2f})"
