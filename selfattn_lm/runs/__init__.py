@@ -3,4 +3,5 @@
 from selfattn_lm.runs.files import atomic, write_json, write_text
 from selfattn_lm.runs.folder import Run, model_card, read_config, read_run, write_head, write_run
 
-__all__ = ["Run", "atomic", "model_card", "read_config", "read_run", "write_head", "write_json", "write_run", "write_text"]
+__all__ = ["Run", "atomic", "model_card", "read_config", "read_run", "write_head", "write_run"]
+__all__ += ["write_json", "write_text"]
