@@ -58,7 +58,7 @@ def train(
         raise UserError("train: no data; name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs.")
     folder = Path(out) if out is not None else Path("runs") / _name(final.data.source)
     if resume:
-        final = _resumed(folder, asked)
+        final = _resumed(folder, asked, final)
     session = Session(final, asked, folder, init, resume=resume, overwrite=overwrite)
     return session.run(load_splits(final.data))
 
@@ -176,16 +176,16 @@ def _name(source: str) -> str:
     return path.resolve().parent.name if stem == "train" else stem or path.resolve().name
 
 
-def _resumed(folder: Path, asked: Mapping[str, Any]) -> Settings:
-    """The interrupted run's own settings, which those asked for may not contradict."""
+def _resumed(folder: Path, asked: Mapping[str, Any], final: Settings) -> Settings:
+    """The interrupted run's own settings, which those of `final` that were `asked` for may not contradict."""
     from selfattn_lm.runs import read_config
 
     if not (folder / "checkpoints" / "last.ckpt").is_file():
-        finished = (folder / "model.safetensors").is_file()
-        reason = "the run is finished" if finished else "no checkpoint of an interrupted run"
+        weights = folder / "model.safetensors"
+        reason = "the run is finished" if weights.is_file() else "no checkpoint of an interrupted run"
         raise UserError(f"{folder}: {reason}, so there is nothing to resume; train without --resume.")
     settings = read_config(folder / "config.yaml")[0]
-    began, now = flatten(asdict(settings)), flatten(asdict(settings_from(asked, "settings")))
+    began, now = flatten(asdict(settings)), flatten(asdict(final))
     for name in flatten(asked):
         if now[name] != began[name]:
             raise UserError(f"{name}: {now[name]!r} is asked, but {folder} began with {began[name]!r}; leave it out.")

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,8 @@ class Prepared:
     resolved: dict[str, Any]
     held_out: bool
 
-    def describe(self) -> dict[str, Any]:
+    @cached_property
+    def facts(self) -> dict[str, Any]:
         """Plain facts for `data.json`: rows, fingerprints, label counts, what was cut."""
         facts = {name: split.describe() for name, split in self.splits.items()}
         facts["train"] |= self.train.tokens.truncation()
@@ -77,8 +79,7 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
         tokens.cut(limit)
     if model.pooling == "auto":
         resolved["model"]["pooling"] = "max" if model.kind == "cnn" else "mean"
-    if settings.training.batch_tokens < limit:
-        budget = settings.training.batch_tokens
+    if (budget := settings.training.batch_tokens) < limit:
         raise UserError(f"training.batch_tokens: {budget} hold no text of {limit} tokens; lower model.max_tokens.")
     return Prepared(
         splits,

@@ -82,7 +82,6 @@ class Session:
             training = Training(settings, self.folder, prepared, model)
             if training.first:
                 log.info("%s", "\n".join(opening_lines(prepared, settings, self.settings, model)))
-            if training.first:
                 self._begin(prepared, resolved)
             stopped = training.run(resume=self.resume)
         run = Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval())
@@ -106,14 +105,14 @@ class Session:
 
     def _begin(self, prepared: Prepared, resolved: Mapping[str, Any]) -> None:
         """Write what a resumed run needs, in the place of an older run."""
-        facts, file = prepared.describe(), self.folder / "data.json"
+        file = self.folder / "data.json"
         if self.resume:
-            if json.loads(file.read_text(encoding="utf-8")) != facts:
+            if json.loads(file.read_text(encoding="utf-8")) != prepared.facts:
                 raise UserError(f"{self.folder}: the data is not what the run began with (data.json); train anew.")
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         write_head(self.folder, self.settings, resolved, prepared.labels, prepared.tokenizer)
-        write_json(file, facts)
+        write_json(file, prepared.facts)
 
     def _finish(self, prepared: Prepared, run: Run, stopped: str, training: Training) -> TrainResult:
         """Write the run folder and score what was written."""
@@ -123,8 +122,8 @@ class Session:
         evaluations = {name: evaluate_split(classifier, prepared.splits[name]) for name in scored}
         facts = {**training.facts(), "stopped": stopped}
         write_metrics(self.folder, evaluations, training=facts)
-        scores = {name: evaluation.to_plain() for name, evaluation in evaluations.items()}
-        card = model_card(self.folder.name, run, prepared.describe()["train"], scores, facts["minutes"])
+        scores = {name: evaluation.values for name, evaluation in evaluations.items()}
+        card = model_card(self.folder.name, run, prepared.facts["train"], scores, facts["minutes"])
         write_text(self.folder / "README.md", card)
         if not training.interrupted:
             shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)

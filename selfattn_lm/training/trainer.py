@@ -30,10 +30,9 @@ from selfattn_lm.training.data import Prepared, balanced_weights, train_loader, 
 from selfattn_lm.training.module import ClassifierModule
 
 log = logging.getLogger(__name__)
-_LOGGERS = {"none": "TensorBoardLogger", "tensorboard": "TensorBoardLogger", "wandb": "WandbLogger", "mlflow": "MLFlowLogger"}  # fmt: skip  # noqa: E501
+_LOGGERS = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}
 # The journal has a bar for the whole run, the length buckets divide the batches among devices themselves.
 _OURS: Any = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "use_distributed_sampler"), False)
-_HARMLESS = ("does not have many workers", "exists and is not empty", "not resumable", "LeafSpec")
 
 
 class Interrupted(Exception):
@@ -188,7 +187,7 @@ class Training:
             if name == "none":
                 return False
             raise UserError(f"training.logger: {name} is not installed; pip install {name}.")
-        return getattr(loggers, _LOGGERS[name])(save_dir=self.folder)
+        return getattr(loggers, _LOGGERS.get(name, "TensorBoardLogger"))(save_dir=self.folder)
 
     def run(self, *, resume: bool) -> str:
         """Train; returns why it ended before its last epoch, or nothing."""
@@ -205,7 +204,7 @@ class Training:
         trainer.val_check_interval = every or len(loader)
         started = time.monotonic()
         with self.stop.listening(), warnings.catch_warnings():
-            for harmless in _HARMLESS:
+            for harmless in ("does not have many workers", "exists and is not empty", "not resumable", "LeafSpec"):
                 warnings.filterwarnings("ignore", message=f".*{harmless}.*")
             try:
                 checkpoint = self.folder / "checkpoints" / "last.ckpt" if resume else None
@@ -215,7 +214,8 @@ class Training:
         self.seconds = time.monotonic() - started
         best = Path(self.best.best_model_path)
         if not best.is_file():
-            shutil.rmtree(self.folder, ignore_errors=True)
+            if not resume:  # a resumed run still has the checkpoint that it came from
+                shutil.rmtree(self.folder, ignore_errors=True)
             raise UserError(f"{self.folder}: stopped before the first validation, so nothing is kept; train anew.")
         module.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
         return self._reason()
