@@ -55,7 +55,7 @@ class TokenizerConfig(_Checked):
     """How texts become tokens; learned from the training split."""
 
     unit: Literal["auto", "word", "wordpiece", "bpe", "character"] = opt("auto", "a token; auto: by the texts' script")
-    vocab_size: int | Auto = opt("auto", "most tokens; auto: 30,000, but for pieces a quarter of the rows", 10)
+    vocab_size: int | Auto = opt("auto", "most tokens; auto: 30,000, but for bpe a quarter of the rows", 10)
     min_frequency: int = opt(2, "a token must occur so often in train", 1)
     lowercase: bool = opt(True, "fold case and strip accents")
 
@@ -70,9 +70,12 @@ class ModelConfig(_Checked):
     layers: int = opt(2, "encoder layers", 1)
     positions: Literal["learned", "sinusoidal", "rotary", "none"] = opt("learned", "how attention knows the order")
     pooling: Literal["auto", "mean", "cls", "max"] = opt("auto", "of tokens into a text; auto: max for cnn, else mean")
-    dropout: float = opt(0.2, "dropout inside the encoder", 0, 0.95)
+    dropout: float = opt(0.5, "dropout inside the encoder", 0, 0.95)
+    skip: float = opt(0.5, "share of the texts that training leaves without attention, words alone", 0, 0.95)
     embedding_dropout: float = opt(0.4, "dropout on embedded tokens and pooled texts, against rote learning", 0, 0.95)
     token_dropout: float = opt(0.2, "share of the tokens hidden from a text each time it is trained on", 0, 0.95)
+    ngrams: int | Auto = opt("auto", "longest n-gram of tokens with its own vector; auto: 2, of characters 3", 1, 8)
+    spelling: bool = opt(True, "give tokens spelled alike like vectors while training")
     max_tokens: int | Auto = opt("auto", "longer texts are cut; auto: 99 in 100 training texts fit, at most 512", 2)
 
     def __post_init__(self) -> None:
@@ -91,6 +94,7 @@ class TrainingConfig(_Checked):
 
     epochs: int | Auto = opt("auto", "times through the training split; auto: by its size", 1)
     lr: float = opt(1e-3, "highest learning rate", 1e-9, 10)
+    embedding_lr: float = opt(3e-3, "the same for embedding tables, each row of which is seldom touched", 1e-9, 10)
     warmup: float = opt(0.1, "share of the steps over which the rate rises; over the rest it falls to zero", 0, 1)
     weight_decay: float = opt(0.05, "AdamW's decay of matrices; embeddings, biases and norms have none", 0)
     batch_size: int = opt(64, "most texts in a batch", 1)

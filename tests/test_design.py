@@ -46,7 +46,7 @@ def test_predicting_loads_neither_lightning_nor_datasets(run: Path) -> None:
 
 def test_the_package_is_small() -> None:
     lines = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
-    assert sum(lines.values()) <= 3000
+    assert sum(lines.values()) <= 3300
     assert sum(count for file, count in lines.items() if file.parent.name == "nn") <= 600
     assert lines[PACKAGE / "nn" / "attention.py"] <= 80
     assert max(lines.values()) <= 300

@@ -19,10 +19,11 @@ SHAPES = pytest.mark.parametrize(("batch", "tokens", "width", "heads"), [(1, 1, 
 
 
 def model_of(
-    kind: str, positions: str, pooling: str, dropout: float = 0.0, embedding_dropout: float = 0.0
+    kind: str, positions: str, pooling: str, dropout: float = 0.0, embedding_dropout: float = 0.0, ngrams: int = 1
 ) -> Classifier:
     torch.manual_seed(0)
     values = {"kind": kind, "positions": positions, "pooling": pooling, "max_tokens": LONGEST, "width": 16, "heads": 2}
+    values["ngrams"] = ngrams
     return build_classifier(
         ModelConfig(**values, dropout=dropout, embedding_dropout=embedding_dropout, token_dropout=0.0),
         VOCABULARY,
@@ -63,8 +64,9 @@ def test_self_attention_equals_that_of_torch(batch: int, tokens: int, width: int
 @pytest.mark.parametrize("rotary", [True, False])
 @SHAPES
 def test_the_fused_path_equals_the_written_out_one(
-    batch: int, tokens: int, width: int, heads: int, rotary: bool, training: bool
+    batch: int, tokens: int, width: int, heads: int, rotary: bool, training: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("selfattn_lm.nn.attention.FUSED_BEYOND", 0)  # else texts as short as these never reach it
     x, keep = tokens_and_padding(batch, tokens, width)
     attention = SelfAttention(width, heads, Rotary(tokens, width // heads) if rotary else None).train(training)
     fused, nothing = attention(x, keep)
@@ -88,7 +90,8 @@ def test_attention_rows_sum_to_one_and_padding_gets_zero() -> None:
 
 
 @pytest.mark.parametrize("written", [True, False])
-def test_a_token_that_is_padding_gives_no_gradient(written: bool) -> None:
+def test_a_token_that_is_padding_gives_no_gradient(written: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selfattn_lm.nn.attention.FUSED_BEYOND", 0)
     x, keep = tokens_and_padding(3, 8, 12)
     x.requires_grad_()
     mixed = SelfAttention(12, 3)(x, keep, with_weights=written)[0]
@@ -171,9 +174,10 @@ def test_every_weight_gets_a_gradient(kind: str, positions: str, pooling: str) -
     nn.functional.cross_entropy(model(*full_batch()), torch.tensor([0, 2])).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
-        assert parameter.grad.ne(0).any(), name
+        gradient = parameter.grad.to_dense()
+        assert gradient.ne(0).any(), name
         if parameter.ndim > 1 and kind != "cnn":  # relu and maximum leave some rows without
-            assert parameter.grad.ne(0).any(1).all(), name
+            assert gradient.ne(0).any(1).all(), name
 
 
 @every_encoder
@@ -193,10 +197,10 @@ def test_mean_attention_without_positions_ignores_any_permutation() -> None:
 
 
 GOLDEN = {
-    ("attention", "learned", "mean"): [[2.02911, 0.99809, -0.583923], [2.04593, 1.008593, -0.602903]],
-    ("attention", "sinusoidal", "cls"): [[2.017034, 1.000464, -0.660021], [2.02699, 1.004614, -0.631085]],
-    ("attention", "rotary", "max"): [[1.969259, 1.017844, -0.673619], [2.020139, 1.000218, -0.62936]],
-    ("attention", "none", "mean"): [[1.99561, 1.008701, -0.630527], [2.021216, 1.005467, -0.623298]],
+    ("attention", "learned", "mean"): [[2.54821, 0.000781, 0.554118], [2.715852, 0.507254, 1.056831]],
+    ("attention", "sinusoidal", "cls"): [[1.718609, -0.363383, 1.861676], [2.00886, -0.358875, 1.750625]],
+    ("attention", "rotary", "max"): [[1.308587, -0.5215, -0.319413], [1.745997, -0.287279, 0.10535]],
+    ("attention", "none", "mean"): [[1.892666, -0.261794, 0.056961], [1.837292, 0.023225, 0.446006]],
     ("bag", "none", "mean"): [[0.182608, 0.15678, 0.14991], [-0.092875, 0.40533, 0.581071]],
     ("cnn", "none", "max"): [[-5.783696, -1.672068, -1.673686], [-1.302162, 1.457685, 1.614682]],
     ("lstm", "none", "mean"): [[0.097425, 0.902686, -0.21401], [0.005772, 0.8137, -0.314041]],
@@ -217,7 +221,7 @@ def test_the_model_computes_what_it_always_did(kind: str, positions: str, poolin
 
 
 def test_the_model_needs_torch_alone() -> None:
-    allowed = ("torch", "typing", "math", "collections", "selfattn_lm.nn", "selfattn_lm.config")
+    allowed = ("torch", "typing", "math", "collections", "functools", "selfattn_lm.nn", "selfattn_lm.config")
     for file in FOLDER.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -7,5 +7,10 @@ from selfattn_lm.nn.classifier import (
     Classifier as Classifier,
     build_classifier as build_classifier,
 )
-from selfattn_lm.nn.encoder import Encoder as Encoder, EncoderLayer as EncoderLayer, TokenEmbedding as TokenEmbedding
+from selfattn_lm.nn.embedding import (
+    NgramEmbedding as NgramEmbedding,
+    SpelledEmbedding as SpelledEmbedding,
+    TokenEmbedding as TokenEmbedding,
+)
+from selfattn_lm.nn.encoder import Encoder as Encoder, EncoderLayer as EncoderLayer
 from selfattn_lm.nn.positions import Learned as Learned, Rotary as Rotary, Sinusoidal as Sinusoidal

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,8 @@ from selfattn_lm.config import ModelConfig
 from selfattn_lm.nn import positions
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.baselines import Bag, Cnn, Lstm
-from selfattn_lm.nn.encoder import Encoder, TokenEmbedding
+from selfattn_lm.nn.embedding import NgramEmbedding, SpelledEmbedding, TokenEmbedding, token_table
+from selfattn_lm.nn.encoder import Encoder
 
 
 def mean(states: Tensor, keep: Tensor) -> Tensor:
@@ -55,9 +57,13 @@ class Classifier(nn.Module):
         return logits
 
 
-def build_classifier(config: ModelConfig, vocab_size: int, labels: int) -> Classifier:
-    """A classifier with random weights from settings in which nothing is `auto` any more."""
+def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling: Tensor | None = None) -> Classifier:
+    """A classifier with random weights from settings in which nothing is `auto` any more.
+
+    With the `spelling` (V, K) of each token the embedding is a `SpelledEmbedding`, which training folds at its end.
+    """
     assert config.max_tokens != "auto", "resolve the settings first"
+    assert config.ngrams != "auto", "resolve the settings first"
     width, heads, max_tokens = config.width, config.heads, config.max_tokens
     added: nn.Module = nn.Identity()
     rotate: nn.Module | None = None
@@ -68,14 +74,17 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int) -> Class
             added = positions.Sinusoidal(max_tokens, width)
         elif config.positions == "rotary":
             rotate = positions.Rotary(max_tokens, width // heads)
+    tokens = token_table(vocab_size, width) if spelling is None else SpelledEmbedding(spelling, width)
+    ngrams = NgramEmbedding(config.ngrams, 32_768, width) if config.ngrams > 1 else None
+    attention = partial(SelfAttention, width, heads, rotate)
     encoders: dict[str, Callable[[], nn.Module]] = {
-        "attention": lambda: Encoder(width, config.layers, lambda: SelfAttention(width, heads, rotate), config.dropout),
+        "attention": lambda: Encoder(width, config.layers, attention, config.dropout, config.skip),
         "bag": Bag,
         "cnn": lambda: Cnn(width, config.layers, config.dropout),
         "lstm": lambda: Lstm(width, config.layers, config.dropout),
     }
     return Classifier(
-        TokenEmbedding(vocab_size, width, added, config.embedding_dropout, config.token_dropout),
+        TokenEmbedding(tokens, ngrams, added, config.embedding_dropout, config.token_dropout),
         encoders[config.kind](),
         POOLINGS[config.pooling],
         nn.Sequential(nn.Dropout(config.embedding_dropout), nn.Linear(width, labels)),

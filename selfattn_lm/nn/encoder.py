@@ -1,27 +1,11 @@
-"""Embedding and Transformer encoder, pre-norm (Xiong et al. 2020, 2002.04745). B batch, T tokens, C width."""
+"""Transformer encoder, pre-norm (Xiong et al. 2020, 2002.04745). B batch, T tokens, C width."""
 
-import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from selfattn_lm.nn.attention import SelfAttention
-
-
-class TokenEmbedding(nn.Module):
-    """Looks up a vector for each token, hides some tokens whole, adds their place, drops out: (B, T) -> (B, T, C)."""
-
-    def __init__(self, vocab_size: int, width: int, positions: nn.Module, dropout: float, hide: float = 0.0) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(vocab_size, width)
-        nn.init.normal_(self.tokens.weight, std=1 / math.sqrt(width))
-        self.positions = positions
-        self.hide, self.drop = nn.Dropout1d(hide), nn.Dropout(dropout)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Embed token ids: (B, T) -> (B, T, C)."""
-        embedded: Tensor = self.drop(self.positions(self.hide(self.tokens(ids))))
-        return embedded
 
 
 class EncoderLayer(nn.Module):
@@ -43,16 +27,26 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stack of layers, each with an attention of its own, and a last norm: (B, T, C), (B, T) -> (B, T, C)."""
+    """A stack of layers, each with an attention of its own: (B, T, C), (B, T) -> (B, T, C).
 
-    def __init__(self, width: int, layers: int, attention: Callable[[], SelfAttention], dropout: float) -> None:
+    It stays near a bag of embeddings: what the layers add to a token is scaled down (Touvron et al. 2021, 2103.17239),
+    and is left out for a share `skip` of the texts in training (stochastic depth, Huang et al. 2016, 1603.09382). Else
+    a small training split is learned by heart from combinations of words before the words themselves are learned.
+    """
+
+    def __init__(
+        self, width: int, layers: int, attention: Callable[[], SelfAttention], dropout: float, skip: float = 0.0
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList([EncoderLayer(width, attention(), dropout) for _ in range(layers)])
-        self.norm = nn.LayerNorm(width)
+        self.skip, self.scale = skip, 0.2
 
     def forward(self, x: Tensor, keep: Tensor) -> Tensor:
         """All layers: (B, T, C), (B, T) -> (B, T, C)."""
+        states = x
         for layer in self.layers:
-            x = layer(x, keep)
-        normed: Tensor = self.norm(x)
-        return normed
+            states = layer(states, keep)
+        context = self.scale * (states - x)
+        if self.training and self.skip:
+            context = context * (torch.rand(len(x), 1, 1, device=x.device) >= self.skip)
+        return x + context

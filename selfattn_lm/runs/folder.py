@@ -92,8 +92,8 @@ def read_run(folder: Path) -> Run:
         reason = " ".join(str(error).split())
         raise UserError(f"{part}: cannot be read as {part.suffix[1:]} ({reason}); train the run again.") from None
     model = with_changes(settings, resolved).model
-    if "auto" in (model.max_tokens, model.pooling):
-        lacks = "resolved lacks model.max_tokens or model.pooling"
+    if "auto" in (model.max_tokens, model.pooling, model.ngrams):
+        lacks = "resolved lacks model.max_tokens, model.pooling or model.ngrams"
         raise UserError(f"{folder / 'config.yaml'}: {lacks}; train the run again.")
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and overwritten at once
         classifier = build_classifier(model, tokenizer.get_vocab_size(), len(labels))

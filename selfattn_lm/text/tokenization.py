@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
@@ -82,6 +83,25 @@ def _wordpieces(texts: Sequence[str], config: TokenizerConfig, trainer: trainers
         elif word and token not in SPECIAL:
             pieces[word if token.startswith(_START) else "##" + word] = None
     return list(pieces)
+
+
+def spellings(tokenizer: Tokenizer, unit: str, buckets: int = 32_768) -> np.ndarray:
+    """The hashed character n-grams of each token, numbered from 1, filled up with 0: int64 (V, K).
+
+    Words and their pieces are told by 3 to 5 letters, a space marking where a word begins; scripts without spaces, in
+    which a character says more, by 1 to 3.
+    """
+    sizes = (1, 2, 3) if unit in ("bpe", "character") else (3, 4, 5)
+    rows = []
+    for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
+        text = token.removeprefix("##") if token.startswith("##") else token if sizes[0] == 1 else " " + token
+        ngrams = [text[i : i + size] for size in sizes for i in range(len(text) - size + 1)] or [text]
+        # crc32, as Python's own hash differs from run to run.
+        rows.append([1 + crc32(ngram.encode()) % buckets for ngram in ngrams[:40] if token not in SPECIAL])
+    table = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+    for row, numbers in zip(table, rows, strict=True):
+        row[: len(numbers)] = numbers
+    return table
 
 
 class TokenIds:

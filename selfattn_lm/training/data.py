@@ -67,7 +67,7 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
     resolved: dict[str, Any] = {"data": {"text_column": train.text_columns}, "tokenizer": {}, "model": {}}
     unit: str = settings.tokenizer.unit
     if unit == "auto":
-        resolved["tokenizer"]["unit"] = unit = "bpe" if mostly_unspaced(train.texts) else "word"
+        resolved["tokenizer"]["unit"] = unit = "character" if mostly_unspaced(train.texts) else "wordpiece"
     if settings.tokenizer.vocab_size == "auto":
         resolved["tokenizer"]["vocab_size"] = rules.vocab_size(unit, len(train))
     if tokenizer is None:
@@ -79,6 +79,8 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
         tokens.cut(limit)
     if model.pooling == "auto":
         resolved["model"]["pooling"] = "max" if model.kind == "cnn" else "mean"
+    if model.ngrams == "auto":
+        resolved["model"]["ngrams"] = 3 if unit == "character" else 2
     if (budget := settings.training.batch_tokens) < limit:
         raise UserError(f"training.batch_tokens: {budget} hold no text of {limit} tokens; lower model.max_tokens.")
     return Prepared(

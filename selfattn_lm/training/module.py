@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from selfattn_lm.config import TrainingConfig
 from selfattn_lm.nn import Classifier
 from selfattn_lm.text.batching import Batch, LengthBuckets
-from selfattn_lm.training.optimizer import build_optimizer, warmup_and_decay
+from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, warmup_and_decay
 
 
 class ClassifierModule(LightningModule):
@@ -54,10 +54,10 @@ class ClassifierModule(LightningModule):
         return loss, logits
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
-        """Clip by norm; Lightning's own clipping refuses fused optimizers, for a scaling that bf16 does not need."""
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        """Clip by norm; Lightning's own clipping refuses fused optimizers, and torch's sparse gradients."""
+        clip_gradients(self.model.parameters(), self.config.clip)
 
     def configure_optimizers(self) -> Any:
-        optimizer = build_optimizer(self.model, self.config.lr, self.config.weight_decay)
+        optimizer = build_optimizer(self.model, self.config.lr, self.config.embedding_lr, self.config.weight_decay)
         schedule = warmup_and_decay(optimizer, int(self.trainer.estimated_stepping_batches), self.config.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,17 +1,71 @@
-"""AdamW with decay groups, and the learning rate over the steps."""
+"""AdamW with decay groups, embedding tables updated where they were touched, and the learning rate over the steps."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 
-def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2017, 1711.05101) that decays matrices, but not embeddings, biases and norms."""
-    embeddings = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
-    decayed = [p for p in model.parameters() if p.ndim > 1 and id(p) not in embeddings]
-    rest = [p for p in model.parameters() if p.ndim < 2 or id(p) in embeddings]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=True)
+class RowAdamW(torch.optim.AdamW):
+    """AdamW (Loshchilov & Hutter 2017, 1711.05101), fused, that updates a table with sparse gradients row by row.
+
+    A row that a step did not touch keeps its value and its moments, where plain Adam would move it on by its momentum;
+    touched in every step, it moves as plain Adam moves it. Such tables are not decayed.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Run the closure, which computes the gradients, then update."""
+        with torch.enable_grad():
+            loss = closure() if closure is not None else None
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is not None and table.grad.is_sparse:
+                    self._update_rows(table, table.grad.coalesce(), group)
+                    table.grad = None  # what is left is dense, and plain AdamW's
+        super().step()
+        return loss
+
+    def _update_rows(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[table]
+        if not state:
+            state |= {"step": torch.tensor(0.0), "exp_avg": torch.zeros_like(table)}
+            state["exp_avg_sq"] = torch.zeros_like(table)
+        state["step"] += 1
+        rows, values = gradient.indices()[0], gradient.values()  # (N,), (N, C)
+        (beta1, beta2), step = group["betas"], float(state["step"])
+        first = state["exp_avg"][rows].lerp_(values, 1 - beta1)
+        second = state["exp_avg_sq"][rows].mul_(beta2).addcmul_(values, values, value=1 - beta2)
+        state["exp_avg"][rows], state["exp_avg_sq"][rows] = first, second
+        scale = second.div_(1 - beta2**step).sqrt_().add_(group["eps"])
+        table.index_add_(0, rows, first.div_(scale), alpha=-group["lr"] / (1 - beta1**step))
+
+
+def build_optimizer(model: nn.Module, lr: float, embedding_lr: float, weight_decay: float) -> RowAdamW:
+    """Decays matrices, but not embeddings, biases and norms; embedding tables have a rate of their own."""
+    tables = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
+    embeddings = {id(p): p for table in tables for p in table.parameters()}
+    rest = [p for p in model.parameters() if id(p) not in embeddings]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": weight_decay, "lr": lr},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0, "lr": lr},
+        {"params": list(embeddings.values()), "weight_decay": 0.0, "lr": embedding_lr},
+    ]
+    return RowAdamW([group for group in groups if group["params"]], lr=lr, fused=True)
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], norm: float) -> None:
+    """Scale all gradients, sparse ones too, so that their norm together is at most `norm`."""
+    gradients: list[Tensor] = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+        if parameter.grad is not None:
+            gradients.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
+    total = torch.nn.utils.get_total_norm(gradients, foreach=True)
+    torch._foreach_mul_(gradients, torch.clamp(norm / (total + 1e-6), max=1.0))
 
 
 def warmup_and_decay(optimizer: torch.optim.Optimizer, steps: int, warmup: float) -> LambdaLR:

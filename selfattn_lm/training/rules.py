@@ -11,8 +11,8 @@ MOST_TOKENS = 512  # of a text where max_tokens is `auto`
 
 
 def vocab_size(unit: str, rows: int) -> int:
-    """Enough for all words that occur twice; pieces are best few where texts are few, so that each is seen often."""
-    return int(np.clip(rows // 4, 4000, 30_000)) if unit in ("wordpiece", "bpe") else 30_000
+    """Enough for all words that occur twice; bpe is best with few where texts are few, so that each is seen often."""
+    return int(np.clip(rows // 4, 4000, 30_000)) if unit == "bpe" else 30_000
 
 
 def max_tokens(lengths: np.ndarray) -> int:

@@ -16,16 +16,16 @@ from selfattn_lm.config import Settings, flatten, with_changes
 from selfattn_lm.errors import UserError
 from selfattn_lm.evaluation import Evaluation, evaluate_split, write_metrics
 from selfattn_lm.inference import TextClassifier
-from selfattn_lm.nn import Classifier, build_classifier
+from selfattn_lm.nn import Classifier, TokenEmbedding, build_classifier
 from selfattn_lm.runs import Run, model_card, read_run, write_head, write_json, write_run, write_text
 from selfattn_lm.text.splits import Split
-from selfattn_lm.text.tokenization import load_tokenizer
+from selfattn_lm.text.tokenization import load_tokenizer, spellings
 from selfattn_lm.training import rules
 from selfattn_lm.training.data import Prepared, prepare, train_loader
 from selfattn_lm.training.trainer import Training
 
 log = logging.getLogger(__name__)
-_SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_tokens")
+_SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_tokens", "ngrams")
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class Session:
                 log.info("%s", "\n".join(opening_lines(prepared, settings, self.settings, model)))
                 self._begin(prepared, resolved)
             stopped = training.run(resume=self.resume)
+        if isinstance(model.embedding, TokenEmbedding):
+            model.embedding.fold()
         run = Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval())
         if not training.first:  # another process of the same run writes it
             return TrainResult(self.folder, TextClassifier(run), {}, stopped)
@@ -94,7 +96,10 @@ class Session:
         settings = with_changes(self.settings, prepared.resolved)
         steps = -(-len(train_loader(prepared.train, settings)) // settings.training.accumulate)
         changes = rules.training_changes(settings, len(prepared.train), len(prepared.train.tokens.ids), steps)
-        model = build_classifier(settings.model, prepared.tokenizer.get_vocab_size(), len(prepared.labels))
+        spelling = None
+        if self.initial is None and settings.model.spelling:
+            spelling = torch.from_numpy(spellings(prepared.tokenizer, settings.tokenizer.unit))
+        model = build_classifier(settings.model, prepared.tokenizer.get_vocab_size(), len(prepared.labels), spelling)
         if self.initial is not None:
             weights = self.initial.model.state_dict()
             if prepared.labels != self.initial.labels:

@@ -65,6 +65,21 @@ class StopOnRequest(Callback):
             raise Interrupted  # with nothing validated or saved: `--resume` repeats from the last checkpoint
 
 
+class MovingAverage(WeightAveraging):
+    """Keeps an exponential moving average of the weights, which is what is validated and kept.
+
+    Lightning's EMAWeightAveraging, but over all tensors at once, and only at every fourth step: both are faster.
+    """
+
+    every = 4
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay**self.every))  # type: ignore[no-untyped-call]
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        return step_idx is not None and step_idx % self.every == 0
+
+
 class Journal(Callback):
     """Writes `log.csv`, a row for each validation (they are part of the checkpoint), and shows how far the run is."""
 
@@ -145,6 +160,7 @@ class Training:
     def __init__(self, settings: Settings, folder: Path, prepared: Prepared, model: Classifier) -> None:
         self.settings, self.folder, self.prepared, self.model = settings, folder, prepared, model
         config, score = settings.training, f"validation/{settings.training.monitor}"
+        assert config.ema != "auto", "resolve the settings first"
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         self.stop, self.journal = StopOnRequest(), Journal(folder / "log.csv")
@@ -153,9 +169,8 @@ class Training:
             folder / "checkpoints", "best", monitor=score, mode="max", save_last=True, enable_version_counter=False
         )
         callbacks: list[Callback] = [self.journal, self.stop, self.early, self.best]
-        if config.ema:  # Lightning's EMAWeightAveraging, but over all tensors at once, which is faster
-            average = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
-            callbacks.insert(2, WeightAveraging(multi_avg_fn=average))
+        if config.ema:
+            callbacks.insert(2, MovingAverage(config.ema))
         self.trainer = self._trainer(config, callbacks)
         self.first, self.interrupted = self.trainer.is_global_zero, False
 

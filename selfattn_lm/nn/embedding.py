@@ -1,0 +1,112 @@
+"""From token ids to vectors that know spelling, neighbours and place. B batch, T tokens, C width, V tokens known."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MASK_ID = 3  # the special tokens come first in every vocabulary, [MASK] last of them
+
+
+def token_table(size: int, width: int) -> nn.Embedding:
+    """A table of random vectors of about length 1, updated only where it is touched: (V, C)."""
+    table = nn.Embedding(size, width, sparse=True)
+    nn.init.normal_(table.weight, std=1 / math.sqrt(width))
+    return table
+
+
+class SpelledEmbedding(nn.Module):
+    """Looks up a vector for each token, plus those of the character n-grams in its spelling: (B, T) -> (B, T, C).
+
+    Tokens that are spelled alike begin alike, and a rare one inherits what its relatives have learned (Bojanowski et
+    al. 2016, 1607.04606). As the sum depends on the token alone, it is computed once for each token of a batch, and
+    `folded` into a plain table after training. `spelling` (V, K) holds the numbers of a token's n-grams, 0: none.
+    """
+
+    spelling: Tensor
+
+    def __init__(self, spelling: Tensor, width: int) -> None:
+        super().__init__()
+        self.tokens = token_table(len(spelling), width)
+        self.characters = nn.EmbeddingBag(int(spelling.max()) + 1, width, mode="sum", sparse=True, padding_idx=0)
+        nn.init.normal_(self.characters.weight, std=1 / math.sqrt(width))
+        self.register_buffer("spelling", spelling, persistent=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Embed token ids: (B, T) -> (B, T, C)."""
+        distinct, place = torch.unique(ids, return_inverse=True)
+        vectors: Tensor = self.vectors(distinct)[place]
+        return vectors
+
+    def vectors(self, tokens: Tensor) -> Tensor:
+        """The vectors of some tokens: (N,) -> (N, C)."""
+        spelling = self.spelling[tokens]  # (N, K)
+        count = (spelling > 0).sum(1, keepdim=True).clamp(min=1)
+        vectors: Tensor = self.tokens(tokens) + self.characters(spelling) / count.sqrt()  # no longer than one vector
+        return vectors
+
+    def folded(self) -> nn.Embedding:
+        """A plain table of the same vectors: (V, C)."""
+        with torch.no_grad():
+            vectors = self.vectors(torch.arange(len(self.spelling), device=self.spelling.device))
+        return nn.Embedding(len(vectors), vectors.shape[1], sparse=True, _weight=vectors)
+
+
+class NgramEmbedding(nn.Module):
+    """A vector for each token together with those before it: (B, T) -> (B, T, C), the sum over n from 2 to `longest`.
+
+    There are far more n-grams than rows, so that each shares its row, found by a hash, with others (Joulin et al. 2016,
+    1607.01759).
+    """
+
+    def __init__(self, longest: int, rows: int, width: int) -> None:
+        super().__init__()
+        self.longest = longest
+        self.table = token_table(rows, width)
+        nn.init.normal_(self.table.weight, std=0.1 / math.sqrt(width))  # seldom seen, so almost none at first
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Embed the n-grams that end at each token: (B, T) -> (B, T, C)."""
+        total: Tensor = sum(self.table(rows) for rows in self.rows(ids))
+        return total
+
+    def rows(self, ids: Tensor) -> list[Tensor]:
+        """The row of each token's 2-gram, 3-gram and so on: (B, T) each."""
+        found, mixed = [], ids
+        for n in range(2, self.longest + 1):
+            before = F.pad(ids, (n - 1, 0))[:, : ids.shape[1]]  # the token n - 1 places to the left, 0 before the text
+            mixed = mixed * 1_000_003 + before * 8_191 + n  # overflows, as a hash may
+            spread = (mixed ^ (mixed >> 17)) * 0x5BD1E995
+            found.append((spread ^ (spread >> 23)).remainder(self.table.num_embeddings))
+        return found
+
+
+class TokenEmbedding(nn.Module):
+    """Embeds tokens, some of them hidden behind [MASK] in training; adds n-grams and places; drops out.
+
+    (B, T) -> (B, T, C). `ngrams` and `positions` may be None and the identity.
+    """
+
+    def __init__(
+        self, tokens: nn.Module, ngrams: nn.Module | None, positions: nn.Module, dropout: float, hide: float
+    ) -> None:
+        super().__init__()
+        self.tokens, self.ngrams, self.positions = tokens, ngrams, positions
+        self.hide, self.drop = hide, nn.Dropout(dropout)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Embed token ids: (B, T) -> (B, T, C)."""
+        if self.training and self.hide:
+            hidden = (torch.rand(ids.shape, device=ids.device) < self.hide) & (ids > MASK_ID)  # no special token
+            ids = torch.where(hidden, MASK_ID, ids)
+        embedded = self.tokens(ids)
+        if self.ngrams is not None:
+            embedded = embedded + self.ngrams(ids)
+        placed: Tensor = self.drop(self.positions(embedded))
+        return placed
+
+    def fold(self) -> None:
+        """Turn spelled tokens into a plain table, after training."""
+        if isinstance(self.tokens, SpelledEmbedding):
+            self.tokens = self.tokens.folded()

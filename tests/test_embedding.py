@@ -1,0 +1,105 @@
+import pytest
+import torch
+from torch import nn
+
+from selfattn_lm.config import ModelConfig, TokenizerConfig
+from selfattn_lm.nn import NgramEmbedding, SpelledEmbedding, build_classifier
+from selfattn_lm.nn.embedding import MASK_ID, token_table
+from selfattn_lm.text.tokenization import MASK, spellings, train_tokenizer
+from selfattn_lm.training.optimizer import build_optimizer, clip_gradients
+
+TEXTS = ["unload the loader", "load a loaded truck", "the truck is unloaded"] * 3
+
+
+@pytest.mark.parametrize("unit", ["word", "wordpiece", "bpe", "character"])
+def test_the_masks_number_is_the_same_in_every_vocabulary(unit: str) -> None:
+    assert train_tokenizer(TEXTS, TokenizerConfig(unit=unit)).token_to_id(MASK) == MASK_ID
+
+
+def test_tokens_spelled_alike_share_ngrams_and_special_tokens_have_none() -> None:
+    tokenizer = train_tokenizer(TEXTS, TokenizerConfig(unit="word"))
+    table = spellings(tokenizer, "word")
+    assert table.shape[0] == tokenizer.get_vocab_size()
+    assert not table[: MASK_ID + 1].any()
+    load, loaded, truck = (set(table[tokenizer.token_to_id(word)]) - {0} for word in ("load", "loaded", "truck"))
+    assert load <= loaded  # " lo", "loa", "oad", " loa", "load", " load"
+    assert len(load) == 6
+    assert not load & truck
+
+
+def test_a_folded_table_gives_the_same_vectors() -> None:
+    torch.manual_seed(0)
+    spelled = SpelledEmbedding(torch.tensor([[0, 0], [1, 2], [2, 0]]), 8)
+    ids = torch.tensor([[0, 1, 2], [2, 2, 1]])
+    torch.testing.assert_close(spelled.folded()(ids), spelled(ids))
+    expected = spelled.tokens.weight[1] + (spelled.characters.weight[1] + spelled.characters.weight[2]) / 2**0.5
+    torch.testing.assert_close(spelled(ids)[0, 1], expected)
+    torch.testing.assert_close(spelled(ids)[0, 0], spelled.tokens.weight[0])  # no n-grams, nothing added
+
+
+def test_an_ngram_has_the_same_row_wherever_it_stands_and_another_in_another_order() -> None:
+    ngrams = NgramEmbedding(3, 50_000, 4)
+    pairs, triples = ngrams.rows(torch.tensor([[9, 5, 6, 7, 8, 5, 6, 7, 6, 5]]))
+    assert pairs[0, 2] == pairs[0, 6]
+    assert pairs[0, 2] != pairs[0, 9]
+    assert triples[0, 3] == triples[0, 7]
+    assert len({*pairs[0].tolist(), *triples[0].tolist()}) == 17  # of 20: "5 6" and "6 7" and "5 6 7" stand there twice
+
+
+def test_padding_changes_no_ngram() -> None:
+    ngrams = NgramEmbedding(3, 1000, 4)
+    torch.testing.assert_close(ngrams(torch.tensor([[2, 5, 6]])), ngrams(torch.tensor([[2, 5, 6, 0, 0]]))[:, :3])
+
+
+def test_tokens_are_hidden_in_training_alone_and_the_first_never() -> None:
+    config = ModelConfig(width=4, heads=1, max_tokens=400, pooling="mean", ngrams=2, token_dropout=0.5)
+    embedding = build_classifier(config, 20, 2).embedding
+    embedding.drop.p, embedding.positions = 0.0, nn.Identity()
+    ids = torch.cat([torch.tensor([2]), torch.randint(4, 20, (399,))])[None]
+    hidden = (embedding.tokens(torch.tensor(MASK_ID)) == embedding.train()(ids) - embedding.ngrams(ids)).all(-1)
+    assert not hidden[0, 0]
+    changed = embedding(ids).ne(embedding.eval()(ids)).any(-1)[0]
+    assert 0.4 < changed.float().mean() < 0.9  # a hidden token also changes the n-gram of its neighbour
+    torch.testing.assert_close(embedding(ids), embedding.tokens(ids) + embedding.ngrams(ids))
+
+
+def test_rows_touched_in_every_step_move_as_with_plain_adam_and_others_not_at_all() -> None:
+    torch.manual_seed(0)
+    sparse, dense = token_table(5, 3), nn.Embedding(5, 3)
+    dense.load_state_dict(sparse.state_dict())
+    before = sparse.weight.clone()
+    ours, plain = build_optimizer(sparse, 0.1, 0.05, 0.1), torch.optim.AdamW(dense.parameters(), 0.05, weight_decay=0)
+    for step in range(4):
+        for table, optimizer in ((sparse, ours), (dense, plain)):
+            (table(torch.tensor([0, 2, 2])) ** 2 * (step + 1)).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    torch.testing.assert_close(sparse.weight, dense.weight)
+    assert torch.equal(sparse.weight[[1, 3, 4]], before[[1, 3, 4]])
+    assert not torch.equal(sparse.weight[2], before[2])
+
+
+def test_a_row_left_alone_for_a_step_stays_where_plain_adam_moves_it_on() -> None:
+    sparse, dense = token_table(2, 3), nn.Embedding(2, 3)
+    dense.load_state_dict(sparse.state_dict())
+    ours, plain = build_optimizer(sparse, 0.1, 0.05, 0.1), torch.optim.AdamW(dense.parameters(), 0.05, weight_decay=0)
+    for row in (0, 1):
+        for table, optimizer in ((sparse, ours), (dense, plain)):
+            table(torch.tensor([row])).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    torch.testing.assert_close(sparse.weight[1] - dense.weight[1], torch.zeros(3), atol=0.1, rtol=0)
+    assert (dense.weight[0] < sparse.weight[0]).all()
+
+
+def test_clipping_scales_sparse_and_dense_gradients_together() -> None:
+    table, line = token_table(4, 2), nn.Linear(2, 1, bias=False)
+    line(table(torch.tensor([1, 1, 3]))).sum().mul(100).backward()
+    parameters = [table.weight, line.weight]
+    before = [p.grad.to_dense().clone() for p in parameters]
+    norm = torch.cat([g.flatten() for g in before]).norm()
+    clip_gradients(parameters, 1.0)
+    for parameter, gradient in zip(parameters, before, strict=True):
+        torch.testing.assert_close(parameter.grad.to_dense(), gradient / norm)
+    clip_gradients(parameters, 5.0)  # already shorter: left as they are
+    torch.testing.assert_close(line.weight.grad, before[1] / norm)
