@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 import selfattn_lm.nn
 from selfattn_lm.config import ModelConfig
-from selfattn_lm.nn import Classifier, Rotary, SelfAttention, Sinusoidal, attention_weights, build_classifier
+from selfattn_lm.nn import Classifier, Encoder, Rotary, SelfAttention, Sinusoidal, attention_weights, build_classifier
 
 FOLDER = Path(selfattn_lm.nn.__file__).parent
 VOCABULARY, LONGEST = 24, 12
@@ -197,10 +197,10 @@ def test_mean_attention_without_positions_ignores_any_permutation() -> None:
 
 
 GOLDEN = {
-    ("attention", "learned", "mean"): [[2.54821, 0.000781, 0.554118], [2.715852, 0.507254, 1.056831]],
-    ("attention", "sinusoidal", "cls"): [[1.718609, -0.363383, 1.861676], [2.00886, -0.358875, 1.750625]],
-    ("attention", "rotary", "max"): [[1.308587, -0.5215, -0.319413], [1.745997, -0.287279, 0.10535]],
-    ("attention", "none", "mean"): [[1.892666, -0.261794, 0.056961], [1.837292, 0.023225, 0.446006]],
+    ("attention", "learned", "mean"): [[3.705724, 2.652712, -1.254492], [3.666342, 3.288222, -0.843985]],
+    ("attention", "sinusoidal", "cls"): [[3.354725, 2.309355, -0.268851], [3.004548, 2.34252, -0.199678]],
+    ("attention", "rotary", "max"): [[3.350953, 1.961488, -2.181709], [2.631952, 2.311224, -1.702578]],
+    ("attention", "none", "mean"): [[3.354253, 2.304554, -1.926784], [2.786412, 2.652811, -1.469364]],
     ("bag", "none", "mean"): [[0.182608, 0.15678, 0.14991], [-0.092875, 0.40533, 0.581071]],
     ("cnn", "none", "max"): [[-5.783696, -1.672068, -1.673686], [-1.302162, 1.457685, 1.614682]],
     ("lstm", "none", "mean"): [[0.097425, 0.902686, -0.21401], [0.005772, 0.8137, -0.314041]],
@@ -237,3 +237,17 @@ def test_the_model_can_be_read_in_one_sitting() -> None:
     lines = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in FOLDER.rglob("*.py")}
     assert lines["attention.py"] <= 80
     assert sum(lines.values()) <= 600
+
+
+def test_training_leaves_most_texts_without_context_and_evaluation_none() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(8, 1, lambda: SelfAttention(8, 2), dropout=0.0, skip=0.75)
+    x, keep = torch.randn(400, 3, 8), torch.ones(400, 3, dtype=torch.bool)
+    whole = encoder.eval()(x, keep)
+    assert (whole != x).any(-1).all()
+    part = encoder.train()(x, keep)
+    changed = (part != x).any(-1).all(-1)
+    assert 0.15 < changed.float().mean() < 0.35
+    torch.testing.assert_close(part[changed], whole[changed])
+    assert torch.equal(part[~changed], x[~changed])
+    assert (encoder(x[:1], keep[:1]) != x[:1]).any()  # one text at least, so that every weight gets a gradient
