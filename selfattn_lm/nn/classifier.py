@@ -31,6 +31,7 @@ def max(states: Tensor, keep: Tensor) -> Tensor:
     return torch.where(keep[..., None], states, -math.inf).amax(1)
 
 
+NGRAM_ROWS = 49_152  # with 30,000 tokens of 128 numbers this makes 41 MB
 POOLINGS = {"mean": mean, "cls": cls, "max": max}
 
 
@@ -75,7 +76,7 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
         elif config.positions == "rotary":
             rotate = positions.Rotary(max_tokens, width // heads)
     tokens = token_table(vocab_size, width) if spelling is None else SpelledEmbedding(spelling, width)
-    ngrams = NgramEmbedding(config.ngrams, 32_768, width) if config.ngrams > 1 else None
+    ngrams = NgramEmbedding(config.ngrams, NGRAM_ROWS, width) if config.ngrams > 1 else None
     attention = partial(SelfAttention, width, heads, rotate)
     encoders: dict[str, Callable[[], nn.Module]] = {
         "attention": lambda: Encoder(width, config.layers, attention, config.dropout, config.skip),

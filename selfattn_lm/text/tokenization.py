@@ -91,7 +91,7 @@ def spellings(tokenizer: Tokenizer, unit: str, buckets: int = 32_768) -> np.ndar
     Words and their pieces are told by 3 to 5 letters, a space marking where a word begins; scripts without spaces, in
     which a character says more, by 1 to 3.
     """
-    sizes = (1, 2, 3) if unit in ("bpe", "character") else (3, 4, 5)
+    sizes = (1, 2, 3) if unit == "bpe" else (3, 4, 5)
     rows = []
     for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
         text = token.removeprefix("##") if token.startswith("##") else token if sizes[0] == 1 else " " + token

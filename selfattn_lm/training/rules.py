@@ -34,8 +34,8 @@ def training_changes(settings: Settings, rows: int, tokens: int, steps_per_epoch
 
 
 def epochs(rows: int, tokens: int) -> int:
-    """About 250,000 texts or 4.5 million tokens in all, in 3 to 30 rounds: few texts are seen more often."""
-    return int(np.clip(round(min(250_000 / rows, 4.5e6 / tokens)), 3, 30))
+    """About 500,000 texts or 9 million tokens in all, in 3 to 16 rounds: few texts are seen more often."""
+    return int(np.clip(round(min(500_000 / rows, 9e6 / tokens)), 3, 16))
 
 
 def ema(steps: int) -> float:

@@ -97,7 +97,7 @@ class Session:
         steps = -(-len(train_loader(prepared.train, settings)) // settings.training.accumulate)
         changes = rules.training_changes(settings, len(prepared.train), len(prepared.train.tokens.ids), steps)
         spelling = None
-        if self.initial is None and settings.model.spelling:
+        if self.initial is None and settings.model.spelling and settings.tokenizer.unit != "character":
             spelling = torch.from_numpy(spellings(prepared.tokenizer, settings.tokenizer.unit))
         model = build_classifier(settings.model, prepared.tokenizer.get_vocab_size(), len(prepared.labels), spelling)
         if self.initial is not None:
@@ -155,7 +155,8 @@ def opening_lines(prepared: Prepared, resolved: Settings, asked: Settings, model
     ranked = [f"{name} {count:,}" for name, count in Counter(train.labels).most_common()]
     labels = ranked if len(ranked) <= 8 else [*ranked[:3], "…", *ranked[-2:]]
     cut = prepared.train.tokens.truncation()
-    parameters = sum(p.numel() for p in model.parameters())
+    # The vectors of character n-grams are folded into those of the tokens, and so not in the file.
+    parameters = sum(p.numel() for name, p in model.named_parameters() if ".characters." not in name)
     heads = f", {m.heads} heads" if m.kind == "attention" else ""
     on_gpu = t.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     device = "gpu" if on_gpu else "cpu" if t.accelerator == "auto" else t.accelerator
