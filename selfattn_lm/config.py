@@ -72,7 +72,7 @@ class ModelConfig(_Checked):
     pooling: Literal["auto", "mean", "cls", "max"] = opt("auto", "of tokens into a text; auto: max for cnn, else mean")
     dropout: float = opt(0.5, "dropout inside the encoder", 0, 0.95)
     skip: float = opt(0.75, "share of the texts that training leaves without attention, words alone", 0, 0.95)
-    embedding_dropout: float = opt(0.4, "dropout on embedded tokens and pooled texts, against rote learning", 0, 0.95)
+    embedding_dropout: float = opt(0.5, "dropout on embedded tokens and pooled texts, against rote learning", 0, 0.95)
     token_dropout: float = opt(0.2, "share of the tokens hidden from a text each time it is trained on", 0, 0.95)
     ngrams: int | Auto = opt("auto", "longest n-gram of tokens with its own vector; auto: 2, of characters 3", 1, 8)
     spelling: bool = opt(True, "give tokens spelled alike like vectors while training")

@@ -34,8 +34,8 @@ def training_changes(settings: Settings, rows: int, tokens: int, steps_per_epoch
 
 
 def epochs(rows: int, tokens: int) -> int:
-    """About 500,000 texts or 9 million tokens in all, in 3 to 16 rounds: few texts are seen more often."""
-    return int(np.clip(round(min(500_000 / rows, 9e6 / tokens)), 3, 16))
+    """About 350,000 texts or 7 million tokens in all, in 3 to 16 rounds: few texts are seen more often."""
+    return int(np.clip(round(min(350_000 / rows, 7e6 / tokens)), 3, 16))
 
 
 def ema(steps: int) -> float:
