@@ -64,9 +64,8 @@ def test_self_attention_equals_that_of_torch(batch: int, tokens: int, width: int
 @pytest.mark.parametrize("rotary", [True, False])
 @SHAPES
 def test_the_fused_path_equals_the_written_out_one(
-    batch: int, tokens: int, width: int, heads: int, rotary: bool, training: bool, monkeypatch: pytest.MonkeyPatch
+    batch: int, tokens: int, width: int, heads: int, rotary: bool, training: bool
 ) -> None:
-    monkeypatch.setattr("selfattn_lm.nn.attention.FUSED_BEYOND", 0)  # else texts as short as these never reach it
     x, keep = tokens_and_padding(batch, tokens, width)
     attention = SelfAttention(width, heads, Rotary(tokens, width // heads) if rotary else None).train(training)
     fused, nothing = attention(x, keep)
@@ -77,6 +76,16 @@ def test_the_fused_path_equals_the_written_out_one(
     direction = torch.randn_like(fused) * keep[..., None]
     gradients = [torch.autograd.grad((y * direction).sum(), list(attention.parameters())) for y in (fused, written)]
     torch.testing.assert_close(*gradients, atol=1e-4, rtol=0)
+
+
+def test_short_texts_in_half_precision_get_the_same_on_either_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, keep = tokens_and_padding(3, 7, 16)
+    attention = SelfAttention(16, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        written = attention(x, keep)[0]
+        torch.testing.assert_close(written, attention(x, keep, with_weights=True)[0], atol=0, rtol=0)
+        monkeypatch.setattr("selfattn_lm.nn.attention.FUSED_BEYOND", 0)
+        torch.testing.assert_close(attention(x, keep)[0], written, atol=0.02, rtol=0)
 
 
 def test_attention_rows_sum_to_one_and_padding_gets_zero() -> None:
@@ -90,8 +99,7 @@ def test_attention_rows_sum_to_one_and_padding_gets_zero() -> None:
 
 
 @pytest.mark.parametrize("written", [True, False])
-def test_a_token_that_is_padding_gives_no_gradient(written: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selfattn_lm.nn.attention.FUSED_BEYOND", 0)
+def test_a_token_that_is_padding_gives_no_gradient(written: bool) -> None:
     x, keep = tokens_and_padding(3, 8, 12)
     x.requires_grad_()
     mixed = SelfAttention(12, 3)(x, keep, with_weights=written)[0]

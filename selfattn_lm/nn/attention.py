@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Up to so many tokens the written-out path is also the fast one on a CPU: forward and backward in bf16 took a sixth of
-# the fused kernel's time at 22 tokens, a quarter at 128, as much at 512 (torch 2.13, AMD EPYC with avx512_bf16).
+# Up to so many tokens the written-out path is also the fast one in bf16 on a CPU: forward and backward took a sixth of
+# the fused kernel's time at 22 tokens, a quarter at 128, as much at 512. In fp32 the fused kernel took 3/4 of
+# the written-out path's time at 22 tokens, and less beyond (torch 2.13, AMD EPYC with avx512_bf16).
 FUSED_BEYOND = 256
 
 
@@ -52,7 +53,8 @@ class SelfAttention(nn.Module):
         query, key, value = self.project(x).chunk(3, dim=-1)  # each (B, T, C)
         query, key = self.rotate(self.split(query)), self.rotate(self.split(key))  # (B, H, T, D)
         value = self.split(value)
-        if with_weights or (x.device.type == "cpu" and x.shape[1] <= FUSED_BEYOND):
+        short = x.shape[1] <= FUSED_BEYOND and query.dtype == torch.bfloat16 and query.device.type == "cpu"
+        if with_weights or short:
             weights = attention_weights(query, key, keep)  # (B, H, T, T)
             mixed = weights.to(value.dtype) @ value  # (B, H, T, D)
         else:
