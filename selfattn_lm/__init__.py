@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 from selfattn_lm.errors import UserError
 
 if TYPE_CHECKING:
-    from selfattn_lm.inference import TextClassifier
-    from selfattn_lm.verbs import evaluate, fit, predict, train
+    from selfattn_lm.inference import MaskedModel, TextClassifier
+    from selfattn_lm.verbs import evaluate, fit, predict, pretrain, study, train
 
 __version__ = "0.1.0"
-__all__ = ["TextClassifier", "UserError", "evaluate", "fit", "predict", "train"]
+__all__ = ["MaskedModel", "TextClassifier", "UserError", "evaluate", "fit", "predict", "pretrain", "study", "train"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `import selfattn_lm` alone loads no torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{'inference' if name == 'TextClassifier' else 'verbs'}"), name)
+    return getattr(
+        import_module(f"{__name__}.{'inference' if name in ('MaskedModel', 'TextClassifier') else 'verbs'}"), name
+    )

@@ -48,16 +48,54 @@ def train(
     config: Path | None = None,
     out: Path | None = None,
     init: Path | None = None,
+    preset: verbs.Preset = "accurate",
     resume: bool = False,
     overwrite: bool = False,
     settings: Annotated[Settings | None, Parameter(name="*")] = None,
 ) -> Any:
-    given = {name: value for name, value in flatten(asdict(settings or Settings())).items() if name in _given}
-    return verbs.train(data, config=config, out=out, init=init, resume=resume, overwrite=overwrite, **given)
+    how: dict[str, Any] = {"init": init, "preset": preset, "resume": resume, "overwrite": overwrite}
+    return verbs.train(data, config=config, out=out, **how, **_asked(settings))
 
 
-train.__doc__ = verbs.train.__doc__
-app.command(train)
+def pretrain(
+    texts: str | None = None,
+    /,
+    *,
+    config: Path | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    settings: Annotated[Settings | None, Parameter(name="*")] = None,
+) -> Any:
+    return verbs.pretrain(texts, config=config, out=out, resume=resume, overwrite=overwrite, **_asked(settings))
+
+
+def study(
+    data: str | None = None,
+    /,
+    *,
+    config: Path | None = None,
+    out: Path | None = None,
+    kinds: str = "attention,cnn,lstm,bag,tfidf",
+    shares: str = "1,3,10,30,100",
+    seeds: int = 1,
+    settings: Annotated[Settings | None, Parameter(name="*")] = None,
+) -> Any:
+    try:
+        percent = tuple(map(float, shares.split(",")))
+    except ValueError:
+        raise UserError(f"--shares: {shares!r} is not a list of numbers such as 1,10,100.") from None
+    names = tuple(kind.strip() for kind in kinds.split(","))
+    return verbs.study(data, config=config, out=out, kinds=names, shares=percent, seeds=seeds, **_asked(settings))
+
+
+def _asked(settings: Settings | None) -> dict[str, Any]:
+    return {name: value for name, value in flatten(asdict(settings or Settings())).items() if name in _given}
+
+
+for command in (train, pretrain, study):
+    command.__doc__ = getattr(verbs, command.__name__).__doc__
+    app.command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,8 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, CycloptsError) as error:
         print(f"selfattn: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("selfattn: interrupted; nothing was written.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"selfattn: {str(interrupt) or 'interrupted; nothing was written.'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         sys.stderr.close()

@@ -71,7 +71,7 @@ class ModelConfig(_Checked):
     positions: Literal["learned", "sinusoidal", "rotary", "none"] = opt("learned", "how attention knows the order")
     pooling: Literal["auto", "mean", "cls", "max"] = opt("auto", "of tokens into a text; auto: max for cnn, else mean")
     dropout: float = opt(0.5, "dropout inside the encoder", 0, 0.95)
-    skip: float = opt(0.75, "share of the texts that training leaves without attention, words alone", 0, 0.95)
+    words: bool = opt(True, "classify by the words alone too, and average with the words in context")
     embedding_dropout: float = opt(0.5, "dropout on embedded tokens and pooled texts, against rote learning", 0, 0.95)
     token_dropout: float = opt(0.2, "share of the tokens hidden from a text each time it is trained on", 0, 0.95)
     ngrams: int | Auto = opt("auto", "longest n-gram of tokens with its own vector; auto: 2, of characters 3", 1, 8)
@@ -93,8 +93,7 @@ class TrainingConfig(_Checked):
     """How Lightning trains."""
 
     epochs: int | Auto = opt("auto", "times through the training split; auto: by its size", 1)
-    lr: float = opt(1e-3, "highest learning rate", 1e-9, 10)
-    embedding_lr: float = opt(3e-3, "the same for embedding tables, each row of which is seldom touched", 1e-9, 10)
+    lr: float = opt(3e-3, "highest learning rate", 1e-9, 10)
     warmup: float = opt(0.1, "share of the steps over which the rate rises; over the rest it falls to zero", 0, 1)
     weight_decay: float = opt(0.05, "AdamW's decay of matrices; embeddings, biases and norms have none", 0)
     batch_size: int = opt(64, "most texts in a batch", 1)
@@ -128,6 +127,16 @@ class Settings(_Checked):
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+
+
+# What `train --preset` begins with: words alone are quick to learn, and most of the way.
+PRESETS: dict[str, dict[str, Any]] = {"accurate": {}, "quick": {"model": {"kind": "bag"}}}
+# What `pretrain` does otherwise: hidden words are guessed from their context alone, which must be there.
+PRETRAINING: dict[str, Any] = {
+    "data": {"held_out": 0.05},
+    "model": {"dropout": 0.1, "embedding_dropout": 0.1, "token_dropout": 0.0},
+    "training": {"monitor": "accuracy", "lr": 2e-3, "weight_decay": 0.01},
+}
 
 
 def settings_from(values: Mapping[str, Any], where: str) -> Settings:

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from selfattn_lm.config import Settings, flatten, merge, nest, settings_from
+from selfattn_lm.config import PRESETS, PRETRAINING, Settings, flatten, merge, nest, settings_from
 from selfattn_lm.errors import UserError
 
 if TYPE_CHECKING:
     from selfattn_lm.evaluation import Evaluation
     from selfattn_lm.inference import Predicted, TextClassifier
-    from selfattn_lm.training import TrainResult
+    from selfattn_lm.study import ProbeResult, StudyResult
+    from selfattn_lm.training import PretrainResult, TrainResult
 else:
-    Evaluation = Predicted = TextClassifier = TrainResult = object  # cyclopts looks the annotations up
+    Evaluation = Predicted = PretrainResult = ProbeResult = StudyResult = TextClassifier = TrainResult = (
+        object  # cyclopts looks the annotations up
+    )
 
+Preset = Literal["accurate", "quick"]
 TextColumn = Annotated[str, Parameter(name="--data.text-column")]
 LabelColumn = Annotated[str, Parameter(name="--data.label-column")]
 
@@ -29,6 +33,7 @@ def train(
     config: Path | str | None = None,
     out: Path | str | None = None,
     init: Path | str | None = None,
+    preset: Preset = "accurate",
     resume: bool = False,
     overwrite: bool = False,
     **settings: Any,
@@ -40,20 +45,15 @@ def train(
         config: A YAML file of settings; flags overrule it.
         out: The run folder; runs/NAME by default.
         init: A run folder to start from: its shape, tokenizer and weights.
+        preset: quick trains a bag of embeddings, most of the accuracy in a fifth of the time.
         resume: Go on with the interrupted run in --out, with its own settings.
         overwrite: Replace a run folder that exists, once the data is found good.
         settings: By name (`epochs=3`) or by section (`model={"width": 64}`).
     """
-    from selfattn_lm.runs import read_config
     from selfattn_lm.text.splits import load_splits
     from selfattn_lm.training import Session
 
-    asked = nest(settings)
-    if data is not None:
-        asked = merge(asked, {"data": {"source": data}})
-    if config is not None:
-        asked = merge(read_config(Path(config))[2], asked)
-    final = settings_from(asked, "settings")
+    asked, final = _settings(data, config, settings, PRESETS[preset])
     if not final.data.source and not resume:
         raise UserError("train: no data; name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs.")
     folder = Path(out) if out is not None else Path("runs") / _name(final.data.source)
@@ -63,6 +63,76 @@ def train(
     return session.run(load_splits(final.data))
 
 
+def pretrain(
+    texts: str | None = None,
+    /,
+    *,
+    config: Path | str | None = None,
+    out: Path | str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> PretrainResult:
+    """Learn from texts without labels to guess hidden words, and write a run that `train --init` starts from.
+
+    Args:
+        texts: A file (txt with a text a line, csv, jsonl, parquet, …), a folder or a hub name; it may exceed memory.
+        config: A YAML file of settings; flags overrule it.
+        out: The run folder; runs/NAME-pretrained by default.
+        resume: Go on with the interrupted run in --out, with its own settings.
+        overwrite: Replace a run folder that exists.
+        settings: By name (`epochs=3`) or by section (`model={"width": 64}`); some defaults are not those of `train`.
+    """
+    from selfattn_lm.text.splits import stream_texts
+    from selfattn_lm.training import Pretraining
+
+    asked, final = _settings(texts, config, settings, PRETRAINING)
+    if not final.data.source and not resume:
+        raise UserError("pretrain: no texts; name a file, a folder, or a hub name.")
+    folder = Path(out) if out is not None else Path("runs") / f"{_name(final.data.source)}-pretrained"
+    if resume:
+        final = _resumed(folder, asked, final)
+    session = Pretraining(final, folder, resume=resume, overwrite=overwrite)
+    return session.run(lambda: stream_texts(final.data))
+
+
+def study(
+    data: str | None = None,
+    /,
+    *,
+    config: Path | str | None = None,
+    out: Path | str | None = None,
+    kinds: tuple[str, ...] = ("attention", "cnn", "lstm", "bag", "tfidf"),
+    shares: tuple[float, ...] = (1, 3, 10, 30, 100),
+    seeds: int = 1,
+    **settings: Any,
+) -> StudyResult | ProbeResult:
+    """Compare attention with CNN, LSTM, bag and TF-IDF at growing shares of the training data; goes on if stopped.
+
+    `selfattn study probe` needs no data: it compares them on generated texts, at growing distances of what decides.
+
+    Args:
+        data: A file, a folder, a hub name, stdlib-docs, or probe.
+        config: A YAML file of settings; flags overrule it.
+        out: The folder of the study; studies/NAME by default.
+        kinds: Which models to compare.
+        shares: Of the training texts, in percent.
+        seeds: How often each is trained.
+        settings: By name or by section, for all models alike.
+    """
+    from selfattn_lm.study import PROBE, compare, probe
+    from selfattn_lm.text.splits import load_splits
+
+    generated = data == "probe"
+    final = _settings(None if generated else data, config, settings, PROBE if generated else None)[1]
+    if not generated and not final.data.source:
+        raise UserError("study: no data; name a file, a folder, a hub name, stdlib-docs, or probe.")
+    folder = Path(out) if out is not None else Path("studies") / ("probe" if generated else _name(final.data.source))
+    if generated:
+        return probe(final, folder)
+    return compare(load_splits(final.data), final, folder, kinds, shares, seeds)
+
+
 def fit(
     texts: Sequence[str],
     labels: Sequence[str | int],
@@ -70,6 +140,7 @@ def fit(
     validation: tuple[Sequence[str], Sequence[str | int]] | None = None,
     out: Path | str | None = None,
     init: Path | str | None = None,
+    preset: Preset = "accurate",
     overwrite: bool = False,
     **settings: Any,
 ) -> TextClassifier:
@@ -86,7 +157,7 @@ def fit(
     asked = nest(settings)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run" if out is None else Path(out)
-        final = settings_from(asked, "settings")
+        final = settings_from(merge(PRESETS[preset], asked), "settings")
         return Session(final, asked, folder, init, overwrite=overwrite).run(splits).classifier
 
 
@@ -167,6 +238,20 @@ def predict(
         return Job("--text", rows, columns, out, output_format, "text").run(run)
     form = input_format or ("txt" if source == "-" else None)
     return Job(source, read_rows(Path(source), form), columns, out, output_format, text_column).run(run)
+
+
+def _settings(
+    source: str | None, config: Path | str | None, settings: Mapping[str, Any], base: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], Settings]:
+    """What is asked for, nested, and all settings: `base`, then the config file, then the call."""
+    from selfattn_lm.runs import read_config
+
+    asked = nest(settings)
+    if source is not None:
+        asked = merge(asked, {"data": {"source": source}})
+    if config is not None:
+        asked = merge(read_config(Path(config))[2], asked)
+    return asked, settings_from(merge(base or {}, asked), "settings")
 
 
 def _name(source: str) -> str:

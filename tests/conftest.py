@@ -39,10 +39,7 @@ def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] =
     return path
 
 
-SMALL = {
-    "model": {"width": 16, "heads": 2, "layers": 1},
-    "training": {"epochs": 6, "batch_size": 16, "lr": 0.01, "embedding_lr": 0.03},
-}
+SMALL = {"model": {"width": 16, "heads": 2, "layers": 1}, "training": {"epochs": 6, "batch_size": 16, "lr": 0.02}}
 
 
 @pytest.fixture(scope="session")

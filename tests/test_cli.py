@@ -121,7 +121,9 @@ def test_data_that_cannot_be_trained_on_are_refused(
 
 
 def test_a_missing_or_wrong_verb_or_data_is_refused(capsys: Capture) -> None:
-    message = 'Unknown command "trian". Did you mean "train"? Available commands: evaluate, predict, train.'
+    message = (
+        'Unknown command "trian". Did you mean "train"? Available commands: evaluate, predict, train, pretrain, study.'
+    )
     assert refusal(capsys, "trian") == message
     message = "train: no data; name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs."
     assert refusal(capsys, "train") == message

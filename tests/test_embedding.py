@@ -68,7 +68,7 @@ def test_rows_touched_in_every_step_move_as_with_plain_adam_and_others_not_at_al
     sparse, dense = token_table(5, 3), nn.Embedding(5, 3)
     dense.load_state_dict(sparse.state_dict())
     before = sparse.weight.clone()
-    ours, plain = build_optimizer(sparse, 0.1, 0.05, 0.1), torch.optim.AdamW(dense.parameters(), 0.05, weight_decay=0)
+    ours, plain = build_optimizer(sparse, 0.05, 0.1), torch.optim.AdamW(dense.parameters(), 0.05, weight_decay=0)
     for step in range(4):
         for table, optimizer in ((sparse, ours), (dense, plain)):
             (table(torch.tensor([0, 2, 2])) ** 2 * (step + 1)).sum().backward()
@@ -82,7 +82,7 @@ def test_rows_touched_in_every_step_move_as_with_plain_adam_and_others_not_at_al
 def test_a_row_left_alone_for_a_step_stays_where_plain_adam_moves_it_on() -> None:
     sparse, dense = token_table(2, 3), nn.Embedding(2, 3)
     dense.load_state_dict(sparse.state_dict())
-    ours, plain = build_optimizer(sparse, 0.1, 0.05, 0.1), torch.optim.AdamW(dense.parameters(), 0.05, weight_decay=0)
+    ours, plain = build_optimizer(sparse, 0.05, 0.1), torch.optim.AdamW(dense.parameters(), 0.05, weight_decay=0)
     for row in (0, 1):
         for table, optimizer in ((sparse, ours), (dense, plain)):
             table(torch.tensor([row])).sum().backward()

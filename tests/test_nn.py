@@ -1,5 +1,6 @@
 import ast
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -7,7 +8,16 @@ from torch import Tensor, nn
 
 import selfattn_lm.nn
 from selfattn_lm.config import ModelConfig
-from selfattn_lm.nn import Classifier, Encoder, Rotary, SelfAttention, Sinusoidal, attention_weights, build_classifier
+from selfattn_lm.nn import (
+    Classifier,
+    Rotary,
+    SelfAttention,
+    Sinusoidal,
+    attention_weights,
+    build_classifier,
+    hide_tokens,
+)
+from selfattn_lm.nn.classifier import CONTEXT_SHARE
 
 FOLDER = Path(selfattn_lm.nn.__file__).parent
 VOCABULARY, LONGEST = 24, 12
@@ -16,6 +26,8 @@ ENCODERS = [*ATTENTION, ("bag", "none"), ("cnn", "none"), ("lstm", "none")]
 every_encoder = pytest.mark.parametrize(("kind", "positions"), ENCODERS)
 every_pooling = pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 SHAPES = pytest.mark.parametrize(("batch", "tokens", "width", "heads"), [(1, 1, 4, 1), (3, 7, 16, 4), (2, 20, 12, 2)])
+
+SMALL: dict[str, Any] = {"width": 16, "heads": 2, "ngrams": 1, "max_tokens": 12, "positions": "none", "pooling": "mean"}
 
 
 def model_of(
@@ -205,13 +217,13 @@ def test_mean_attention_without_positions_ignores_any_permutation() -> None:
 
 
 GOLDEN = {
-    ("attention", "learned", "mean"): [[3.705724, 2.652712, -1.254492], [3.666342, 3.288222, -0.843985]],
-    ("attention", "sinusoidal", "cls"): [[3.354725, 2.309355, -0.268851], [3.004548, 2.34252, -0.199678]],
-    ("attention", "rotary", "max"): [[3.350953, 1.961488, -2.181709], [2.631952, 2.311224, -1.702578]],
-    ("attention", "none", "mean"): [[3.354253, 2.304554, -1.926784], [2.786412, 2.652811, -1.469364]],
+    ("attention", "learned", "mean"): [[1.357078, 0.744583, 0.036786], [1.389505, 0.983265, 0.282998]],
+    ("attention", "sinusoidal", "cls"): [[0.941198, 0.616664, -0.202723], [0.852467, 0.736019, 0.04538]],
+    ("attention", "rotary", "max"): [[1.075934, 0.587312, -0.261855], [0.963632, 0.702774, -0.024145]],
+    ("attention", "none", "mean"): [[1.089109, 0.582741, -0.240308], [0.96417, 0.705398, -0.021113]],
     ("bag", "none", "mean"): [[0.182608, 0.15678, 0.14991], [-0.092875, 0.40533, 0.581071]],
-    ("cnn", "none", "max"): [[-5.783696, -1.672068, -1.673686], [-1.302162, 1.457685, 1.614682]],
-    ("lstm", "none", "mean"): [[0.097425, 0.902686, -0.21401], [0.005772, 0.8137, -0.314041]],
+    ("cnn", "none", "max"): [[-2.800544, -0.757644, -0.761888], [-0.697518, 0.931507, 1.097877]],
+    ("lstm", "none", "mean"): [[0.140017, 0.529733, -0.03205], [-0.043551, 0.609515, 0.133515]],
 }
 
 
@@ -247,15 +259,71 @@ def test_the_model_can_be_read_in_one_sitting() -> None:
     assert sum(lines.values()) <= 600
 
 
-def test_training_leaves_most_texts_without_context_and_evaluation_none() -> None:
+def test_two_views_are_the_words_alone_and_in_context_weighted_by_the_mix() -> None:
+    model, (ids, keep) = model_of("attention", "rotary", "mean"), full_batch()
+    words, context = model.views["words"], model.views["context"]
+    x = model.embedding(ids)
+    alone, among = words.head(x.mean(1)), context.head(context.encoder(x, keep).mean(1))
+    torch.testing.assert_close(model.scores(ids, keep), torch.stack([alone, among]))
+    torch.testing.assert_close(model(ids, keep), (alone + among) / 2)
+    model.mix.copy_(torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(model(ids, keep), alone)
+    torch.testing.assert_close(model.embed(ids, keep)[:, :16], x.mean(1))
+
+
+def test_the_context_moves_the_embeddings_by_a_share_of_its_gradient() -> None:
+    model, batch = model_of("attention", "none", "mean"), full_batch()
+    whole = build_classifier(ModelConfig(**SMALL, words=False), VOCABULARY, labels=3).eval()
+    whole.load_state_dict(
+        {k: v for k, v in model.state_dict().items() if "words" not in k and k != "mix"}, strict=False
+    )
+    for each in (model, whole):
+        each.scores(*batch)[-1].square().sum().backward()
+    ours, theirs = (each.embedding.tokens.weight.grad.to_dense() for each in (model, whole))
+    torch.testing.assert_close(ours, CONTEXT_SHARE * theirs)
+    inner, outer = (each.views["context"].encoder.layers[0].norm1.weight.grad for each in (model, whole))
+    torch.testing.assert_close(inner, outer)
+
+
+@pytest.mark.parametrize("kind", ["attention", "bag"])
+def test_one_view_is_left_without_words_and_for_a_bag(kind: str) -> None:
+    model = build_classifier(ModelConfig(**{**SMALL, "kind": kind}, words=False), VOCABULARY, labels=3).eval()
+    assert list(model.views) == ["context"]
+    assert model(*full_batch()).equal(model.scores(*full_batch())[0])
+
+
+def test_hidden_tokens_are_a_share_of_the_real_ones_and_mostly_masked() -> None:
     torch.manual_seed(0)
-    encoder = Encoder(8, 1, lambda: SelfAttention(8, 2), dropout=0.0, skip=0.75)
-    x, keep = torch.randn(400, 3, 8), torch.ones(400, 3, dtype=torch.bool)
-    whole = encoder.eval()(x, keep)
-    assert (whole != x).any(-1).all()
-    part = encoder.train()(x, keep)
-    changed = (part != x).any(-1).all(-1)
-    assert 0.15 < changed.float().mean() < 0.35
-    torch.testing.assert_close(part[changed], whole[changed])
-    assert torch.equal(part[~changed], x[~changed])
-    assert (encoder(x[:1], keep[:1]) != x[:1]).any()  # one text at least, so that every weight gets a gradient
+    ids = torch.randint(4, 1000, (50, 200))
+    ids[:, 0], keep = 2, torch.arange(200) < 150
+    keep = keep.expand(50, 200)
+    seen, hidden = hide_tokens(ids, keep, 1000)
+    assert not hidden[:, 0].any()
+    assert not hidden[:, 150:].any()
+    assert 0.14 < hidden[:, 1:150].float().mean() < 0.16
+    assert torch.equal(seen[~hidden], ids[~hidden])
+    masked, same = (seen[hidden] == 3).float().mean(), (seen[hidden] == ids[hidden]).float().mean()
+    assert 0.77 < masked < 0.83
+    assert 0.08 < same < 0.12
+    assert seen[hidden].min() == 3
+    assert seen.max() < 1000
+
+
+def test_hidden_tokens_are_repeatable_and_never_none() -> None:
+    ids, keep = torch.tensor([[2, 9, 8, 7]]), torch.ones(1, 4, dtype=torch.bool)
+    draws = [hide_tokens(ids, keep, 20, torch.Generator().manual_seed(5)) for _ in range(2)]
+    assert torch.equal(draws[0][0], draws[1][0])
+    for seed in range(30):
+        assert hide_tokens(ids, keep, 20, torch.Generator().manual_seed(seed))[1].any()
+    nothing = hide_tokens(torch.tensor([[2, 1]]), torch.ones(1, 2, dtype=torch.bool), 20)[1]
+    assert not nothing.any()  # only special tokens
+
+
+def test_a_model_without_labels_scores_the_vocabulary_at_each_hidden_place() -> None:
+    model = build_classifier(ModelConfig(**SMALL), VOCABULARY, labels=0).eval()
+    ids, keep = full_batch()
+    hidden = torch.zeros_like(keep)
+    hidden[0, 3] = hidden[1, 5] = True
+    guessed = model.guess(ids, keep, hidden)
+    assert guessed.shape == (2, VOCABULARY)
+    torch.testing.assert_close(guessed, model(ids, keep)[hidden])

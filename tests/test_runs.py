@@ -78,7 +78,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
 def test_results_have_a_row_for_each_text(classifier: TextClassifier) -> None:
     probabilities = classifier.predict_proba(TEXTS)
     assert probabilities.shape == (20, 3)
-    assert classifier.embed(TEXTS).shape == (20, 16)
+    assert classifier.embed(TEXTS).shape == (20, 32)
     assert probabilities.dtype == classifier.embed(TEXTS).dtype == np.float32
     assert probabilities.sum(1) == pytest.approx(1, abs=1e-5)
     assert classifier.labels == ["fruit", "metal", "water"]
@@ -96,15 +96,17 @@ def test_a_text_alone_equals_itself_among_others(classifier: TextClassifier, met
     np.testing.assert_allclose(function(texts[::-1])[::-1], together, atol=1e-5)
 
 
-def test_the_head_computes_the_probabilities_from_the_embedding(classifier: TextClassifier) -> None:
-    scores = classifier.run.model.head(torch.from_numpy(classifier.embed(TEXTS)))
+def test_the_heads_compute_the_probabilities_from_the_embedding(classifier: TextClassifier) -> None:
+    model, parts = classifier.run.model, torch.from_numpy(classifier.embed(TEXTS)).chunk(2, dim=1)
+    each = [view.head(part) for view, part in zip(model.views.values(), parts, strict=True)]
+    scores = model.mix[0] * each[0] + model.mix[1] * each[1]
     np.testing.assert_allclose(scores.softmax(-1).detach(), classifier.predict_proba(TEXTS), atol=1e-5)
 
 
 def test_no_texts_give_an_empty_result(classifier: TextClassifier) -> None:
     assert classifier.predict([]) == []
     assert classifier.predict_proba([]).shape == (0, 3)
-    assert classifier.embed([]).shape == (0, 16)
+    assert classifier.embed([]).shape == (0, 32)
 
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "embed"])

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfattn_lm.errors import UserError
 from selfattn_lm.runs import Run, read_run, write_run
 from selfattn_lm.text.batching import cut_by_budget, pad
 from selfattn_lm.text.tokenization import TokenIds
@@ -22,7 +23,11 @@ class TextClassifier:
     @classmethod
     def load(cls, folder: str | Path) -> "TextClassifier":
         """Load a run folder, which must be whole; nothing in it can run code."""
-        return cls(read_run(Path(folder)))
+        run = read_run(Path(folder))
+        if not run.labels:
+            advice = f"`selfattn train DATA --init {folder}` makes a classifier of it"
+            raise UserError(f"{folder}: pretrained on texts without labels; {advice}.")
+        return cls(run)
 
     def save(self, folder: str | Path) -> None:
         """Write a run folder that `load` and the command line read."""
@@ -37,8 +42,8 @@ class TextClassifier:
         return self._apply(texts, lambda ids, keep: self.run.model(ids, keep).softmax(-1), len(self.labels))
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """A vector for each text, from which the head computes its logits: float32 (N, C)."""
-        return self._apply(texts, self.run.model.embed, self.run.in_effect.model.width)
+        """A vector for each text, from which the heads of its K views compute their logits: float32 (N, K · C)."""
+        return self._apply(texts, self.run.model.embed, len(self.run.model.views) * self.run.in_effect.model.width)
 
     def _apply(self, texts: Sequence[str], function: Callable[[Tensor, Tensor], Tensor], width: int) -> np.ndarray:
         """Run a function over batches of texts of like length, and put its results back in order."""

@@ -1,8 +1,9 @@
-"""Sequence in, class out: embedding, encoder, pooling, head. B batch, T tokens, C width, L labels."""
+"""Sequence in, class out: embedding, encoder, pooling, head. B batch, T tokens, C width, L labels, K views."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,37 +32,79 @@ def max(states: Tensor, keep: Tensor) -> Tensor:
     return torch.where(keep[..., None], states, -math.inf).amax(1)
 
 
-NGRAM_ROWS = 49_152  # with 30,000 tokens of 128 numbers this makes 41 MB
+def each(states: Tensor, keep: Tensor) -> Tensor:
+    """No pooling at all, to guess hidden tokens: (B, T, C), (B, T) -> (B, T, C)."""
+    return states
+
+
+NGRAM_ROWS = 131_072  # with 30,000 tokens of 128 numbers this makes 41 MB in half precision
+CONTEXT_SHARE = 0.2  # of its gradient, that the context moves the embeddings by: they are the words' first
 POOLINGS = {"mean": mean, "cls": cls, "max": max}
 
 
-class Classifier(nn.Module):
-    """Puts four parts together, each of which may be used alone.
+class View(nn.Module):
+    """One way to see a text, by which alone it can be classified.
 
-    `embedding` (B, T) -> (B, T, C); `encoder` (B, T, C), (B, T) -> (B, T, C), vectors that know their context;
-    `pool` (B, T, C), (B, T) -> (B, C), one vector a text; `head` (B, C) -> (B, L), a score for each label.
+    `encoder` (B, T, C), (B, T) -> (B, T, C), vectors that may know their context; `pool` (B, T, C), (B, T) -> (B, C),
+    one vector a text; `head` (B, C) -> (B, L), a score (logit) for each label.
     """
 
-    def __init__(
-        self, embedding: nn.Module, encoder: nn.Module, pool: Callable[[Tensor, Tensor], Tensor], head: nn.Module
-    ) -> None:
+    def __init__(self, encoder: nn.Module, pool: Callable[[Tensor, Tensor], Tensor], head: nn.Module) -> None:
         super().__init__()
-        self.embedding, self.encoder, self.pool, self.head = embedding, encoder, pool, head
+        self.encoder, self.pool, self.head = encoder, pool, head
+
+
+class Classifier(nn.Module):
+    """An `embedding` (B, T) -> (B, T, C), and one view or more of what it embeds: words alone, words in context.
+
+    Each view learns to classify by itself, so that words are learned from themselves even where their combinations
+    could be learned by heart; what they say is added up, weighted by `mix`, one weight a view, which is not trained.
+    """
+
+    mix: Tensor
+
+    def __init__(self, embedding: nn.Module, views: Mapping[str, View]) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.views: Any = nn.ModuleDict(views)
+        self.register_buffer("mix", torch.full((len(views),), 1 / len(views)))
+
+    def guess(self, ids: Tensor, keep: Tensor, hidden: Tensor) -> Tensor:
+        """A score for each token of the vocabulary at the `hidden` places: (B, T) three times -> (hidden, V)."""
+        view = self.views["context"]
+        scores: Tensor = view.head(view.encoder(self.embedding(ids), keep)[hidden])
+        return scores
+
+    def vectors(self, ids: Tensor, keep: Tensor) -> list[Tensor]:
+        """A vector for each text as each view sees it: (B, T), (B, T) -> K of (B, C)."""
+        x = self.embedding(ids)
+        vectors = []
+        for view in self.views.values():
+            vectors.append(view.pool(view.encoder(x, keep), keep))
+            x = x.detach().lerp(x, CONTEXT_SHARE)  # the same values, with a smaller gradient
+        return vectors
 
     def embed(self, ids: Tensor, keep: Tensor) -> Tensor:
-        """One vector for each text: (B, T), (B, T) -> (B, C)."""
-        return self.pool(self.encoder(self.embedding(ids), keep), keep)
+        """One vector for each text, those of the K views side by side: (B, T), (B, T) -> (B, K · C)."""
+        return torch.cat(self.vectors(ids, keep), dim=-1)
+
+    def scores(self, ids: Tensor, keep: Tensor) -> Tensor:
+        """The logits of each view: (B, T), (B, T) -> (K, B, L)."""
+        pairs = zip(self.views.values(), self.vectors(ids, keep), strict=True)
+        return torch.stack([view.head(vector) for view, vector in pairs])
 
     def forward(self, ids: Tensor, keep: Tensor) -> Tensor:
         """A score (logit) for each label: (B, T), (B, T) -> (B, L)."""
-        logits: Tensor = self.head(self.embed(ids, keep))
-        return logits
+        scores = self.scores(ids, keep)
+        mixed: Tensor = torch.tensordot(self.mix.to(scores.dtype), scores, dims=1)
+        return mixed
 
 
 def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling: Tensor | None = None) -> Classifier:
     """A classifier with random weights from settings in which nothing is `auto` any more.
 
     With the `spelling` (V, K) of each token the embedding is a `SpelledEmbedding`, which training folds at its end.
+    Without labels it guesses hidden tokens: its head scores each token of the vocabulary at each place, (B, T, V).
     """
     assert config.max_tokens != "auto", "resolve the settings first"
     assert config.ngrams != "auto", "resolve the settings first"
@@ -79,14 +122,18 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
     ngrams = NgramEmbedding(config.ngrams, NGRAM_ROWS, width) if config.ngrams > 1 else None
     attention = partial(SelfAttention, width, heads, rotate)
     encoders: dict[str, Callable[[], nn.Module]] = {
-        "attention": lambda: Encoder(width, config.layers, attention, config.dropout, config.skip),
+        "attention": lambda: Encoder(width, config.layers, attention, config.dropout),
         "bag": Bag,
         "cnn": lambda: Cnn(width, config.layers, config.dropout),
         "lstm": lambda: Lstm(width, config.layers, config.dropout),
     }
-    return Classifier(
-        TokenEmbedding(tokens, ngrams, added, config.embedding_dropout, config.token_dropout),
-        encoders[config.kind](),
-        POOLINGS[config.pooling],
-        nn.Sequential(nn.Dropout(config.embedding_dropout), nn.Linear(width, labels)),
-    )
+    embedding = TokenEmbedding(tokens, ngrams, added, config.embedding_dropout, config.token_dropout)
+    encoder = encoders[config.kind]()
+    if not labels:
+        head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, vocab_size))
+        return Classifier(embedding, {"context": View(encoder, each, head)})
+    scorers = [nn.Sequential(nn.Dropout(config.embedding_dropout), nn.Linear(width, labels)) for _ in range(2)]
+    context = View(encoder, POOLINGS[config.pooling], scorers[0])
+    if config.kind == "bag" or not config.words:
+        return Classifier(embedding, {"context": context})
+    return Classifier(embedding, {"words": View(Bag(), mean, scorers[1]), "context": context})

@@ -16,6 +16,22 @@ def token_table(size: int, width: int) -> nn.Embedding:
     return table
 
 
+def hide_tokens(
+    ids: Tensor, keep: Tensor, vocab_size: int, random: torch.Generator | None = None, share: float = 0.15
+) -> tuple[Tensor, Tensor]:
+    """Choose a share of the tokens to be guessed: the texts without them, and which they are, (B, T) both.
+
+    Of those chosen 8 in 10 become [MASK], one another token, and one stays, so that no token can be taken for granted
+    (Devlin et al. 2018, 1810.04805). One at least is chosen, if the texts have more than special tokens.
+    """
+    chance, way = (torch.rand(ids.shape, generator=random, device=ids.device) for _ in range(2))
+    chance = chance.masked_fill(~keep | (ids <= MASK_ID), 1.0)
+    hidden = (chance <= chance.min().clamp(min=share)) & (chance < 1)
+    others = torch.randint(MASK_ID + 1, vocab_size, ids.shape, generator=random, device=ids.device)
+    seen = torch.where(way < 0.8, MASK_ID, torch.where(way < 0.9, others, ids))
+    return torch.where(hidden, seen, ids), hidden
+
+
 class SpelledEmbedding(nn.Module):
     """Looks up a vector for each token, plus those of the character n-grams in its spelling: (B, T) -> (B, T, C).
 

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,24 @@ def load_split(config: DataConfig, name: str, trained_on: str = "auto") -> Split
     if name not in sources:
         raise UserError(f"{config.source}: no {name} split; found {', '.join(sources)}. Use --split or name a file.")
     return _labelled(*sources[name], config, trained_on)
+
+
+def stream_texts(config: DataConfig) -> Iterator[str]:
+    """The texts of a whole file or of the train split, one by one; labels are not needed, blank texts are left out."""
+    sources = _find(config)
+    if "train" not in sources:
+        raise UserError(f"{config.source}: no train split; found {', '.join(sources)}.")
+    where, rows = sources["train"]
+    names, some = tuple[str, ...](), False
+    for row in rows:
+        if row.values is None:
+            raise UserError(f"{where}, {row.place}: {row.problem}; mend or remove the row.")
+        names = names or find_text(list(row.values), config.text_column, where)
+        if text := _text(row.values, names, f"{where}, {row.place}"):
+            yield text
+            some = True
+    if not some:
+        raise UserError(f"{where}: no row has a text.")
 
 
 def _find(config: DataConfig) -> _Sources:
@@ -162,6 +180,16 @@ def _text_and_label(file: Path) -> tuple[str, str]:
         raise UserError(f"{file}: not UTF-8 at byte {error.start}; save the file as UTF-8.") from None
 
 
+def _text(values: Mapping[str, Any], names: tuple[str, ...], place: str, *also: str) -> str:
+    """The text of a row, which must have its columns, and those named `also`."""
+    if missing := [name for name in (*names, *also) if name not in values]:
+        raise UserError(f"{place}: no column {missing[0]!r}; found {', '.join(map(repr, values))}.")
+    text = text_of(values, names)
+    if text is None:
+        raise UserError(f"{place}: column {','.join(names)!r} holds a value that is not a text; quote it.")
+    return text
+
+
 def _labelled(where: str, rows: Iterator[Row], config: DataConfig, trained_on: str = "auto") -> Split:
     texts: list[str] = []
     labels: list[str] = []
@@ -174,12 +202,7 @@ def _labelled(where: str, rows: Iterator[Row], config: DataConfig, trained_on: s
         if not names:
             names = find_text(list(row.values), config.text_column, where, trained_on)
             label = find_label(list(row.values), config.label_column, where)
-        if missing := [name for name in (*names, label) if name not in row.values]:
-            raise UserError(f"{place}: no column {missing[0]!r}; found {', '.join(map(repr, row.values))}.")
-        text = text_of(row.values, names)
-        if text is None:
-            raise UserError(f"{place}: column {','.join(names)!r} holds a value that is not a text; quote it.")
-        if text:
+        if text := _text(row.values, names, place, label):
             texts.append(text)
             labels.append(label_of(row.values, label, place))
         else:

@@ -1,8 +1,10 @@
 """The only tokenizing path there is: train a tokenizer or load one, and turn texts into token ids."""
 
+import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -23,9 +25,9 @@ def mostly_unspaced(texts: Iterable[str]) -> bool:
     return len(_UNSPACED.findall(sample)) > sum(character.isalpha() for character in sample) / 2
 
 
-def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> Tokenizer:
-    """Learn a vocabulary from texts; the same texts give the same bytes. `config.unit` is not `auto` any more."""
-    texts = [text[:100_000] for text in texts]  # one huge text shall not decide the vocabulary
+def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
+    """Learn a vocabulary from texts, read once; the same texts give the same bytes. `config.unit` is not `auto`."""
+    texts = (text[:100_000] for text in texts)  # one huge text shall not decide the vocabulary
     size = 30_000 if config.vocab_size == "auto" else config.vocab_size
     options: dict[str, Any] = {"vocab_size": size, "min_frequency": config.min_frequency}
     options |= {"show_progress": False, "special_tokens": list(SPECIAL)}
@@ -65,7 +67,7 @@ def _finish(tokenizer: Tokenizer) -> Tokenizer:
     return tokenizer
 
 
-def _wordpieces(texts: Sequence[str], config: TokenizerConfig, trainer: trainers.BpeTrainer) -> list[str]:
+def _wordpieces(texts: Iterable[str], config: TokenizerConfig, trainer: trainers.BpeTrainer) -> list[str]:
     """WordPiece's pieces (Schuster & Nakajima 2012) in canonical order, single characters first.
 
     The library's own WordPiece trainer numbers, and at ties chooses, its pieces differently from run to run; its BPE
@@ -105,17 +107,24 @@ def spellings(tokenizer: Tokenizer, unit: str, buckets: int = 32_768) -> np.ndar
 
 
 class TokenIds:
-    """The token ids of many texts in flat arrays: compact, and quick to cut batches from."""
+    """The token ids of many texts in flat arrays: compact, and quick to cut batches from.
 
-    def __init__(self, tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int) -> None:
-        parts, counts = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
-        stream = iter(texts)
-        while chunk := list(islice(stream, 1000)):
-            found = [encoding.ids for encoding in tokenizer.encode_batch_fast(chunk)]
-            counts.append(np.array([len(ids) for ids in found]))
-            parts.append(np.concatenate([np.array(ids[:max_tokens], np.int32) for ids in found]))
+    With a `file` the ids are kept there, and may be more than memory holds.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int, file: Path | None = None) -> None:
+        counts, stream = [np.zeros(0, np.int64)], iter(texts)
+        with io.BytesIO() if file is None else file.open("wb") as flat:
+            while chunk := list(islice(stream, 1000)):
+                found = [encoding.ids for encoding in tokenizer.encode_batch_fast(chunk)]
+                counts.append(np.array([len(ids) for ids in found]))
+                flat.write(np.concatenate([np.array(ids[:max_tokens], np.int32) for ids in found]).tobytes())
+            held = flat.getvalue() if isinstance(flat, io.BytesIO) else b""
         total = np.concatenate(counts)
-        self.ids = np.concatenate(parts)  # text after text: int32 (tokens,)
+        # Text after text: int32 (tokens,).
+        self.ids: np.ndarray = np.frombuffer(held, np.int32)
+        if file is not None and total.sum():
+            self.ids = np.memmap(file, np.int32, "r")
         # Where each text begins, and where the last ends: int64 (texts + 1,).
         self.starts = np.concatenate(([0], np.cumsum(np.minimum(total, max_tokens))))
         self.lost = np.maximum(total - max_tokens, 0)  # how many tokens of each text were cut: int64 (texts,)
@@ -137,6 +146,13 @@ class TokenIds:
         inside = np.arange(len(self.ids)) - np.repeat(self.starts[:-1], self.lengths) < max_tokens
         self.lost = self.lost + self.lengths - lengths
         self.ids, self.starts = self.ids[inside], np.concatenate(([0], np.cumsum(lengths)))
+
+    def split(self, max_tokens: int) -> None:
+        """Make several texts of each that is longer, so that nothing of it is lost."""
+        pieces = -(-self.lengths // max_tokens)
+        place = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)  # of a piece in its text
+        self.starts = np.append(np.repeat(self.starts[:-1], pieces) + place * max_tokens, self.starts[-1])
+        self.lost = np.zeros(len(place), dtype=np.int64)
 
     def truncation(self) -> dict[str, float]:
         """Share of the texts that were cut, and share of all tokens that were lost."""

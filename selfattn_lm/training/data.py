@@ -11,7 +11,6 @@ from tokenizers import Tokenizer
 from torch.utils.data import DataLoader, Dataset
 
 from selfattn_lm.config import Settings, with_changes
-from selfattn_lm.errors import UserError
 from selfattn_lm.text.batching import Batch, LengthBuckets, cut_by_budget, pad
 from selfattn_lm.text.labels import encode_labels, hold_out, label_names, warnings_about
 from selfattn_lm.text.splits import Split
@@ -63,26 +62,17 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
     held_out = "validation" not in splits
     if held_out:
         splits["train"], splits["validation"] = hold_out(splits["train"], settings.data.held_out, settings.seed)
-    train, validation, model = splits["train"], splits["validation"], settings.model
-    resolved: dict[str, Any] = {"data": {"text_column": train.text_columns}, "tokenizer": {}, "model": {}}
-    unit: str = settings.tokenizer.unit
-    if unit == "auto":
-        resolved["tokenizer"]["unit"] = unit = "character" if mostly_unspaced(train.texts) else "wordpiece"
-    if settings.tokenizer.vocab_size == "auto":
-        resolved["tokenizer"]["vocab_size"] = rules.vocab_size(unit, len(train))
+    train, validation = splits["train"], splits["validation"]
+    resolved: dict[str, Any] = {"data": {"text_column": train.text_columns}}
+    resolved["tokenizer"] = rules.tokenizer_changes(settings.tokenizer, mostly_unspaced(train.texts), len(train))
     if tokenizer is None:
         tokenizer = train_tokenizer(train.texts, with_changes(settings, resolved).tokenizer)
-    limit = rules.MOST_TOKENS if model.max_tokens == "auto" else model.max_tokens
-    tokens = TokenIds(tokenizer, train.texts, limit)
-    if model.max_tokens == "auto":
-        resolved["model"]["max_tokens"] = limit = rules.max_tokens(tokens.lengths)
-        tokens.cut(limit)
-    if model.pooling == "auto":
-        resolved["model"]["pooling"] = "max" if model.kind == "cnn" else "mean"
-    if model.ngrams == "auto":
-        resolved["model"]["ngrams"] = 3 if unit == "character" else 2
-    if (budget := settings.training.batch_tokens) < limit:
-        raise UserError(f"training.batch_tokens: {budget} hold no text of {limit} tokens; lower model.max_tokens.")
+    model = settings.model
+    tokens = TokenIds(tokenizer, train.texts, rules.MOST_TOKENS if model.max_tokens == "auto" else model.max_tokens)
+    unit = resolved["tokenizer"].get("unit", settings.tokenizer.unit)
+    resolved["model"] = rules.model_changes(settings, tokens.lengths, unit)
+    limit: int = resolved["model"].get("max_tokens", model.max_tokens)
+    tokens.cut(limit)
     return Prepared(
         splits,
         labels,

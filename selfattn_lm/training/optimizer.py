@@ -43,16 +43,13 @@ class RowAdamW(torch.optim.AdamW):
         table.index_add_(0, rows, first.div_(scale), alpha=-group["lr"] / (1 - beta1**step))
 
 
-def build_optimizer(model: nn.Module, lr: float, embedding_lr: float, weight_decay: float) -> RowAdamW:
-    """Decays matrices, but not embeddings, biases and norms; embedding tables have a rate of their own."""
+def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> RowAdamW:
+    """Decays matrices, but not embeddings, biases and norms."""
     tables = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
-    embeddings = {id(p): p for table in tables for p in table.parameters()}
-    rest = [p for p in model.parameters() if id(p) not in embeddings]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in rest if p.ndim > 1], "weight_decay": weight_decay, "lr": lr},
-        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0, "lr": lr},
-        {"params": list(embeddings.values()), "weight_decay": 0.0, "lr": embedding_lr},
-    ]
+    embeddings = {id(p) for table in tables for p in table.parameters()}
+    matrices = [p for p in model.parameters() if p.ndim > 1 and id(p) not in embeddings]
+    rest = [p for p in model.parameters() if p.ndim < 2 or id(p) in embeddings]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
     return RowAdamW([group for group in groups if group["params"]], lr=lr, fused=True)
 
 

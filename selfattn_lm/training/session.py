@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from tokenizers import Tokenizer
 
 from selfattn_lm.config import Settings, flatten, with_changes
 from selfattn_lm.errors import UserError
@@ -21,11 +22,12 @@ from selfattn_lm.runs import Run, model_card, read_run, write_head, write_json, 
 from selfattn_lm.text.splits import Split
 from selfattn_lm.text.tokenization import load_tokenizer, spellings
 from selfattn_lm.training import rules
-from selfattn_lm.training.data import Prepared, prepare, train_loader
+from selfattn_lm.training.data import Prepared, balanced_weights, prepare, train_loader
+from selfattn_lm.training.module import ClassifierModule
 from selfattn_lm.training.trainer import Training
 
 log = logging.getLogger(__name__)
-_SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_tokens", "ngrams")
+_SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_tokens", "ngrams", "words")
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,8 @@ class Session:
         *, resume: bool = False, overwrite: bool = False,
     ) -> None:  # fmt: skip
         self.settings, self.folder, self.resume, self.initial = settings, folder, resume, None
-        first = not getattr(rank_zero_only, "rank", 0)  # other processes of the same run find what the first began
-        if first and not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            if not (folder / "config.yaml").is_file() or not (folder / "tokenizer.json").is_file():
-                raise UserError(f"{folder}: exists and is not a run folder; name another with --out.")
-            if not overwrite:
-                raise UserError(f"{folder}: exists; --overwrite replaces it, --out names another folder.")
+        if not resume:
+            refuse_to_replace(folder, overwrite)
         if init is not None:
             self.initial = read_run(Path(init))
             self.settings = _start_from(self.initial, settings, asked, init)
@@ -79,13 +77,16 @@ class Session:
             torch.manual_seed(self.settings.seed)
             model, resolved = self._build(prepared)
             settings = with_changes(self.settings, resolved)
-            training = Training(settings, self.folder, prepared, model)
+            balanced = settings.training.class_weights == "balanced"
+            weights = balanced_weights(prepared.train.labels, len(prepared.labels)) if balanced else None
+            module = ClassifierModule(model, settings, len(prepared.labels), weights)
+            training = Training(settings, self.folder, module, prepared.train, prepared.validation)
             if training.first:
                 log.info("%s", "\n".join(opening_lines(prepared, settings, self.settings, model)))
                 self._begin(prepared, resolved)
             stopped = training.run(resume=self.resume)
-        if isinstance(model.embedding, TokenEmbedding):
-            model.embedding.fold()
+            if isinstance(model.embedding, TokenEmbedding):
+                model.embedding.fold()
         run = Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval())
         if not training.first:  # another process of the same run writes it
             return TrainResult(self.folder, TextClassifier(run), {}, stopped)
@@ -94,16 +95,13 @@ class Session:
     def _build(self, prepared: Prepared) -> tuple[Classifier, dict[str, Any]]:
         """The model with its first weights, and all that `auto` became."""
         settings = with_changes(self.settings, prepared.resolved)
-        steps = -(-len(train_loader(prepared.train, settings)) // settings.training.accumulate)
-        changes = rules.training_changes(settings, len(prepared.train), len(prepared.train.tokens.ids), steps)
-        spelling = None
-        if self.initial is None and settings.model.spelling and settings.tokenizer.unit != "character":
-            spelling = torch.from_numpy(spellings(prepared.tokenizer, settings.tokenizer.unit))
-        model = build_classifier(settings.model, prepared.tokenizer.get_vocab_size(), len(prepared.labels), spelling)
+        rounds = rules.epochs(len(prepared.train), len(prepared.labels), len(prepared.train.tokens.ids))
+        changes = rules.training_changes(settings.training, rounds, len(train_loader(prepared.train, settings)))
+        model = new_model(settings, prepared.tokenizer, len(prepared.labels), spelled=self.initial is None)
         if self.initial is not None:
             weights = self.initial.model.state_dict()
             if prepared.labels != self.initial.labels:
-                weights = {name: value for name, value in weights.items() if not name.startswith("head.")}
+                weights = {name: value for name, value in weights.items() if ".head." not in name and name != "mix"}
                 log.warning("the labels differ from those of the run to start from, so the head is new")
             model.load_state_dict(weights, strict=False)
         return model, {**prepared.resolved, **({"training": changes} if changes else {})}
@@ -133,6 +131,24 @@ class Session:
         if not training.interrupted:
             shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         return TrainResult(self.folder, classifier, evaluations, stopped, training.interrupted)
+
+
+def refuse_to_replace(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds something else than a run, and a run unless it may be overwritten."""
+    first = not getattr(rank_zero_only, "rank", 0)  # other processes of the same run find what the first began
+    if first and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not (folder / "config.yaml").is_file() or not (folder / "tokenizer.json").is_file():
+            raise UserError(f"{folder}: exists and is not a run folder; name another with --out.")
+        if not overwrite:
+            raise UserError(f"{folder}: exists; --overwrite replaces it, --out names another folder.")
+
+
+def new_model(settings: Settings, tokenizer: Tokenizer, labels: int, *, spelled: bool = True) -> Classifier:
+    """A model with random weights for resolved settings; `spelled`: of tokens that know their spelling, if asked."""
+    spelling = None
+    if spelled and settings.model.spelling and settings.tokenizer.unit != "character":
+        spelling = torch.from_numpy(spellings(tokenizer, settings.tokenizer.unit))
+    return build_classifier(settings.model, tokenizer.get_vocab_size(), labels, spelling)
 
 
 def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], folder: Path | str) -> Settings:

@@ -4,7 +4,6 @@ import importlib.util
 import logging
 import shutil
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -15,21 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer, loggers
+from lightning.pytorch import Callback, Trainer, loggers
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from selfattn_lm.config import Settings, TrainingConfig
 from selfattn_lm.errors import UserError
-from selfattn_lm.nn import Classifier
-from selfattn_lm.runs import write_text
-from selfattn_lm.text.batching import Batch
-from selfattn_lm.training.data import Prepared, balanced_weights, train_loader, validation_loader
-from selfattn_lm.training.module import ClassifierModule
+from selfattn_lm.training.data import Examples, train_loader, validation_loader
+from selfattn_lm.training.journal import Journal
+from selfattn_lm.training.module import Module
 
-log = logging.getLogger(__name__)
 _LOGGERS = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}
 # The journal has a bar for the whole run, the length buckets divide the batches among devices themselves.
 _OURS: Any = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "use_distributed_sampler"), False)
@@ -80,90 +74,24 @@ class MovingAverage(WeightAveraging):
         return step_idx is not None and step_idx % self.every == 0
 
 
-class Journal(Callback):
-    """Writes `log.csv`, a row for each validation (they are part of the checkpoint), and shows how far the run is."""
-
-    def __init__(self, file: Path) -> None:
-        self.file, self.total_steps = file, 0
-        self.rows: list[dict[str, Any]] = []
-        self.minutes = 0.0  # of earlier sessions
-        self.progress: Progress | None = None
-        self._reset()
-
-    def _reset(self) -> None:
-        self.since = self.shown = time.monotonic()
-        self.tokens, self.loss, self.batches = 0, 0.0, 0
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.total_steps = int(trainer.estimated_stepping_batches)
-        self.start, self.first_step = time.monotonic(), trainer.global_step
-        self._reset()
-        if trainer.is_global_zero and sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
-            columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[state]}"))
-            left = (TimeRemainingColumn(compact=True), TextColumn("left"))
-            self.progress = Progress(*columns, *left, console=Console(stderr=True))
-            self.bar = self.progress.add_task("training", total=self.total_steps, state="")
-            self.progress.start()
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, _: int) -> None:
-        self.tokens += int(batch.keep.sum())
-        self.loss += outputs["loss"].detach()
-        self.batches += 1
-        if self.progress is not None and time.monotonic() - self.shown > 0.5:
-            self.shown, now = time.monotonic(), self._now()
-            score = f"  macro-F1 {100 * self.rows[-1]['validation_macro_f1']:.2f}" if self.rows else ""
-            state = f"loss {now['train_loss']:.3f}  {now['tokens_per_s']:,} tokens/s{score}"
-            epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            self.progress.update(self.bar, completed=trainer.global_step, description=epoch, state=state)
-
-    def _now(self) -> dict[str, float]:
-        speed = round(self.tokens / max(1e-9, time.monotonic() - self.since))
-        return {"train_loss": round(float(self.loss) / max(1, self.batches), 4), "tokens_per_s": speed}
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.measured = self._now()  # before the validation, which is not training
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        elapsed = time.monotonic() - self.start
-        minutes = round(self.minutes + elapsed / 60, 2)
-        scores = {name: trainer.callback_metrics[f"validation/{name}"] for name in ("loss", "accuracy", "macro_f1")}
-        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "minutes": minutes, **self.measured}
-        row |= {f"validation_{name}": round(float(value), 4) for name, value in scores.items()}
-        self.rows.append(row)
-        self._reset()
-        if trainer.is_global_zero:
-            lines = [",".join(row), *(",".join(map(str, numbers.values())) for numbers in self.rows)]
-            write_text(self.file, "\n".join(lines) + "\n")
-        if trainer.is_global_zero and self.progress is None:
-            left = (self.total_steps - trainer.global_step) * elapsed / max(1, trainer.global_step - self.first_step)
-            accuracy, macro_f1 = (100 * row[f"validation_{name}"] for name in ("accuracy", "macro_f1"))
-            log.info(
-                f"epoch {row['epoch']}/{trainer.max_epochs}  loss {row['train_loss']:.3f}  validation accuracy"
-                f" {accuracy:.2f}, macro-F1 {macro_f1:.2f}  {row['tokens_per_s']:,} tokens/s  {left / 60:.1f} min left"
-            )
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if self.progress is not None:
-            self.progress.stop()
-            self.progress = None
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "minutes": self.rows[-1]["minutes"] if self.rows else 0.0}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows, self.minutes = list(state_dict["rows"]), state_dict["minutes"]
-
-
 class Training:
-    """Trains `model` in place and leaves the best weights in it; `settings` are resolved."""
+    """Trains the model in `module` and leaves its best weights in it; `settings` are resolved."""
 
-    def __init__(self, settings: Settings, folder: Path, prepared: Prepared, model: Classifier) -> None:
-        self.settings, self.folder, self.prepared, self.model = settings, folder, prepared, model
+    def __init__(self, settings: Settings, folder: Path, module: Module, train: Examples, validation: Examples) -> None:
+        self.settings, self.folder, self.module, self.train, self.validation = (
+            settings,
+            folder,
+            module,
+            train,
+            validation,
+        )
         config, score = settings.training, f"validation/{settings.training.monitor}"
         assert config.ema != "auto", "resolve the settings first"
+        assert config.epochs != "auto", "resolve the settings first"
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        self.stop, self.journal = StopOnRequest(), Journal(folder / "log.csv")
+        tokens = len(train.tokens.ids) + len(validation.tokens.ids) / 3  # without the backward pass it is a third
+        self.stop, self.journal = StopOnRequest(), Journal(folder / "log.csv", config.epochs * tokens)
         self.early = EarlyStopping(score, mode="max", patience=config.patience)
         self.best = ModelCheckpoint(
             folder / "checkpoints", "best", monitor=score, mode="max", save_last=True, enable_version_counter=False
@@ -206,13 +134,10 @@ class Training:
 
     def run(self, *, resume: bool) -> str:
         """Train; returns why it ended before its last epoch, or nothing."""
-        config, prepared, trainer = self.settings.training, self.prepared, self.trainer
-        balanced = config.class_weights == "balanced"
-        weights = balanced_weights(prepared.train.labels, len(prepared.labels)) if balanced else None
-        module = ClassifierModule(self.model, config, len(prepared.labels), weights, self.settings.seed)
+        config, module, trainer = self.settings.training, self.module, self.trainer
         ranks = (trainer.global_rank, trainer.world_size)
-        loader = train_loader(prepared.train, self.settings, *ranks)
-        validation = validation_loader(prepared.validation, self.settings, *ranks)
+        loader = train_loader(self.train, self.settings, *ranks)
+        validation = validation_loader(self.validation, self.settings, *ranks)
         assert config.validations != "auto", "resolve the settings first"
         # A validation, and with it a checkpoint, never falls between batches whose gradients add up to one step.
         every = len(loader) // config.validations // config.accumulate * config.accumulate

@@ -1,0 +1,71 @@
+"""Does distance matter? Encoders learn generated tasks in which two words at a known distance decide."""
+
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from selfattn_lm.config import Settings
+from selfattn_lm.evaluation import evaluate_split
+from selfattn_lm.study.grid import Cell, Grid
+from selfattn_lm.study.picture import draw_probe, require_matplotlib
+from selfattn_lm.study.results import ProbeResult
+from selfattn_lm.study.tasks import DISTANCES, generate
+from selfattn_lm.text.splits import Split
+from selfattn_lm.training import Session
+
+POSITIONS = ("learned", "sinusoidal", "rotary", "none")
+KINDS = (*(f"attention, {positions}" for positions in POSITIONS), "lstm", "cnn", "bag")
+# Nothing to overfit and nothing to spell: the texts are many, their words few, and only their order tells.
+PROBE: dict[str, Any] = {
+    "tokenizer": {"unit": "word"},
+    "model": {
+        "width": 64, "ngrams": 1, "spelling": False, "dropout": 0.0, "words": False,
+        "embedding_dropout": 0.0, "token_dropout": 0.0,
+    },
+    "training": {"epochs": 10, "label_smoothing": 0.0, "patience": 1000},
+}  # fmt: skip
+
+
+def probe(
+    settings: Settings,
+    folder: Path,
+    texts: int = 400,
+    distances: tuple[int, ...] = DISTANCES,
+    kinds: tuple[str, ...] = KINDS,
+) -> ProbeResult:
+    """Train each kind once on so many texts of each task at each distance, and score it on 200 others of each."""
+    require_matplotlib()
+    grid = Grid(folder, {"settings": asdict(settings), "texts": texts, "distances": distances})
+    trained = {"train": _together(texts, 0, distances), "validation": _together(50, 1, distances)}
+    cells = [{"kind": kind, "seed": settings.seed} for kind in kinds]
+    found = grid.fill(cells, lambda cell: _compute(cell, trained, settings, distances))
+    result = ProbeResult(folder, found)
+    result.write(draw_probe)
+    return result
+
+
+def _together(texts: int, seed: int, distances: tuple[int, ...]) -> Split:
+    splits = generate(texts, seed, distances).values()
+    written = [text for split in splits for text in split.texts]
+    return Split("the generated texts", written, [label for split in splits for label in split.labels])
+
+
+def _compute(cell: Cell, splits: dict[str, Split], settings: Settings, distances: tuple[int, ...]) -> dict[str, Any]:
+    kind, _, positions = cell["kind"].partition(", ")
+    model = replace(settings.model, kind=kind, positions=positions or settings.model.positions)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        result = Session(replace(settings, model=model), {}, Path(temporary) / "run").run(splits)
+    if result.resumable:
+        raise KeyboardInterrupt
+    seconds = time.monotonic() - started
+    tests = generate(200, 2, distances)
+    scores = [
+        {"task": task, "distance": distance, **evaluate_split(result.classifier, split).values["accuracy"]}
+        for (task, distance), split in tests.items()
+    ]
+    mean = sum(score["value"] for score in scores) / len(scores)
+    parameters = sum(p.numel() for p in result.classifier.run.model.parameters())
+    return {"accuracy": {"value": mean}, "scores": scores, "seconds": seconds, "parameters": parameters}

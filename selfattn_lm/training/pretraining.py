@@ -1,0 +1,149 @@
+"""Pretraining on texts without labels: from a stream of any length to a run folder that `--init` starts from."""
+
+import json
+import logging
+import math
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from selfattn_lm.config import Settings, with_changes
+from selfattn_lm.errors import UserError
+from selfattn_lm.inference import MaskedModel
+from selfattn_lm.nn import Classifier, TokenEmbedding
+from selfattn_lm.runs import Run, write_head, write_json, write_run
+from selfattn_lm.text.tokenization import TokenIds, load_tokenizer, mostly_unspaced, train_tokenizer
+from selfattn_lm.training import rules
+from selfattn_lm.training.data import Examples, train_loader
+from selfattn_lm.training.module import MaskedModule
+from selfattn_lm.training.session import new_model, refuse_to_replace
+from selfattn_lm.training.trainer import Training
+
+log = logging.getLogger(__name__)
+_MANY = 10_000  # texts, enough to choose a length by, and to measure by
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """The run folder and its model, the share of hidden tokens it guesses, its perplexity, why it `stopped` early."""
+
+    folder: Path
+    model: MaskedModel
+    accuracy: float
+    perplexity: float
+    stopped: str = ""
+    resumable: bool = False
+
+    def __str__(self) -> str:
+        lines = [f"stopped     {self.stopped}"] if self.stopped else []
+        lines.append(f"guessed     {100 * self.accuracy:.2f} % of the hidden tokens, perplexity {self.perplexity:.1f}")
+        lines.append(f"run folder  {self.folder}")
+        lines += [f"to go on    selfattn pretrain --resume --out {self.folder}"] if self.resumable else []
+        return "\n".join([*lines, f"use it      selfattn train DATA --init {self.folder}"])
+
+
+class Pretraining:
+    """Learns from the stream that each call of `texts` begins anew, and writes `folder`.
+
+    Memory holds no text and no token, but some bytes for each text: token ids are kept in a file while it trains.
+    """
+
+    def __init__(self, settings: Settings, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+        self.settings, self.folder, self.resume = settings, folder, resume
+        if not resume:
+            refuse_to_replace(folder, overwrite)
+
+    def run(self, texts: Callable[[], Iterable[str]]) -> PretrainResult:
+        """Learn a tokenizer, turn the texts into token ids, train, and write the run."""
+        resolved: dict[str, Any] = {}
+        unspaced = mostly_unspaced(texts())
+        resolved["tokenizer"] = rules.tokenizer_changes(self.settings.tokenizer, unspaced, 12 * _MANY)
+        config = with_changes(self.settings, resolved).tokenizer
+        if self.resume:
+            tokenizer = load_tokenizer((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
+        else:
+            tokenizer = train_tokenizer(texts(), config)
+        sample = TokenIds(tokenizer, islice(texts(), _MANY), rules.MOST_TOKENS)
+        resolved["model"] = rules.model_changes(self.settings, sample.lengths, config.unit)
+        settings = with_changes(self.settings, resolved)
+        if not self.resume:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        train, validation = (self._ids(texts, tokenizer, settings, held_out) for held_out in (False, True))
+        rounds = rules.pretraining_epochs(len(train.tokens.ids))
+        changes = rules.training_changes(settings.training, rounds, len(train_loader(train, settings)))
+        resolved |= {"training": changes} if changes else {}
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            return self._train(resolved, tokenizer, train, validation)
+
+    def _ids(
+        self, texts: Callable[[], Iterable[str]], tokenizer: Tokenizer, settings: Settings, held_out: bool
+    ) -> Examples:
+        """Token ids of the training texts, in pieces of at most `max_tokens`, or of some held out, each by chance."""
+        random, share, longest = np.random.default_rng(settings.seed), settings.data.held_out, settings.model.max_tokens
+        assert longest != "auto", "resolve the settings first"
+        part = (text for text in texts() if (random.random() < share) == held_out)
+        if held_out:
+            tokens = TokenIds(tokenizer, islice(part, _MANY), longest)
+        else:
+            tokens = TokenIds(tokenizer, part, 2**31, self.folder / "checkpoints" / "tokens.int32")
+            tokens.split(longest)
+        if not len(tokens):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            what = "none of its few texts is left to validate by" if held_out else "all of its few texts were held out"
+            raise UserError(f"{settings.data.source}: {what}; give more texts, or change --data.held-out.")
+        return Examples(tokens, np.zeros(len(tokens), dtype=np.int64))
+
+    def _train(
+        self, resolved: Mapping[str, Any], tokenizer: Tokenizer, train: Examples, validation: Examples
+    ) -> PretrainResult:
+        settings = with_changes(self.settings, resolved)
+        model = new_model(settings, tokenizer, labels=0)
+        training = Training(
+            settings, self.folder, MaskedModule(model, settings, tokenizer.get_vocab_size()), train, validation
+        )
+        facts = {"texts": len(train), "tokens": len(train.tokens.ids), "held_out": len(validation)}
+        if training.first:
+            self._begin(resolved, tokenizer, facts)
+            log.info("%s", "\n".join(_opening_lines(settings, tokenizer, model, facts)))
+        stopped = training.run(resume=self.resume)
+        if isinstance(model.embedding, TokenEmbedding):
+            model.embedding.fold()
+        run = Run(self.settings, resolved, [], tokenizer, model.eval())
+        best = max(training.journal.rows, key=lambda row: row["validation_accuracy"])  # the first, as the weights kept
+        accuracy, perplexity = best["validation_accuracy"], math.exp(best["validation_loss"])
+        if training.first:
+            write_run(self.folder, run)
+            scores = {"accuracy": accuracy, "perplexity": perplexity, "texts": len(validation)}
+            write_json(self.folder / "metrics.json", {"hidden": scores, "training": training.facts()})
+            if not training.interrupted:
+                shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        return PretrainResult(self.folder, MaskedModel(run), accuracy, perplexity, stopped, training.interrupted)
+
+    def _begin(self, resolved: Mapping[str, Any], tokenizer: Tokenizer, facts: Mapping[str, int]) -> None:
+        file = self.folder / "data.json"
+        if not self.resume:
+            write_head(self.folder, self.settings, resolved, [], tokenizer)
+            write_json(file, facts)
+        elif json.loads(file.read_text(encoding="utf-8")) != facts:
+            raise UserError(f"{self.folder}: the texts are not what the run began with (data.json); pretrain anew.")
+
+
+def _opening_lines(settings: Settings, tokenizer: Tokenizer, model: Classifier, facts: Mapping[str, int]) -> list[str]:
+    parameters = sum(p.numel() for name, p in model.named_parameters() if ".characters." not in name)
+    vocabulary, unit = tokenizer.get_vocab_size(), settings.tokenizer.unit
+    return [
+        f"texts       {settings.data.source}: {facts['texts']:,} of at most {settings.model.max_tokens} tokens,"
+        f" {facts['tokens']:,} tokens in all; {facts['held_out']:,} held out",
+        f"model       {settings.model.kind}, {settings.model.width} wide, {settings.model.layers} layers; {unit},"
+        f" vocabulary {vocabulary:,}; {parameters:,} parameters",
+        f"training    {settings.training.epochs} epochs at most, {settings.training.precision}, seed {settings.seed}",
+    ]
