@@ -49,11 +49,12 @@ def train(
     out: Path | None = None,
     init: Path | None = None,
     preset: verbs.Preset = "accurate",
+    pretrain: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     settings: Annotated[Settings | None, Parameter(name="*")] = None,
 ) -> Any:
-    how: dict[str, Any] = {"init": init, "preset": preset, "resume": resume, "overwrite": overwrite}
+    how: dict[str, Any] = dict(init=init, preset=preset, pretrain=pretrain, resume=resume, overwrite=overwrite)
     return verbs.train(data, config=config, out=out, **how, **_asked(settings))
 
 

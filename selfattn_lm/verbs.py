@@ -34,6 +34,7 @@ def train(
     out: Path | str | None = None,
     init: Path | str | None = None,
     preset: Preset = "accurate",
+    pretrain: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     **settings: Any,
@@ -46,6 +47,7 @@ def train(
         out: The run folder; runs/NAME by default.
         init: A run folder to start from: its shape, tokenizer and weights.
         preset: quick trains a bag of embeddings, most of the accuracy in a fifth of the time.
+        pretrain: Learn from the training texts to guess hidden words first, into --out with -pretrained added.
         resume: Go on with the interrupted run in --out, with its own settings.
         overwrite: Replace a run folder that exists, once the data is found good.
         settings: By name (`epochs=3`) or by section (`model={"width": 64}`).
@@ -59,8 +61,26 @@ def train(
     folder = Path(out) if out is not None else Path("runs") / _name(final.data.source)
     if resume:
         final = _resumed(folder, asked, final)
+    if pretrain and not resume:
+        init = _pretrained(folder, asked, final, overwrite)
     session = Session(final, asked, folder, init, resume=resume, overwrite=overwrite)
     return session.run(load_splits(final.data))
+
+
+def _pretrained(folder: Path, asked: Mapping[str, Any], final: Settings, overwrite: bool) -> Path:
+    """Pretrain with the same data, tokenizer and shape, and the training of `pretrain`; goes on if it was stopped."""
+    from selfattn_lm.text.splits import stream_texts
+    from selfattn_lm.training import Pretraining, refuse_to_replace
+
+    refuse_to_replace(folder, overwrite)
+    place = folder.with_name(f"{folder.name}-pretrained")
+    asked = {name: values for name, values in asked.items() if name != "training"}
+    settings = settings_from(merge(PRETRAINING, asked), "settings")
+    begun = (place / "checkpoints" / "last.ckpt").is_file()
+    result = Pretraining(settings, place, resume=begun, overwrite=overwrite).run(lambda: stream_texts(final.data))
+    if result.resumable:
+        raise KeyboardInterrupt(f"{place}: stopped; the same command goes on.")
+    return place
 
 
 def pretrain(

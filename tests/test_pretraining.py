@@ -70,8 +70,9 @@ def test_training_starts_from_what_was_pretrained(pretrained: Path, tmp_path: Pa
     ours, theirs = result.classifier.run, MaskedModel.load(pretrained).run
     assert ours.labels == ["cold", "warm"]
     assert ours.tokenizer.to_str() == theirs.tokenizer.to_str()
-    tokens = ours.model.state_dict()["embedding.tokens.weight"]
-    torch.testing.assert_close(tokens, theirs.model.state_dict()["embedding.tokens.weight"], atol=1e-3, rtol=0)
+    ids = torch.arange(theirs.tokenizer.get_vocab_size())
+    spelled, folded = (run.model.embedding.tokens(ids) for run in (theirs, ours))  # the spelling was learned on
+    torch.testing.assert_close(folded, spelled, atol=2e-3, rtol=0)
     name = "views.context.encoder.layers.0.attention.project.weight"
     torch.testing.assert_close(ours.model.state_dict()[name], theirs.model.state_dict()[name], atol=1e-3, rtol=0)
 

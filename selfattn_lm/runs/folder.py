@@ -16,7 +16,7 @@ from selfattn_lm.config import Settings, settings_from, with_changes
 from selfattn_lm.errors import UserError
 from selfattn_lm.nn import Classifier, build_classifier
 from selfattn_lm.runs.files import atomic, write_json, write_text
-from selfattn_lm.text.tokenization import load_tokenizer
+from selfattn_lm.text.tokenization import load_tokenizer, spellings
 
 FORMAT = 1
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
@@ -36,6 +36,17 @@ class Run:
     def in_effect(self) -> Settings:
         """The settings with nothing `auto` any more."""
         return with_changes(self.settings, self.resolved)
+
+
+def new_model(settings: Settings, tokenizer: Tokenizer, labels: int, *, spelled: bool) -> Classifier:
+    """A model with random weights for resolved settings; `spelled`: of tokens that know their spelling, if asked.
+
+    A classifier's are folded into a plain table when it is trained, a pretrained model's are kept for those to come.
+    """
+    spelling = None
+    if spelled and settings.model.spelling and settings.tokenizer.unit != "character":
+        spelling = torch.from_numpy(spellings(tokenizer, settings.tokenizer.unit))
+    return build_classifier(settings.model, tokenizer.get_vocab_size(), labels, spelling)
 
 
 def write_head(
@@ -98,7 +109,7 @@ def read_run(folder: Path) -> Run:
         lacks = "resolved lacks model.max_tokens, model.pooling or model.ngrams"
         raise UserError(f"{folder / 'config.yaml'}: {lacks}; train the run again.")
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and overwritten at once
-        classifier = build_classifier(model, tokenizer.get_vocab_size(), len(labels))
+        classifier = new_model(with_changes(settings, resolved), tokenizer, len(labels), spelled=not labels)
     try:
         classifier.load_state_dict(weights)
     except RuntimeError as error:

@@ -17,13 +17,13 @@ from tokenizers import Tokenizer
 from selfattn_lm.config import Settings, with_changes
 from selfattn_lm.errors import UserError
 from selfattn_lm.inference import MaskedModel
-from selfattn_lm.nn import Classifier, TokenEmbedding
-from selfattn_lm.runs import Run, write_head, write_json, write_run
+from selfattn_lm.nn import Classifier
+from selfattn_lm.runs import Run, new_model, write_head, write_json, write_run
 from selfattn_lm.text.tokenization import TokenIds, load_tokenizer, mostly_unspaced, train_tokenizer
 from selfattn_lm.training import rules
 from selfattn_lm.training.data import Examples, train_loader
 from selfattn_lm.training.module import MaskedModule
-from selfattn_lm.training.session import new_model, refuse_to_replace
+from selfattn_lm.training.session import refuse_to_replace
 from selfattn_lm.training.trainer import Training
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Pretraining:
         self, resolved: Mapping[str, Any], tokenizer: Tokenizer, train: Examples, validation: Examples
     ) -> PretrainResult:
         settings = with_changes(self.settings, resolved)
-        model = new_model(settings, tokenizer, labels=0)
+        model = new_model(settings, tokenizer, 0, spelled=True)
         training = Training(
             settings, self.folder, MaskedModule(model, settings, tokenizer.get_vocab_size()), train, validation
         )
@@ -115,8 +115,6 @@ class Pretraining:
             self._begin(resolved, tokenizer, facts)
             log.info("%s", "\n".join(_opening_lines(settings, tokenizer, model, facts)))
         stopped = training.run(resume=self.resume)
-        if isinstance(model.embedding, TokenEmbedding):
-            model.embedding.fold()
         run = Run(self.settings, resolved, [], tokenizer, model.eval())
         best = max(training.journal.rows, key=lambda row: row["validation_accuracy"])  # the first, as the weights kept
         accuracy, perplexity = best["validation_accuracy"], math.exp(best["validation_loss"])

@@ -11,16 +11,15 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from tokenizers import Tokenizer
 
 from selfattn_lm.config import Settings, flatten, with_changes
 from selfattn_lm.errors import UserError
 from selfattn_lm.evaluation import Evaluation, evaluate_split, write_metrics
 from selfattn_lm.inference import TextClassifier
-from selfattn_lm.nn import Classifier, TokenEmbedding, build_classifier
-from selfattn_lm.runs import Run, model_card, read_run, write_head, write_json, write_run, write_text
+from selfattn_lm.nn import Classifier, TokenEmbedding
+from selfattn_lm.runs import Run, model_card, new_model, read_run, write_head, write_json, write_run, write_text
 from selfattn_lm.text.splits import Split
-from selfattn_lm.text.tokenization import load_tokenizer, spellings
+from selfattn_lm.text.tokenization import load_tokenizer
 from selfattn_lm.training import rules
 from selfattn_lm.training.data import Prepared, balanced_weights, prepare, train_loader
 from selfattn_lm.training.module import ClassifierModule
@@ -97,7 +96,7 @@ class Session:
         settings = with_changes(self.settings, prepared.resolved)
         rounds = rules.epochs(len(prepared.train), len(prepared.labels), len(prepared.train.tokens.ids))
         changes = rules.training_changes(settings.training, rounds, len(train_loader(prepared.train, settings)))
-        model = new_model(settings, prepared.tokenizer, len(prepared.labels), spelled=self.initial is None)
+        model = new_model(settings, prepared.tokenizer, len(prepared.labels), spelled=True)
         if self.initial is not None:
             weights = self.initial.model.state_dict()
             if prepared.labels != self.initial.labels:
@@ -143,18 +142,11 @@ def refuse_to_replace(folder: Path, overwrite: bool) -> None:
             raise UserError(f"{folder}: exists; --overwrite replaces it, --out names another folder.")
 
 
-def new_model(settings: Settings, tokenizer: Tokenizer, labels: int, *, spelled: bool = True) -> Classifier:
-    """A model with random weights for resolved settings; `spelled`: of tokens that know their spelling, if asked."""
-    spelling = None
-    if spelled and settings.model.spelling and settings.tokenizer.unit != "character":
-        spelling = torch.from_numpy(spellings(tokenizer, settings.tokenizer.unit))
-    return build_classifier(settings.model, tokenizer.get_vocab_size(), labels, spelling)
-
-
 def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], folder: Path | str) -> Settings:
     """The settings with the shape and tokenizer of another run, which those asked for may not contradict."""
     theirs = initial.in_effect
     shape = {name: getattr(theirs.model, name) for name in _SHAPE}
+    shape["spelling"] = theirs.model.spelling and not initial.labels  # a classifier's was folded when it was done
     brought = {f"model.{name}": value for name, value in shape.items()}
     brought |= {f"tokenizer.{name}": value for name, value in vars(theirs.tokenizer).items()}
     for name, value in flatten(asked).items():

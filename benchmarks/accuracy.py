@@ -1,0 +1,161 @@
+"""The tables of docs/results.md, cell by cell; what is finished is kept, so that a stopped table goes on.
+
+python benchmarks/accuracy.py table       # test accuracy of both presets on five sets
+python benchmarks/accuracy.py ablation    # validation accuracy without each piece, on three small sets
+
+The data are folders with train, validation and test files in SELFATTN_DATA. No variant is ever scored on a test split.
+"""
+
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+
+from selfattn_lm.config import DataConfig
+from selfattn_lm.runs import write_text
+from selfattn_lm.study.grid import Grid
+from selfattn_lm.text.splits import load_splits
+
+DATA = Path(os.environ.get("SELFATTN_DATA", "../shared/data"))
+RESULTS = Path(__file__).parent / "results"
+SEEDS = {"ag_news": 3, "thucnews_title": 3, "clinc150": 3, "sst5": 3, "imdb": 1}  # one where a run takes over 5 minutes
+VARIANTS: dict[str, list[str]] = {
+    "as it is": [],
+    "words alone (the quick preset)": ["--preset", "quick"],
+    "context alone": ["--model.no-words"],
+    "no n-grams": ["--model.ngrams", "1"],
+    "no spelling": ["--model.no-spelling"],
+    "no tokens hidden": ["--model.token-dropout", "0"],
+    "embedding dropout 0.2": ["--model.embedding-dropout", "0.2"],
+    "no moving average": ["--training.ema", "0"],
+    "no label smoothing": ["--training.label-smoothing", "0"],
+    "pretrained on the same texts": ["pretrain"],
+}
+app = App(help=__doc__)
+
+
+def run(arguments: Sequence[str]) -> float:
+    """Run a verb in a process of its own; returns its peak memory in GB."""
+    command = [sys.executable, "-m", "selfattn_lm", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    told = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"{' '.join(command)}: {told.strip().splitlines()[-1] if told.strip() else status}")
+    return usage.ru_maxrss / 1e6
+
+
+def trained(data: Path, split: str, flags: Sequence[str], seed: int) -> dict[str, Any]:
+    """Train once in a temporary folder; returns the scores of a split, minutes, memory and size."""
+    with tempfile.TemporaryDirectory() as temporary:
+        out, pre = Path(temporary) / "run", Path(temporary) / "pretrained"
+        if "pretrain" in flags:
+            run(["pretrain", str(data), "--out", str(pre), "--seed", str(seed)])
+            flags = ["--init", str(pre)]
+        memory = run(["train", str(data), "--out", str(out), "--seed", str(seed), *flags])
+        metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+        size = (out / "model.safetensors").stat().st_size / 1e6
+    minutes = metrics["training"]["minutes"]
+    scores = {name: metrics[split][name] for name in ("accuracy", "macro_f1")}
+    return {**scores, "minutes": minutes, "seconds": 60 * minutes, "memory_gb": memory, "megabytes": size}
+
+
+def by(cells: Sequence[Mapping[str, Any]], *names: str) -> dict[tuple[Any, ...], list[Mapping[str, Any]]]:
+    """Cells grouped by the values of some of their fields."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        groups.setdefault(tuple(cell[name] for name in names), []).append(cell)
+    return groups
+
+
+def accuracy(group: Sequence[Mapping[str, Any]]) -> str:
+    """`91.23 (91.01 to 91.40, 3 seeds)`, or `91.23 (one seed)`."""
+    values = [100 * cell["accuracy"]["value"] for cell in group]
+    if len(values) == 1:
+        return f"{values[0]:.2f} (one seed)"
+    return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f}, {len(values)} seeds)"
+
+
+@app.command
+def table(sets: str = ",".join(SEEDS), presets: str = "accurate,quick", seeds: int = 3) -> None:
+    """Train both presets on each set, score the test split, and write results/accuracy.md."""
+    names = sets.split(",")
+    cells = [
+        {"set": name, "preset": preset, "seed": seed}
+        for preset in presets.split(",")
+        for name in names
+        for seed in range(min(seeds, SEEDS[name]))
+    ]
+
+    def compute(cell: Mapping[str, Any]) -> dict[str, Any]:
+        return trained(DATA / cell["set"], "test", ["--preset", cell["preset"]], cell["seed"])
+
+    found = Grid(RESULTS / "accuracy", {"table": 1}).fill(cells, compute)
+    lines = [
+        "| set | preset | test accuracy | 95 % interval (seed 0) | minutes | peak memory | file |",
+        "|---" * 7 + "|",
+    ]
+    for (name, preset), group in by(found, "set", "preset").items():
+        low, high = (100 * group[0]["accuracy"][end] for end in ("low", "high"))
+        minutes, memory, size = (
+            statistics.median(cell[key] for cell in group) for key in ("minutes", "memory_gb", "megabytes")
+        )
+        rest = f"{low:.1f} to {high:.1f} | {minutes:.1f} | {memory:.1f} GB | {size:.1f} MB"
+        lines.append(f"| {name} | {preset} | {accuracy(group)} | {rest} |")
+    write_text(RESULTS / "accuracy.md", "\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+@app.command
+def ablation(seeds: int = 1, sets: str = "clinc150,sst5,ag_news_tenth") -> None:
+    """Leave out each piece, score the validation split, and write results/ablation.md."""
+    names = sets.split(",")
+    cells = [
+        {"set": name, "variant": variant, "seed": seed}
+        for seed in range(seeds)
+        for variant in VARIANTS
+        for name in names
+    ]
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = {name: without_test(name, Path(temporary) / name) for name in names}
+
+        def compute(cell: Mapping[str, Any]) -> dict[str, Any]:
+            return trained(folders[cell["set"]], "validation", VARIANTS[cell["variant"]], cell["seed"])
+
+        found = Grid(RESULTS / "ablation", {"ablation": 1}).fill(cells, compute)
+    groups = by(found, "variant", "set")
+    lines = [f"| validation accuracy | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for variant in VARIANTS:
+        lines.append(f"| {variant} | {' | '.join(accuracy(groups[variant, name]) for name in names)} |")
+    write_text(RESULTS / "ablation.md", "\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def without_test(name: str, folder: Path) -> Path:
+    """A set's train and validation rows alone; of ag_news a tenth to train on and 10,000 rows to validate by."""
+    splits = load_splits(DataConfig(str(DATA / name.removesuffix("_tenth"))))
+    parts = {key: list(zip(splits[key].texts, splits[key].labels, strict=True)) for key in splits if key != "test"}
+    if name.endswith("_tenth"):
+        rows = parts["train"]
+        random.Random(0).shuffle(rows)
+        parts = {"train": rows[: len(rows) // 10], "validation": rows[len(rows) // 10 :][:10_000]}
+    for key, pairs in parts.items():
+        lines = [json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in pairs]
+        write_text(folder / f"{key}.jsonl", "\n".join(lines) + "\n")
+    return folder
+
+
+if __name__ == "__main__":
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    app()
