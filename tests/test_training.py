@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,8 +11,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL, sentences, write_csv
+from torch import nn
 
-from selfattn_lm import TextClassifier, UserError, fit, train
+from selfattn_lm import MaskedModel, TextClassifier, UserError, fit, train
+from selfattn_lm.config import ModelConfig, Settings
+from selfattn_lm.nn import build_classifier
+from selfattn_lm.text.batching import Batch
+from selfattn_lm.training.module import ClassifierModule
 
 FILES = ("model.safetensors", "tokenizer.json", "labels.json")
 
@@ -255,3 +261,52 @@ def test_two_processes_train_together(data: Path, tmp_path: Path) -> None:
     assert process.wait(timeout=300) == 0, (tmp_path / "log").read_text()
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["training"]["steps"] == 4
     assert os.listdir(tmp_path / "run").count("checkpoints") == 0
+
+
+@pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+@pytest.mark.parametrize(("labels", "mix"), [([0, 0, 0], [0.6, 0.4]), ([1, 1, 1], [0.3, 0.7]), ([2, 2, 2], [0.5, 0.5])])
+def test_the_views_are_weighed_by_what_validates_best(labels: list[int], mix: list[float]) -> None:
+    small = {"width": 8, "heads": 2, "max_tokens": 4, "pooling": "mean", "ngrams": 1}
+    model = build_classifier(ModelConfig(**small), vocab_size=10, labels=3)
+    # A tie goes to the most even weights; 1 wins only from beyond the middle, and that with both of its neighbours.
+    for view, says in zip(model.views.values(), (0, 1), strict=True):  # the words say 0, the context says 1
+        nn.init.zeros_(view.head[1].weight)
+        view.head[1].bias.data = nn.functional.one_hot(torch.tensor(says), 3).float()
+    module = ClassifierModule(model, Settings(), 3, None).eval()
+    ids = torch.randint(4, 10, (3, 4))
+    for _ in range(2):  # what one validation found is forgotten in the next
+        module.validation_step(Batch(ids, torch.ones_like(ids, dtype=torch.bool), torch.tensor(labels)), 0)
+        module.on_validation_epoch_end()
+        assert model.mix.tolist() == pytest.approx(mix)
+    predicted = {0: 0, 1: 1, 2: 0}[labels[0]]
+    assert model(ids, torch.ones_like(ids, dtype=torch.bool)).argmax(1).tolist() == [predicted] * 3
+
+
+def test_the_first_steps_tell_how_many_minutes_a_run_takes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    texts, labels = zip(*sentences(240), strict=True)
+    with caplog.at_level("INFO"):
+        fit(texts, labels, epochs=1, width=8, heads=2, batch_size=2)
+    told = re.findall(r"^time {8}about (\d\.\d) minutes, if all epochs are needed: ([\d,]+) tokens/s at first$",
+                      "\n".join(record.message for record in caplog.records), re.MULTILINE)  # fmt: skip
+    assert len(told) == 1
+    assert float(told[0][0]) < 1
+    assert int(told[0][1].replace(",", "")) > 100
+
+
+def test_the_quick_preset_is_a_bag_unless_told_otherwise(data: Path, tmp_path: Path) -> None:
+    quick = train(str(data), out=tmp_path / "quick", preset="quick", **SMALL)
+    assert quick.classifier.run.settings.model.kind == "bag"
+    assert quick.evaluations["test"].values["accuracy"]["value"] > 0.9
+    other = train(str(data), out=tmp_path / "other", preset="quick", kind="cnn", width=8, epochs=1)
+    assert other.classifier.run.settings.model.kind == "cnn"
+
+
+def test_training_can_begin_with_pretraining_on_the_same_texts(data: Path, tmp_path: Path) -> None:
+    result = train(str(data), out=tmp_path / "run", pretrain=True, **SMALL)
+    assert result.evaluations["test"].values["accuracy"]["value"] > 0.9
+    texts, there = [text for text, _ in sentences(20)], MaskedModel.load(tmp_path / "run-pretrained")
+    assert there.fill("the [MASK] and", top_k=2)[0][0][1] > 0
+    assert there.run.tokenizer.to_str() == result.classifier.run.tokenizer.to_str()
+    assert result.classifier.predict(texts)
+    with pytest.raises(UserError, match=r"run: exists; --overwrite replaces it, --out names another folder\.$"):
+        train(str(data), out=tmp_path / "run", pretrain=True, **SMALL)
