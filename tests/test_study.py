@@ -167,8 +167,10 @@ def test_a_small_probe_finds_attention_able_and_the_bag_at_chance(tmp_path: Path
     assert (tmp_path / "probe" / "study.png").is_file()
 
 
-def test_a_share_of_the_data_keeps_one_row_of_each_label(tmp_path: Path) -> None:
-    write_csv(tmp_path / "train.csv", sentences(60))
+def test_a_share_with_less_than_two_rows_a_label_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_csv(tmp_path / "train.csv", sentences(66))  # of which 6 are held out
     write_csv(tmp_path / "test.csv", sentences(30, seed=1))
-    result = study(str(tmp_path), out=tmp_path / "study", kinds=("tfidf",), shares=(1,), **TINY)
-    assert result.cells[0]["rows"] == 3
+    result = study(str(tmp_path), out=tmp_path / "study", kinds=("tfidf",), shares=(1, 10, 100), **TINY)
+    assert [cell["rows"] for cell in result.cells] == [6, 60]
+    message = "of 1 % there are not two rows a label, so they are left out"
+    assert message in caplog.text

@@ -45,14 +45,18 @@ def compare(
         log.warning("%s", sentence)
     if "validation" not in splits:
         splits["train"], splits["validation"] = hold_out(splits["train"], settings.data.held_out, settings.seed)
+    labels = label_names(splits)
+    enough = [share for share in sorted(shares) if len(splits["train"]) * share >= 200 * len(labels)]
+    if few := sorted(set(shares) - set(enough)):
+        text = ", ".join(f"{share:g} %" for share in few)
+        log.warning("%s: of %s there are not two rows a label, so they are left out", splits["train"].where, text)
     facts = {"settings": asdict(settings), "data": {name: split.describe() for name, split in splits.items()}}
     cells = [
         {"kind": kind, "share": share, "seed": seed}
-        for share in sorted(shares)
+        for share in enough
         for kind in kinds
         for seed in range(settings.seed, settings.seed + (1 if kind == "tfidf" else seeds))  # it has no seed
     ]
-    labels = label_names(splits)
     found = Grid(folder, facts).fill(cells, lambda cell: _compute(cell, splits, settings, labels))
     result = StudyResult(folder, found)
     result.write(draw_comparison)

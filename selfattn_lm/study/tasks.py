@@ -23,9 +23,9 @@ def _strewn(random: np.random.Generator, words: list[str], count: int) -> list[s
     return text
 
 
-def _some(random: np.random.Generator) -> list[str]:
-    """Up to 8 fillers, so that no place in the text means anything."""
-    return _strewn(random, [], int(random.integers(9)))
+def _some(random: np.random.Generator, *words: str) -> list[str]:
+    """8 to 16 fillers with the words among them, so that where a text begins and ends is out of a window's sight."""
+    return _strewn(random, list(words), int(random.integers(8, 17)))
 
 
 def agreement(random: np.random.Generator, distance: int) -> tuple[list[str], str]:
@@ -39,8 +39,7 @@ def agreement(random: np.random.Generator, distance: int) -> tuple[list[str], st
 def negation(random: np.random.Generator, distance: int) -> tuple[list[str], str]:
     """`not` turns the next judgement, at a distance, into its opposite, and leaves alone the one that stands before."""
     before, after = random.permutation(["good", "bad"]).tolist()
-    early = _strewn(random, [before], int(random.integers(1, 9)))
-    text = [*early, "not", *_strewn(random, [], distance - 1), after, *_some(random)]
+    text = [*_some(random, before), "not", *_strewn(random, [], distance - 1), after, *_some(random)]
     return text, "positive" if after == "bad" else "negative"
 
 
