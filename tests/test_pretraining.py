@@ -89,13 +89,13 @@ def test_a_pretrained_run_is_no_classifier_and_a_classifier_guesses_no_words(pre
 
 
 def test_a_killed_pretraining_is_resumed_to_the_same_bytes(texts: Path, tmp_path: Path) -> None:
-    flags = ["pretrain", str(texts), "--model.width", "16", "--training.epochs", "12"]
+    flags = ["pretrain", str(texts), "--model.width", "16", "--training.epochs", "8"]
     process = start([*flags, "--out", str(tmp_path / "killed")], tmp_path / "log")
     wait_for_rows(tmp_path / "killed" / "log.csv", 3, process)
     process.kill()
     process.wait()
     assert main(["pretrain", "--resume", "--out", str(tmp_path / "killed")]) == 0
-    pretrain(str(texts), out=tmp_path / "whole", width=16, epochs=12)
+    pretrain(str(texts), out=tmp_path / "whole", width=16, epochs=8)
     assert same_bytes(tmp_path / "killed", tmp_path / "whole")
 
 

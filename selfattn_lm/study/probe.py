@@ -31,7 +31,7 @@ PROBE: dict[str, Any] = {
 def probe(
     settings: Settings,
     folder: Path,
-    texts: int = 400,
+    texts: int = 800,
     distances: tuple[int, ...] = DISTANCES,
     kinds: tuple[str, ...] = KINDS,
 ) -> ProbeResult:

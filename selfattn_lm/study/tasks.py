@@ -23,9 +23,9 @@ def _strewn(random: np.random.Generator, words: list[str], count: int) -> list[s
     return text
 
 
-def _some(random: np.random.Generator, *words: str) -> list[str]:
-    """8 to 16 fillers with the words among them, so that where a text begins and ends is out of a window's sight."""
-    return _strewn(random, list(words), int(random.integers(8, 17)))
+def _some(random: np.random.Generator) -> list[str]:
+    """9 to 14 fillers, so that no window of the CNN, which sees 9 words, holds what stands on either side of them."""
+    return _strewn(random, [], int(random.integers(9, 15)))
 
 
 def agreement(random: np.random.Generator, distance: int) -> tuple[list[str], str]:
@@ -39,7 +39,7 @@ def agreement(random: np.random.Generator, distance: int) -> tuple[list[str], st
 def negation(random: np.random.Generator, distance: int) -> tuple[list[str], str]:
     """`not` turns the next judgement, at a distance, into its opposite, and leaves alone the one that stands before."""
     before, after = random.permutation(["good", "bad"]).tolist()
-    text = [*_some(random, before), "not", *_strewn(random, [], distance - 1), after, *_some(random)]
+    text = [*_some(random), before, *_some(random), "not", *_strewn(random, [], distance - 1), after, *_some(random)]
     return text, "positive" if after == "bad" else "negative"
 
 

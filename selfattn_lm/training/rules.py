@@ -45,6 +45,7 @@ def training_changes(config: TrainingConfig, rule: int, batches: int) -> dict[st
     steps_per_epoch = -(-batches // config.accumulate)
     values = {
         "epochs": rounds,
+        "patience": max(5, rounds // 3),
         "ema": ema(steps_per_epoch * rounds),
         "validations": max(1, -(-steps_per_epoch // 1000)),
         "precision": precision(config),
@@ -55,9 +56,11 @@ def training_changes(config: TrainingConfig, rule: int, batches: int) -> dict[st
 def epochs(rows: int, labels: int, tokens: int) -> int:
     """About 9,000 texts of each label in 5 to 15 rounds, of at most 30 million tokens in all.
 
-    With 100 or 600 rows a label 15 rounds validated best, with 1,200 seven, with 2,000 and more five.
+    With 100 or 600 rows a label 15 rounds validated best, with 1,200 seven, with 2,000 and more five. Few rows of many
+    labels need more, 100 at most: 1,500 rows of 150 labels validated at 78.6 after 30 rounds and at 82.5 after 66.
     """
-    rounds = np.clip(9000 * labels / rows, 5, 15)
+    most = np.clip(100_000 / rows, 15, 100)
+    rounds = np.clip(9000 * labels / rows, 5, most)
     return int(max(3, round(min(float(rounds), 30e6 / tokens))))
 
 

@@ -88,6 +88,7 @@ class Training:
         config, score = settings.training, f"validation/{settings.training.monitor}"
         assert config.ema != "auto", "resolve the settings first"
         assert config.epochs != "auto", "resolve the settings first"
+        assert config.patience != "auto", "resolve the settings first"
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         tokens = len(train.tokens.ids) + len(validation.tokens.ids) / 3  # without the backward pass it is a third
@@ -166,8 +167,8 @@ class Training:
             return f"by Ctrl-C at step {step} of {steps}"
         if step >= steps:
             return ""
-        if self.early.wait_count >= config.patience:
-            return f"no better {config.monitor} in {config.patience} validations"
+        if self.early.wait_count >= self.early.patience:
+            return f"no better {config.monitor} in {self.early.patience} validations"
         return f"after training.max_minutes {config.max_minutes:g}"
 
     def facts(self) -> dict[str, Any]:
