@@ -158,10 +158,10 @@ def test_the_deciding_words_stand_at_their_distance(distance: int) -> None:
 
 def test_a_small_probe_finds_attention_able_and_the_bag_at_chance(tmp_path: Path) -> None:
     settings = settings_from(
-        merge(PROBE, {"model": {"width": 32, "heads": 2}, "training": {"epochs": 12, "lr": 0.01}}), "probe"
+        merge(PROBE, {"model": {"width": 32, "heads": 2}, "training": {"epochs": 8, "lr": 0.01}}), "probe"
     )
     kinds = ("attention, rotary", "bag")
-    result = probe(settings, tmp_path / "probe", texts=400, distances=(3,), kinds=kinds)
+    result = probe(settings, tmp_path / "probe", texts=800, distances=(3,), kinds=kinds)
     found = {(row["kind"], row["task"], row["distance"]): row["accuracy"] for row in result.rows()}
     assert found["attention, rotary", "negation", 3] > 95
     assert all(abs(found["bag", task, 3] - 50) < 15 for task in TASKS)

@@ -33,7 +33,7 @@ class Grid:
 
     def fill(self, cells: Sequence[Cell], compute: Callable[[Cell], dict[str, Any]]) -> list[dict[str, Any]]:
         """Compute the cells that are not there yet; returns all, what names a cell and what it came to together."""
-        files = [self.folder / "cells" / f"{'-'.join(map(str, cell.values()))}.json" for cell in cells]
+        files = [self._file(cell) for cell in cells]
         missing = [i for i, file in enumerate(files) if not file.is_file()]
         if len(missing) < len(cells):
             log.info("%d of %d cells are there already", len(cells) - len(missing), len(cells))
@@ -46,9 +46,15 @@ class Grid:
             left = (time.monotonic() - started) / done * (len(missing) - done) / 60
             told = f"accuracy {100 * found['accuracy']['value']:.2f}, {found['seconds']:.0f} s"
             log.info("%d/%d  %s: %s, about %.0f min left", done, len(missing), name, told, left)
-        return [
-            {**cell, **json.loads(file.read_text(encoding="utf-8"))} for cell, file in zip(cells, files, strict=True)
-        ]
+        return self.kept(cells)
+
+    def kept(self, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+        """Those of the cells that are there."""
+        pairs = [(cell, file) for cell in cells if (file := self._file(cell)).is_file()]
+        return [{**cell, **json.loads(file.read_text(encoding="utf-8"))} for cell, file in pairs]
+
+    def _file(self, cell: Cell) -> Path:
+        return self.folder / "cells" / f"{'-'.join(map(str, cell.values()))}.json"
 
 
 @contextmanager
