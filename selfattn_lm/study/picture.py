@@ -45,7 +45,7 @@ def draw_comparison(rows: Rows, folder: Path) -> None:
         axis.grid(alpha=0.25)
         if axis is not main:
             axis.set_yscale("log")
-            axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+            axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
     main.set_xlabel("training texts")
     small[-1].set_xlabel("training texts")
     main.legend(frameon=False)
