@@ -130,7 +130,10 @@ class Settings(_Checked):
 
 
 # What `train --preset` begins with: words alone are quick to learn, and most of the way.
-PRESETS: dict[str, dict[str, Any]] = {"accurate": {}, "quick": {"model": {"kind": "bag"}}}
+PRESETS: dict[str, dict[str, Any]] = {
+    "accurate": {},
+    "quick": {"model": {"kind": "bag"}, "training": {"batch_size": 256, "lr": 1e-2}},
+}
 # What `pretrain` does otherwise: hidden words are guessed from their context alone, which must be there.
 PRETRAINING: dict[str, Any] = {
     "data": {"held_out": 0.05},
