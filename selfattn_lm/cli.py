@@ -77,8 +77,8 @@ def study(
     *,
     config: Path | None = None,
     out: Path | None = None,
-    kinds: str = "attention,cnn,lstm,bag,tfidf",
-    shares: str = "1,3,10,30,100",
+    kinds: str = ",".join(verbs.STUDIED),
+    shares: str = ",".join(map(str, verbs.SHARES)),
     seeds: int = 1,
     settings: Annotated[Settings | None, Parameter(name="*")] = None,
 ) -> Any:

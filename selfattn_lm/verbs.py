@@ -21,6 +21,7 @@ else:
         object  # cyclopts looks the annotations up
     )
 
+STUDIED, SHARES = ("attention", "cnn", "lstm", "bag", "tfidf"), (1, 3, 10, 30, 100)
 Preset = Literal["accurate", "quick"]
 TextColumn = Annotated[str, Parameter(name="--data.text-column")]
 LabelColumn = Annotated[str, Parameter(name="--data.label-column")]
@@ -122,8 +123,8 @@ def study(
     *,
     config: Path | str | None = None,
     out: Path | str | None = None,
-    kinds: tuple[str, ...] = ("attention", "cnn", "lstm", "bag", "tfidf"),
-    shares: tuple[float, ...] = (1, 3, 10, 30, 100),
+    kinds: tuple[str, ...] = STUDIED,
+    shares: tuple[float, ...] = SHARES,
     seeds: int = 1,
     **settings: Any,
 ) -> StudyResult | ProbeResult:
@@ -148,6 +149,8 @@ def study(
     if not generated and not final.data.source:
         raise UserError("study: no data; name a file, a folder, a hub name, stdlib-docs, or probe.")
     folder = Path(out) if out is not None else Path("studies") / ("probe" if generated else _name(final.data.source))
+    if generated and (kinds, shares, seeds) != (STUDIED, SHARES, 1):
+        raise UserError("study probe: its models are fixed; --kinds, --shares and --seeds are for a study of data.")
     if generated:
         return probe(final, folder)
     return compare(load_splits(final.data), final, folder, kinds, shares, seeds)

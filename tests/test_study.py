@@ -86,6 +86,8 @@ def test_seeds_are_averaged_and_their_spread_told(data: Path, tmp_path: Path) ->
     ("flags", "message"),
     [
         ([], "study: no data; name a file, a folder, a hub name, stdlib-docs, or probe."),
+        (["probe", "--shares", "10,100"],
+         "study probe: its models are fixed; --kinds, --shares and --seeds are for a study of data."),
         (["{data}", "--kinds", "bag,rnn"], "study: no kind 'rnn'; there are attention, cnn, lstm, bag, tfidf."),
         (["{data}", "--shares", "1,ten"], "--shares: '1,ten' is not a list of numbers such as 1,10,100."),
         (["{data}", "--shares", "0,10"], "study: a share of 0 % is not above 0 and at most 100."),
