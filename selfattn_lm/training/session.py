@@ -164,7 +164,8 @@ def opening_lines(prepared: Prepared, resolved: Settings, asked: Settings, model
     labels = ranked if len(ranked) <= 8 else [*ranked[:3], "…", *ranked[-2:]]
     cut = prepared.train.tokens.truncation()
     # The vectors of character n-grams are folded into those of the tokens, and so not in the file.
-    parameters = sum(p.numel() for name, p in model.named_parameters() if ".characters." not in name)
+    sizes = {name: p.numel() for name, p in model.named_parameters() if ".characters." not in name}
+    parameters, tables = sum(sizes.values()), sum(n for name, n in sizes.items() if name.startswith("embedding."))
     heads = f", {m.heads} heads" if m.kind == "attention" else ""
     on_gpu = t.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     device = "gpu" if on_gpu else "cpu" if t.accelerator == "auto" else t.accelerator
@@ -178,7 +179,7 @@ def opening_lines(prepared: Prepared, resolved: Settings, asked: Settings, model
         f" {100 * cut['texts_cut']:.1f} % of the texts and {100 * cut['tokens_lost']:.1f} % of all tokens are cut,"
         f" beyond {m.max_tokens} a text",
         f"model       {m.kind}, {m.width} wide, {m.layers} layers{heads}; {parameters:,} parameters,"
-        f" {4 * parameters / 1e6:.1f} MB",
+        f" {(4 * parameters - 2 * tables) / 1e6:.1f} MB",
         f"training    {t.epochs} epochs at most, {device}, {t.precision}, seed {resolved.seed}",
         f"settings    {', '.join(changed) or 'the defaults'}",
     ]
