@@ -54,7 +54,8 @@ class Grid:
         return [{**cell, **json.loads(file.read_text(encoding="utf-8"))} for cell, file in pairs]
 
     def _file(self, cell: Cell) -> Path:
-        return self.folder / "cells" / f"{'-'.join(map(str, cell.values()))}.json"
+        parts = [f"{value:g}" if isinstance(value, float) else str(value) for value in cell.values()]
+        return self.folder / "cells" / f"{'-'.join(parts)}.json"
 
 
 @contextmanager
