@@ -51,7 +51,7 @@ def test_a_study_draws_its_picture_and_writes_its_table(folder: Path) -> None:
 def test_the_models_differ_in_their_encoders_alone(folder: Path) -> None:
     sizes = {kind: json.loads((folder / "cells" / f"{kind}-100-0.json").read_text())["parameters"] for kind in KINDS}
     shared = sizes["bag"]
-    assert all(shared < sizes[kind] < 1.05 * shared for kind in ("attention", "cnn", "lstm"))
+    assert all(shared < sizes[kind] < 1.25 * shared for kind in ("attention", "cnn", "lstm"))
 
 
 def test_a_study_goes_on_with_the_cells_that_are_missing(

@@ -119,7 +119,8 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
         elif config.positions == "rotary":
             rotate = positions.Rotary(max_tokens, width // heads)
     tokens = token_table(vocab_size, width) if spelling is None else SpelledEmbedding(spelling, width)
-    ngrams = NgramEmbedding(config.ngrams, NGRAM_ROWS, width) if config.ngrams > 1 else None
+    rows = NGRAM_ROWS if config.ngram_rows == "auto" else config.ngram_rows
+    ngrams = NgramEmbedding(config.ngrams, rows, width) if config.ngrams > 1 else None
     attention = partial(SelfAttention, width, heads, rotate)
     encoders: dict[str, Callable[[], nn.Module]] = {
         "attention": lambda: Encoder(width, config.layers, attention, config.dropout),

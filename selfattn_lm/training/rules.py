@@ -7,6 +7,7 @@ import torch
 
 from selfattn_lm.config import Settings, TokenizerConfig, TrainingConfig
 from selfattn_lm.errors import UserError
+from selfattn_lm.nn.classifier import NGRAM_ROWS
 
 MOST_TOKENS = 512  # of a text where max_tokens is `auto`
 
@@ -33,7 +34,8 @@ def model_changes(settings: Settings, lengths: np.ndarray, unit: str) -> dict[st
     config = settings.model
     limit = max_tokens(lengths) if config.max_tokens == "auto" else config.max_tokens
     pooling, ngrams = "max" if config.kind == "cnn" else "mean", 3 if unit == "character" else 2
-    values = {"pooling": pooling, "ngrams": ngrams, "max_tokens": limit}
+    rows = int(np.clip(2 ** np.ceil(np.log2(lengths.sum())), 1024, NGRAM_ROWS))
+    values = {"pooling": pooling, "ngrams": ngrams, "ngram_rows": rows, "max_tokens": limit}
     if (budget := settings.training.batch_tokens) < limit:
         raise UserError(f"training.batch_tokens: {budget} hold no text of {limit} tokens; lower model.max_tokens.")
     return {name: value for name, value in values.items() if getattr(config, name) == "auto"}

@@ -26,7 +26,7 @@ from selfattn_lm.training.module import ClassifierModule
 from selfattn_lm.training.trainer import Training
 
 log = logging.getLogger(__name__)
-_SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_tokens", "ngrams", "words")
+_SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_tokens", "ngrams", "ngram_rows", "words")
 
 
 @dataclass(frozen=True)
