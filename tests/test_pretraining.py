@@ -88,6 +88,7 @@ def test_a_pretrained_run_is_no_classifier_and_a_classifier_guesses_no_words(pre
     assert str(error.value) == message
 
 
+@pytest.mark.slow
 def test_a_killed_pretraining_is_resumed_to_the_same_bytes(texts: Path, tmp_path: Path) -> None:
     flags = ["pretrain", str(texts), "--model.width", "16", "--training.epochs", "8"]
     process = start([*flags, "--out", str(tmp_path / "killed")], tmp_path / "log")

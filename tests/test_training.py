@@ -105,7 +105,7 @@ def test_fitting_leaves_the_callers_random_state_alone() -> None:
     assert classifier.predict_proba(["apple"]).sum() == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("accumulate", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_run_is_resumed_to_the_same_bytes(accumulate: int, data: Path, tmp_path: Path) -> None:
     flags = ["train", str(data), "--model.width", "16", "--training.epochs", "4", "--training.validations", "3"]
     flags += ["--training.batch-size", "8", "--training.accumulate", str(accumulate)]
