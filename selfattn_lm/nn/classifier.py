@@ -78,10 +78,11 @@ class Classifier(nn.Module):
     def vectors(self, ids: Tensor, keep: Tensor) -> list[Tensor]:
         """A vector for each text as each view sees it: (B, T), (B, T) -> K of (B, C)."""
         x = self.embedding(ids)
-        vectors = []
+        vectors: list[Tensor] = []
         for view in self.views.values():
+            if vectors:
+                x = x.detach().lerp(x, CONTEXT_SHARE)  # the same values, with a smaller gradient
             vectors.append(view.pool(view.encoder(x, keep), keep))
-            x = x.detach().lerp(x, CONTEXT_SHARE)  # the same values, with a smaller gradient
         return vectors
 
     def embed(self, ids: Tensor, keep: Tensor) -> Tensor:
