@@ -11,8 +11,9 @@ from cyclopts import App, ArgumentCollection, Parameter, convert
 from cyclopts.exceptions import CycloptsError
 
 from selfattn_lm import __version__, verbs
-from selfattn_lm.config import Settings, flatten
+from selfattn_lm.config import STUDIED, Settings, flatten
 from selfattn_lm.errors import UserError
+from selfattn_lm.verbs.learning import SHARES, Preset
 
 _given: list[str] = []  # the flags of this call, as `model.width`: a default asked for is more than a default
 
@@ -48,7 +49,7 @@ def train(
     config: Path | None = None,
     out: Path | None = None,
     init: Path | None = None,
-    preset: verbs.Preset = "accurate",
+    preset: Preset = "accurate",
     pretrain: bool = False,
     resume: bool = False,
     overwrite: bool = False,
@@ -77,8 +78,8 @@ def study(
     *,
     config: Path | None = None,
     out: Path | None = None,
-    kinds: str = ",".join(verbs.STUDIED),
-    shares: str = ",".join(map(str, verbs.SHARES)),
+    kinds: str = ",".join(STUDIED),
+    shares: str = ",".join(map(str, SHARES)),
     seeds: int = 1,
     settings: Annotated[Settings | None, Parameter(name="*")] = None,
 ) -> Any:

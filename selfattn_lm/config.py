@@ -132,6 +132,7 @@ class Settings(_Checked):
     training: TrainingConfig = TrainingConfig()
 
 
+STUDIED = ("attention", "cnn", "lstm", "bag", "tfidf")  # what `study` compares
 # What `train --preset` begins with: words alone are quick to learn, and most of the way.
 PRESETS: dict[str, dict[str, Any]] = {
     "accurate": {},

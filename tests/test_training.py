@@ -150,7 +150,7 @@ def test_a_run_stopped_before_its_first_validation_leaves_nothing(data: Path, tm
         time.sleep(0.02)
     time.sleep(3.0)  # into the first steps
     process.send_signal(signal.SIGINT)
-    assert process.wait() == 2
+    assert process.wait() == 130
     assert (tmp_path / "log").read_text() == ""
     assert not run.exists()
 

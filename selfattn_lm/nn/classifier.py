@@ -69,6 +69,10 @@ class Classifier(nn.Module):
         self.views: Any = nn.ModuleDict(views)
         self.register_buffer("mix", torch.full((len(views),), 1 / len(views)))
 
+    def sizes(self) -> dict[str, int]:
+        """How many numbers each parameter has; vectors of character n-grams are folded into those of the tokens."""
+        return {name: p.numel() for name, p in self.named_parameters() if ".characters." not in name}
+
     def guess(self, ids: Tensor, keep: Tensor, hidden: Tensor) -> Tensor:
         """A score for each token of the vocabulary at the `hidden` places: (B, T) three times -> (hidden, V)."""
         view = self.views["context"]

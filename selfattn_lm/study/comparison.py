@@ -1,25 +1,23 @@
 """Attention, CNN, LSTM, bag of embeddings and TF-IDF on the same splits, at growing shares of the training data."""
 
 import logging
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from selfattn_lm.config import Settings
+from selfattn_lm.config import STUDIED, Settings
 from selfattn_lm.errors import UserError
+from selfattn_lm.study.cell import train_cell
 from selfattn_lm.study.grid import Cell, Grid
 from selfattn_lm.study.linear import tfidf
 from selfattn_lm.study.picture import draw_comparison, require_matplotlib
 from selfattn_lm.study.results import StudyResult
 from selfattn_lm.text.labels import hold_out, label_names, warnings_about
 from selfattn_lm.text.splits import Split
-from selfattn_lm.training import Session
 
 log = logging.getLogger(__name__)
-KINDS = ("attention", "cnn", "lstm", "bag", "tfidf")
 
 
 def compare(
@@ -34,8 +32,8 @@ def compare(
 
     All embeddings have the same features, regularisation and budget, those of `settings`: what differs is the encoder.
     """
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise UserError(f"study: no kind {unknown[0]!r}; there are {', '.join(KINDS)}.")
+    if unknown := [kind for kind in kinds if kind not in STUDIED]:
+        raise UserError(f"study: no kind {unknown[0]!r}; there are {', '.join(STUDIED)}.")
     if wrong := [share for share in shares if not 0 < share <= 100]:
         raise UserError(f"study: a share of {wrong[0]:g} % is not above 0 and at most 100.")
     require_matplotlib()  # before hours of training, not after
@@ -70,16 +68,10 @@ def _compute(cell: Cell, splits: dict[str, Split], settings: Settings, labels: l
     if cell["kind"] == "tfidf":
         return tfidf(train, splits["test"], labels)
     settings = replace(settings, seed=cell["seed"], model=replace(settings.model, kind=cell["kind"]))
-    with tempfile.TemporaryDirectory() as temporary:
-        started = time.monotonic()
-        result = Session(settings, {}, Path(temporary) / "run").run({**splits, "train": train})
-        if result.resumable:
-            raise KeyboardInterrupt
-    parameters = sum(p.numel() for p in result.classifier.run.model.parameters())
-    seconds = time.monotonic() - started
+    result, measured = train_cell(settings, {**splits, "train": train})
     sample = splits["test"].texts[:2000]
     started = time.monotonic()
     result.classifier.predict_proba(sample)
     texts_per_s = len(sample) / (time.monotonic() - started)
     scores = {name: result.evaluations["test"].values[name] for name in ("accuracy", "macro_f1")}
-    return {**scores, "parameters": parameters, "seconds": seconds, "texts_per_s": texts_per_s, "rows": len(train)}
+    return {**scores, **measured, "texts_per_s": texts_per_s, "rows": len(train)}

@@ -1,19 +1,17 @@
 """Does distance matter? Encoders learn generated tasks in which two words at a known distance decide."""
 
-import tempfile
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from selfattn_lm.config import Settings
 from selfattn_lm.evaluation import evaluate_split
+from selfattn_lm.study.cell import train_cell
 from selfattn_lm.study.grid import Cell, Grid
 from selfattn_lm.study.picture import draw_probe, require_matplotlib
 from selfattn_lm.study.results import ProbeResult
 from selfattn_lm.study.tasks import DISTANCES, generate
 from selfattn_lm.text.splits import Split
-from selfattn_lm.training import Session
 
 POSITIONS = ("learned", "sinusoidal", "rotary", "none")
 KINDS = (*(f"attention, {positions}" for positions in POSITIONS), "lstm", "cnn", "bag")
@@ -55,17 +53,11 @@ def _together(texts: int, seed: int, distances: tuple[int, ...]) -> Split:
 def _compute(cell: Cell, splits: dict[str, Split], settings: Settings, distances: tuple[int, ...]) -> dict[str, Any]:
     kind, _, positions = cell["kind"].partition(", ")
     model = replace(settings.model, kind=kind, positions=positions or settings.model.positions)
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory() as temporary:
-        result = Session(replace(settings, model=model), {}, Path(temporary) / "run").run(splits)
-    if result.resumable:
-        raise KeyboardInterrupt
-    seconds = time.monotonic() - started
+    result, measured = train_cell(replace(settings, model=model), splits)
     tests = generate(200, 2, distances)
     scores = [
         {"task": task, "distance": distance, **evaluate_split(result.classifier, split).values["accuracy"]}
         for (task, distance), split in tests.items()
     ]
     mean = sum(score["value"] for score in scores) / len(scores)
-    parameters = sum(p.numel() for p in result.classifier.run.model.parameters())
-    return {"accuracy": {"value": mean}, "scores": scores, "seconds": seconds, "parameters": parameters}
+    return {"accuracy": {"value": mean}, "scores": scores, **measured}

@@ -53,7 +53,7 @@ class StudyResult:
                 f"{row['rows']:,.0f}",
                 f"{row['accuracy']:.2f}",
                 f"{row['low']:.2f} to {row['high']:.2f}",
-                f"{row['spread']:.2f} ({row['seeds']})",
+                f"{row['spread']:.2f} ({row['seeds']})" if row["seeds"] > 1 else "one seed",
                 f"{row['parameters']:,.0f}",
                 f"{row['seconds']:.1f}",
                 f"{row['texts_per_s']:,.0f}",

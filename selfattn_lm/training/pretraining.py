@@ -136,8 +136,7 @@ class Pretraining:
 
 
 def _opening_lines(settings: Settings, tokenizer: Tokenizer, model: Classifier, facts: Mapping[str, int]) -> list[str]:
-    parameters = sum(p.numel() for name, p in model.named_parameters() if ".characters." not in name)
-    vocabulary, unit = tokenizer.get_vocab_size(), settings.tokenizer.unit
+    parameters, vocabulary, unit = sum(model.sizes().values()), tokenizer.get_vocab_size(), settings.tokenizer.unit
     return [
         f"texts       {settings.data.source}: {facts['texts']:,} of at most {settings.model.max_tokens} tokens,"
         f" {facts['tokens']:,} tokens in all; {facts['held_out']:,} held out",

@@ -163,8 +163,7 @@ def opening_lines(prepared: Prepared, resolved: Settings, asked: Settings, model
     ranked = [f"{name} {count:,}" for name, count in Counter(train.labels).most_common()]
     labels = ranked if len(ranked) <= 8 else [*ranked[:3], "…", *ranked[-2:]]
     cut = prepared.train.tokens.truncation()
-    # The vectors of character n-grams are folded into those of the tokens, and so not in the file.
-    sizes = {name: p.numel() for name, p in model.named_parameters() if ".characters." not in name}
+    sizes = model.sizes()
     parameters, tables = sum(sizes.values()), sum(n for name, n in sizes.items() if name.startswith("embedding."))
     heads = f", {m.heads} heads" if m.kind == "attention" else ""
     on_gpu = t.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()

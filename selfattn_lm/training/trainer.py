@@ -157,7 +157,8 @@ class Training:
         if not best.is_file():
             if not resume:  # a resumed run still has the checkpoint that it came from
                 shutil.rmtree(self.folder, ignore_errors=True)
-            raise UserError(f"{self.folder}: stopped before the first validation, so nothing is kept; train anew.")
+            reason = f"{self.folder}: stopped before the first validation, so nothing is kept; train anew."
+            raise KeyboardInterrupt(reason) if self.interrupted else UserError(reason)
         module.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
         return self._reason()
 

@@ -1,30 +1,21 @@
-"""What one can do; the command line calls the same functions. What a user can mend is a `UserError`."""
+"""What makes a run: train, pretrain, fit; and study, which makes many."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from cyclopts import Parameter
-
-from selfattn_lm.config import PRESETS, PRETRAINING, Settings, flatten, merge, nest, settings_from
+from selfattn_lm.config import PRESETS, PRETRAINING, STUDIED, Settings, flatten, merge, nest, settings_from
 from selfattn_lm.errors import UserError
 
 if TYPE_CHECKING:
-    from selfattn_lm.evaluation import Evaluation
-    from selfattn_lm.inference import Predicted, TextClassifier
+    from selfattn_lm.inference import TextClassifier
     from selfattn_lm.study import ProbeResult, StudyResult
     from selfattn_lm.training import PretrainResult, TrainResult
-else:
-    Evaluation = Predicted = PretrainResult = ProbeResult = StudyResult = TextClassifier = TrainResult = (
-        object  # cyclopts looks the annotations up
-    )
 
-STUDIED, SHARES = ("attention", "cnn", "lstm", "bag", "tfidf"), (1, 3, 10, 30, 100)
+SHARES = (1, 3, 10, 30, 100)
 Preset = Literal["accurate", "quick"]
-TextColumn = Annotated[str, Parameter(name="--data.text-column")]
-LabelColumn = Annotated[str, Parameter(name="--data.label-column")]
 
 
 def train(
@@ -39,7 +30,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     **settings: Any,
-) -> TrainResult:
+) -> "TrainResult":
     """Train a classifier on labelled texts and write a run folder.
 
     Args:
@@ -93,7 +84,7 @@ def pretrain(
     resume: bool = False,
     overwrite: bool = False,
     **settings: Any,
-) -> PretrainResult:
+) -> "PretrainResult":
     """Learn from texts without labels to guess hidden words, and write a run that `train --init` starts from.
 
     Args:
@@ -127,7 +118,7 @@ def study(
     shares: tuple[float, ...] = SHARES,
     seeds: int = 1,
     **settings: Any,
-) -> StudyResult | ProbeResult:
+) -> "StudyResult | ProbeResult":
     """Compare attention with CNN, LSTM, bag and TF-IDF at growing shares of the training data; goes on if stopped.
 
     `selfattn study probe` needs no data: it compares them on generated texts, at growing distances of what decides.
@@ -166,7 +157,7 @@ def fit(
     preset: Preset = "accurate",
     overwrite: bool = False,
     **settings: Any,
-) -> TextClassifier:
+) -> "TextClassifier":
     """Train a classifier on texts in memory, with the settings of `train`, and write a run folder if `out` names one.
 
     The best weights are chosen by `validation`, texts and labels; a share of `texts` is held out if it is not given.
@@ -182,85 +173,6 @@ def fit(
         folder = Path(temporary) / "run" if out is None else Path(out)
         final = settings_from(merge(PRESETS[preset], asked), "settings")
         return Session(final, asked, folder, init, overwrite=overwrite).run(splits).classifier
-
-
-def evaluate(
-    run: Path | str,
-    data: str,
-    /,
-    *,
-    split: str = "test",
-    out: Path | str | None = None,
-    skip_unknown: bool = False,
-    text_column: TextColumn = "auto",
-    label_column: LabelColumn = "auto",
-    subset: Annotated[str, Parameter(name="--data.subset")] = "",
-) -> Evaluation:
-    """Score a run on labelled texts.
-
-    Args:
-        run: The run folder.
-        data: A file, a folder, a hub name, or stdlib-docs.
-        split: Which split of a folder, hub name or stdlib-docs.
-        out: A folder for metrics.json.
-        skip_unknown: Leave out rows whose label the run does not know, and count them.
-        text_column: Column of the text; by default the one that the run was trained on, if it is there.
-        label_column: Column of the label.
-        subset: Which configuration of a hub data set that has several.
-    """
-    from selfattn_lm.config import DataConfig
-    from selfattn_lm.evaluation import evaluate_split, write_metrics
-    from selfattn_lm.inference import TextClassifier
-    from selfattn_lm.text.splits import load_split
-
-    classifier = TextClassifier.load(run)
-    source = DataConfig(str(data), text_column=text_column, label_column=label_column, subset=subset)
-    found = load_split(source, split, classifier.run.in_effect.data.text_column)
-    evaluation = evaluate_split(classifier, found, skip_unknown=skip_unknown)
-    if out is not None:
-        write_metrics(Path(out), {split: evaluation})
-    return evaluation
-
-
-def predict(
-    run: Path | str,
-    source: Annotated[str | None, Parameter(name="FILE", allow_leading_hyphen=True)] = None,
-    /,
-    *,
-    text: Annotated[Sequence[str], Parameter(allow_leading_hyphen=True)] = (),
-    out: Path | str | None = None,
-    top_k: int = 1,
-    probabilities: bool = False,
-    min_probability: float = 0.0,
-    text_column: TextColumn = "auto",
-    input_format: Literal["txt", "csv", "tsv", "json", "jsonl"] | None = None,
-    output_format: Literal["csv", "tsv", "jsonl"] = "csv",
-) -> Predicted:
-    """Predict the label of each row of a file, or of a few texts; a bad row is reported and gets an empty prediction.
-
-    Args:
-        run: The run folder.
-        source: A file, or - for standard input, one text a line.
-        text: A text; may be given several times.
-        out: The file to write, csv, tsv, jsonl or parquet by its name; standard output by default.
-        top_k: So many labels a text, the most probable first.
-        probabilities: Write a column for each label's probability.
-        min_probability: Leave the prediction empty where it is less probable than this.
-        text_column: Column of the text; by default the one that the run was trained on, if it is there.
-        input_format: Of the input, if its name does not tell.
-        output_format: Of standard output.
-    """
-    if (source is None) == (not text):
-        raise UserError("predict: give a FILE, or - for standard input, or --text, and only one of them.")
-    from selfattn_lm.inference.files import Columns, Job
-    from selfattn_lm.text.sources import Row, read_rows
-
-    columns = Columns(top_k, probabilities, min_probability)
-    if source is None:
-        rows = (Row(i, {"text": one}) for i, one in enumerate(text, 1))
-        return Job("--text", rows, columns, out, output_format, "text").run(run)
-    form = input_format or ("txt" if source == "-" else None)
-    return Job(source, read_rows(Path(source), form), columns, out, output_format, text_column).run(run)
 
 
 def _settings(
