@@ -132,6 +132,23 @@ class Settings(_Checked):
     training: TrainingConfig = TrainingConfig()
 
 
+@dataclass(frozen=True)
+class BertShape:
+    """What a BERT checkpoint is made like, beyond width, heads and layers: a run's `bert.json`, for no one to choose.
+
+    `family` is bert or distilbert (Sanh et al. 2019, 1910.01108), which has no token types (`types` 0) and pools with
+    another activation; `inner` is the feed-forward width, `places` the longest text, in tokens.
+    """
+
+    family: str
+    vocab_size: int
+    places: int
+    types: int
+    inner: int
+    activation: str
+    norm_eps: float
+
+
 STUDIED = ("attention", "cnn", "lstm", "bag", "tfidf")  # what `study` compares
 # What `train --preset` begins with: words alone are quick to learn, and most of the way.
 PRESETS: dict[str, dict[str, Any]] = {

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from selfattn_lm.nn import positions
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.baselines import Bag, Cnn, Lstm
 from selfattn_lm.nn.embedding import NgramEmbedding, SpelledEmbedding, TokenEmbedding, token_table
-from selfattn_lm.nn.encoder import Encoder
+from selfattn_lm.nn.encoder import Encoder, EncoderLayer, feed_forward
 
 
 def mean(states: Tensor, keep: Tensor) -> Tensor:
@@ -114,21 +113,20 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
     assert config.max_tokens != "auto", "resolve the settings first"
     assert config.ngrams != "auto", "resolve the settings first"
     width, heads, max_tokens = config.width, config.heads, config.max_tokens
-    added: nn.Module = nn.Identity()
-    rotate: nn.Module | None = None
-    if config.kind == "attention":  # the others know the order, or are meant not to
-        if config.positions == "learned":
-            added = positions.Learned(max_tokens, width)
-        elif config.positions == "sinusoidal":
-            added = positions.Sinusoidal(max_tokens, width)
-        elif config.positions == "rotary":
-            rotate = positions.Rotary(max_tokens, width // heads)
+    place = config.positions if config.kind == "attention" else "none"  # others know the order, or are meant not to
+    tables = {"learned": positions.Learned, "sinusoidal": positions.Sinusoidal}
+    added = tables[place](max_tokens, width) if place in tables else nn.Identity()
+    rotate = positions.Rotary(max_tokens, width // heads) if place == "rotary" else None
     tokens = token_table(vocab_size, width) if spelling is None else SpelledEmbedding(spelling, width)
     rows = NGRAM_ROWS if config.ngram_rows == "auto" else config.ngram_rows
     ngrams = NgramEmbedding(config.ngrams, rows, width) if config.ngrams > 1 else None
-    attention = partial(SelfAttention, width, heads, rotate)
+
+    def layer() -> EncoderLayer:
+        attention, thought = SelfAttention(width, heads, rotate), feed_forward(width, 4 * width)
+        return EncoderLayer(attention, thought, (nn.LayerNorm(width), nn.LayerNorm(width)), config.dropout)
+
     encoders: dict[str, Callable[[], nn.Module]] = {
-        "attention": lambda: Encoder(width, config.layers, attention, config.dropout),
+        "attention": lambda: Encoder([layer() for _ in range(config.layers)], nn.LayerNorm(width)),
         "bag": Bag,
         "cnn": lambda: Cnn(width, config.layers, config.dropout),
         "lstm": lambda: Lstm(width, config.layers, config.dropout),
