@@ -25,7 +25,8 @@ def _remember(app: App, commands: tuple[str, ...], arguments: ArgumentCollection
 def _strict(kind: Any, tokens: Sequence[Any]) -> Any:
     """Convert as cyclopts does, but refuse a fraction where a whole number belongs."""
     value = tokens[0].value.strip()
-    whole = kind is int or (int in get_args(kind) and value != "auto" and float not in get_args(kind))
+    words = [word for part in get_args(kind) for word in get_args(part)]
+    whole = kind is int or (int in get_args(kind) and value not in words and float not in get_args(kind))
     if whole and not value.lstrip("+-").isdecimal():
         raise ValueError
     return convert(kind, tokens)

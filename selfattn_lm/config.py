@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, Union, dataclass_transform, get_args, 
 from selfattn_lm.errors import UserError
 
 Auto = Literal["auto"]
+Pooling = Literal["auto", "mean", "cls", "max"]
 T = TypeVar("T")
 
 
@@ -32,7 +33,7 @@ class _Checked:
         for f in fields(self):  # type: ignore[arg-type]
             low, high = f.metadata.get("bounds", (None, 0))
             value = getattr(self, f.name)
-            if low is not None and value != "auto" and not low <= value <= high:
+            if low is not None and not isinstance(value, str) and not low <= value <= high:
                 prefix = next((name for name, cls in SECTIONS.items() if cls is type(self)), "")
                 raise UserError(f"{prefix}{'.' if prefix else ''}{f.name}: {value:g} is not from {low:g} to {high:g}.")
 
@@ -47,6 +48,7 @@ class DataConfig(_Checked):
     text_column: str = opt("auto", "column of the text; several are joined: title,description")
     label_column: str = opt("auto", "column of the label")
     subset: str = opt("", "which configuration of a hub data set that has several, such as sst2 of nyu-mll/glue")
+    shots: int = opt(0, "so many rows of each label are kept in train and validation, to try few labels; 0: all", 0)
     held_out: float = opt(0.1, "share of train held out, label by label, if no validation split is given", 0.001, 0.9)
 
 
@@ -69,7 +71,7 @@ class ModelConfig(_Checked):
     heads: int = opt(4, "attention heads (H)", 1)
     layers: int = opt(2, "encoder layers", 1)
     positions: Literal["learned", "sinusoidal", "rotary", "none"] = opt("learned", "how attention knows the order")
-    pooling: Literal["auto", "mean", "cls", "max"] = opt("auto", "of tokens into a text; auto: max for cnn, else mean")
+    pooling: Pooling = opt("auto", "of tokens into a text; auto: max for cnn, else mean")
     dropout: float = opt(0.5, "dropout inside the encoder", 0, 0.95)
     words: bool = opt(True, "classify by the words alone too, and average with the words in context")
     embedding_dropout: float = opt(0.5, "dropout on embedded tokens and pooled texts, against rote learning", 0, 0.95)
@@ -97,6 +99,10 @@ class TrainingConfig(_Checked):
 
     epochs: int | Auto = opt("auto", "times through the training split; auto: by its size", 1)
     lr: float = opt(3e-3, "highest learning rate", 1e-9, 10)
+    layer_decay: float = opt(1.0, "each encoder layer learns at so much of the rate of the one above it", 0.01, 1)
+    freeze: int | Literal["none", "embeddings", "all"] = opt(
+        "none", "what does not learn: embeddings, they and the first so many layers, all but the head", 0
+    )
     warmup: float = opt(0.1, "share of the steps over which the rate rises; over the rest it falls to zero", 0, 1)
     weight_decay: float = opt(0.05, "AdamW's decay of matrices; embeddings, biases and norms have none", 0)
     batch_size: int = opt(64, "most texts in a batch", 1)
@@ -137,7 +143,8 @@ class BertShape:
     """What a BERT checkpoint is made like, beyond width, heads and layers: a run's `bert.json`, for no one to choose.
 
     `family` is bert or distilbert (Sanh et al. 2019, 1910.01108), which has no token types (`types` 0) and pools with
-    another activation; `inner` is the feed-forward width, `places` the longest text, in tokens.
+    another activation; `inner` is the feed-forward width, `places` the longest text, in tokens. `pooler`: the first
+    token's vector goes through a layer of its own before it stands for the text.
     """
 
     family: str
@@ -147,6 +154,7 @@ class BertShape:
     inner: int
     activation: str
     norm_eps: float
+    pooler: bool = True
 
 
 STUDIED = ("attention", "cnn", "lstm", "bag", "tfidf")  # what `study` compares
@@ -154,6 +162,10 @@ STUDIED = ("attention", "cnn", "lstm", "bag", "tfidf")  # what `study` compares
 PRESETS: dict[str, dict[str, Any]] = {
     "accurate": {},
     "quick": {"model": {"kind": "bag"}, "training": {"batch_size": 256, "lr": 1e-2}},
+}
+# What a pretrained BERT begins with: it knows the language already, and shall not forget it.
+FINETUNING: dict[str, Any] = {
+    "training": {"lr": 2e-4, "layer_decay": 0.8, "batch_size": 32, "weight_decay": 0.01, "label_smoothing": 0.0}
 }
 # What `pretrain` does otherwise: hidden words are guessed from their context alone, which must be there.
 PRETRAINING: dict[str, Any] = {

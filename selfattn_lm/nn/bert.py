@@ -58,11 +58,11 @@ def build_bert(shape: BertShape, config: ModelConfig, labels: int) -> Classifier
         thought = feed_forward(width, shape.inner, ACTIVATIONS[shape.activation])
         return PostNormLayer(attention, thought, (norm(), norm()), config.dropout)
 
-    pooler = Pooler(width, nn.ReLU() if shape.family == "distilbert" else nn.Tanh())
+    own = config.pooling == "cls" and shape.pooler
+    pool = Pooler(width, nn.ReLU() if shape.family == "distilbert" else nn.Tanh()) if own else POOLINGS[config.pooling]
     scorer = nn.Linear(width, labels)
     nn.init.normal_(scorer.weight, std=0.02)
     nn.init.zeros_(scorer.bias)
     head = nn.Sequential(nn.Dropout(config.embedding_dropout), scorer)
     encoder = Encoder([layer() for _ in range(config.layers)], nn.Identity())
-    view = View(encoder, pooler if config.pooling == "cls" else POOLINGS[config.pooling], head)
-    return Classifier(BertEmbedding(shape, width, config.dropout), {"context": view})
+    return Classifier(BertEmbedding(shape, width, config.dropout), {"context": View(encoder, pool, head)})

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,59 +12,42 @@ import torch
 import yaml
 from tokenizers import Tokenizer
 
-from selfattn_lm.config import Settings, settings_from, with_changes
+from selfattn_lm.config import BertShape, Pooling, Settings, settings_from, with_changes
 from selfattn_lm.errors import UserError
-from selfattn_lm.nn import Classifier, build_classifier
+from selfattn_lm.runs.bert import is_checkpoint, read_bert
 from selfattn_lm.runs.files import atomic, write_json, write_text
-from selfattn_lm.text.tokenization import load_tokenizer, spellings
+from selfattn_lm.runs.run import Run, new_model
+from selfattn_lm.text.tokenization import load_tokenizer
 
 FORMAT = 1
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 
 
-@dataclass(frozen=True)
-class Run:
-    """A trained run: settings as asked, what `auto` became, label names in the order of the head's rows, model."""
-
-    settings: Settings
-    resolved: Mapping[str, Any]
-    labels: list[str]
-    tokenizer: Tokenizer
-    model: Classifier
-
-    @property
-    def in_effect(self) -> Settings:
-        """The settings with nothing `auto` any more."""
-        return with_changes(self.settings, self.resolved)
-
-
-def new_model(settings: Settings, tokenizer: Tokenizer, labels: int, *, spelled: bool) -> Classifier:
-    """A model with random weights for resolved settings; `spelled`: of tokens that know their spelling, if asked.
-
-    A classifier's are folded into a plain table when it is trained, a pretrained model's are kept for those to come.
-    """
-    spelling = None
-    if spelled and settings.model.spelling and settings.tokenizer.unit != "character":
-        spelling = torch.from_numpy(spellings(tokenizer, settings.tokenizer.unit))
-    return build_classifier(settings.model, tokenizer.get_vocab_size(), labels, spelling)
-
-
 def write_head(
-    folder: Path, settings: Settings, resolved: Mapping[str, Any], labels: list[str], tokenizer: Tokenizer
+    folder: Path,
+    settings: Settings,
+    resolved: Mapping[str, Any],
+    labels: list[str],
+    tokenizer: Tokenizer,
+    bert: BertShape | None = None,
 ) -> None:
-    """Write all but the weights: what was asked, what `auto` became, labels and tokenizer."""
+    """Write all but the weights: what was asked, what `auto` became, labels and tokenizer, a BERT's shape."""
     plain = {"format": FORMAT, **asdict(settings), "resolved": dict(resolved)}
     write_text(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
     write_json(folder / "labels.json", labels)
     write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True) + "\n")
+    if bert is not None:
+        write_json(folder / "bert.json", asdict(bert))
 
 
 def write_run(folder: Path, run: Run) -> None:
     """Write everything that prediction needs; the weights come last, so that a folder with weights is whole."""
-    write_head(folder, run.settings, run.resolved, run.labels, run.tokenizer)
+    write_head(folder, run.settings, run.resolved, run.labels, run.tokenizer, run.bert)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in run.model.state_dict().items()}
     # Tables are nine tenths of a model, and a rounding of 1 in 2,000 changes nothing that they say.
-    weights |= {name: tensor.half() for name, tensor in weights.items() if name.startswith("embedding.")}
+    weights |= {
+        name: tensor.half() for name, tensor in weights.items() if name.startswith("embedding.") and tensor.ndim > 1
+    }
     with atomic(folder / "model.safetensors") as temporary:
         temporary.write_bytes(safetensors.torch.save(weights))
 
@@ -86,8 +69,19 @@ def read_config(path: Path) -> tuple[Settings, dict[str, Any], dict[str, Any]]:
     return settings_from(asked, str(path)), resolved, asked
 
 
-def read_run(folder: Path) -> Run:
-    """Read a finished run; refuses one that is unfinished, broken, of a newer format, or without safetensors."""
+def read_shape(folder: Path) -> BertShape | None:
+    """The shape of the BERT that a run is of, if it is one."""
+    file = folder / "bert.json"
+    return BertShape(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
+    """Read a finished run; refuses one that is unfinished, broken, of a newer format, or without safetensors.
+
+    A BERT checkpoint is read as a run that begins with it, with a `pooling` other than its own if asked.
+    """
+    if is_checkpoint(folder):
+        return read_bert(folder, pooling)
     _require_finished(folder)
     settings, resolved, _ = read_config(folder / "config.yaml")
     try:
@@ -99,6 +93,8 @@ def read_run(folder: Path) -> Run:
         tokenizer = load_tokenizer(part.read_text(encoding="utf-8"))
         part = folder / "model.safetensors"
         weights = safetensors.torch.load_file(part)
+        part = folder / "bert.json"
+        bert = read_shape(folder)
     except UserError:
         raise
     except Exception as error:  # tokenizers raises plain Exception
@@ -109,13 +105,13 @@ def read_run(folder: Path) -> Run:
         lacks = "resolved lacks model.max_tokens, model.pooling or model.ngrams"
         raise UserError(f"{folder / 'config.yaml'}: {lacks}; train the run again.")
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and overwritten at once
-        classifier = new_model(with_changes(settings, resolved), tokenizer, len(labels), spelled=not labels)
+        classifier = new_model(with_changes(settings, resolved), tokenizer, len(labels), spelled=not labels, bert=bert)
     try:
         classifier.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split()[:40])
         raise UserError(f"{folder}: model.safetensors does not fit config.yaml and labels.json: {reason}.") from None
-    return Run(settings, resolved, labels, tokenizer, classifier.eval())
+    return Run(settings, resolved, labels, tokenizer, classifier.eval(), bert)
 
 
 def _require_finished(folder: Path) -> None:

@@ -36,6 +36,15 @@ def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     return split.take(sorted(set(range(len(split))) - set(held))), split.take(sorted(held))
 
 
+def few(split: Split, shots: int, seed: int) -> Split:
+    """At most so many rows of each label, chosen by the seed."""
+    seen, rows = Counter[str](), list[int]()
+    for i in np.random.default_rng(seed).permutation(len(split)).tolist():
+        seen[split.labels[i]] += 1
+        rows += [i] if seen[split.labels[i]] <= shots else []
+    return split.take(sorted(rows))
+
+
 def warnings_about(splits: Mapping[str, Split]) -> list[str]:
     """What is odd about the data, counted, a sentence each; none of it ends a run."""
     train = splits["train"]

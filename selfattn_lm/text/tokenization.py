@@ -14,6 +14,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 from selfattn_lm.config import TokenizerConfig
 
 PAD, UNKNOWN, CLS, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")
+END = "[SEP]"  # ends a text in BERT's vocabularies; ours have none
 _START = "▁"  # marks the first piece of a word while WordPiece is trained
 # Han, kana, Thai, Lao, Khmer, Burmese and Tibetan are written without spaces between words.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
@@ -60,10 +61,14 @@ def _untrained(model: models.Model, config: TokenizerConfig) -> Tokenizer:
 
 
 def _finish(tokenizer: Tokenizer) -> Tokenizer:
-    special = [(CLS, tokenizer.token_to_id(CLS))]
+    special = [(token, i) for token in (CLS, END) if (i := tokenizer.token_to_id(token)) is not None]
     # Every text begins with [CLS], so that none is without a token.
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{CLS} $A", special_tokens=special)
+    form = (f"{CLS} $A {END}", f"{CLS} $A {END} $B:1 {END}:1") if len(special) == 2 else (f"{CLS} $A", None)
+    if special:
+        tokenizer.post_processor = processors.TemplateProcessing(single=form[0], pair=form[1], special_tokens=special)
     tokenizer.encode_special_tokens = True  # "[PAD]" in a user's text is three plain tokens
+    tokenizer.no_padding()
+    tokenizer.no_truncation()  # TokenIds cuts
     return tokenizer
 
 
@@ -113,12 +118,12 @@ class TokenIds:
     """
 
     def __init__(self, tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int, file: Path | None = None) -> None:
-        counts, stream = [np.zeros(0, np.int64)], iter(texts)
+        counts, stream, self.end = [np.zeros(0, np.int64)], iter(texts), tokenizer.token_to_id(END)
         with io.BytesIO() if file is None else file.open("wb") as flat:
             while chunk := list(islice(stream, 1000)):
                 found = [encoding.ids for encoding in tokenizer.encode_batch_fast(chunk)]
                 counts.append(np.array([len(ids) for ids in found]))
-                flat.write(np.concatenate([np.array(ids[:max_tokens], np.int32) for ids in found]).tobytes())
+                flat.write(np.concatenate([np.array(self._cut(ids, max_tokens), np.int32) for ids in found]).tobytes())
             held = flat.getvalue() if isinstance(flat, io.BytesIO) else b""
         total = np.concatenate(counts)
         # Text after text: int32 (tokens,).
@@ -140,12 +145,20 @@ class TokenIds:
         """How many tokens each text has: int64 (texts,)."""
         return np.diff(self.starts)
 
+    def _cut(self, ids: list[int], max_tokens: int) -> list[int]:
+        """The first tokens of a text; where texts end with a token of their own, it stays the last."""
+        if self.end is None or len(ids) <= max_tokens:
+            return ids[:max_tokens]
+        return [*ids[: max_tokens - 1], self.end]
+
     def cut(self, max_tokens: int) -> None:
         """Cut every text that is longer, as if it had been so from the start."""
-        lengths = np.minimum(self.lengths, max_tokens)
+        lengths, longer = np.minimum(self.lengths, max_tokens), self.lengths > max_tokens
         inside = np.arange(len(self.ids)) - np.repeat(self.starts[:-1], self.lengths) < max_tokens
         self.lost = self.lost + self.lengths - lengths
         self.ids, self.starts = self.ids[inside], np.concatenate(([0], np.cumsum(lengths)))
+        if self.end is not None:
+            self.ids[self.starts[1:][longer] - 1] = self.end
 
     def split(self, max_tokens: int) -> None:
         """Make several texts of each that is longer, so that nothing of it is lost."""

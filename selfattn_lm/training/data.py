@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from selfattn_lm.config import Settings, with_changes
 from selfattn_lm.text.batching import Batch, LengthBuckets, cut_by_budget, pad
-from selfattn_lm.text.labels import encode_labels, hold_out, label_names, warnings_about
+from selfattn_lm.text.labels import encode_labels, few, hold_out, label_names, warnings_about
 from selfattn_lm.text.splits import Split
 from selfattn_lm.text.tokenization import TokenIds, mostly_unspaced, train_tokenizer
 from selfattn_lm.training import rules
@@ -62,6 +62,8 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
     held_out = "validation" not in splits
     if held_out:
         splits["train"], splits["validation"] = hold_out(splits["train"], settings.data.held_out, settings.seed)
+    if settings.data.shots:
+        splits |= {name: few(splits[name], settings.data.shots, settings.seed) for name in ("train", "validation")}
     train, validation = splits["train"], splits["validation"]
     resolved: dict[str, Any] = {"data": {"text_column": train.text_columns}}
     resolved["tokenizer"] = rules.tokenizer_changes(settings.tokenizer, mostly_unspaced(train.texts), len(train))

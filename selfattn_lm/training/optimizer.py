@@ -1,11 +1,14 @@
 """AdamW with decay groups, embedding tables updated where they were touched, and the learning rate over the steps."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
+
+_HEAD = 1000  # deeper than any encoder
 
 
 class RowAdamW(torch.optim.AdamW):
@@ -43,14 +46,40 @@ class RowAdamW(torch.optim.AdamW):
         table.index_add_(0, rows, first.div_(scale), alpha=-group["lr"] / (1 - beta1**step))
 
 
-def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> RowAdamW:
-    """Decays matrices, but not embeddings, biases and norms."""
+def build_optimizer(model: nn.Module, lr: float, weight_decay: float, layer_decay: float = 1.0) -> RowAdamW:
+    """Decays matrices, but not embeddings, biases and norms; leaves out what is frozen.
+
+    Each layer learns at `layer_decay` times the rate of the one above it: what lies deeper is of more general use
+    (Howard & Ruder 2018, 1801.06146).
+    """
     tables = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
     embeddings = {id(p) for table in tables for p in table.parameters()}
-    matrices = [p for p in model.parameters() if p.ndim > 1 and id(p) not in embeddings]
-    rest = [p for p in model.parameters() if p.ndim < 2 or id(p) in embeddings]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return RowAdamW([group for group in groups if group["params"]], lr=lr, fused=True)
+    depths = {name: depth(name) for name, _ in model.named_parameters()}
+    above = 1 + max((place for place in depths.values() if place < _HEAD - 1), default=0)  # where the head stands
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            rate = lr * layer_decay ** max(0, above - depths[name])
+            decay = weight_decay if p.ndim > 1 and id(p) not in embeddings else 0.0
+            groups.setdefault((rate, decay), []).append(p)
+    return RowAdamW(
+        [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()], fused=True
+    )
+
+
+def depth(name: str) -> int:
+    """How far above the input a parameter works: 0 in the embedding, 1 in the first layer, in the head beyond all."""
+    if layer := re.search(r"\.encoder\.layers\.(\d+)\.", name):
+        return 1 + int(layer[1])
+    return 0 if name.startswith("embedding.") else _HEAD - (".encoder." in name)
+
+
+def freeze(model: nn.Module, what: int | str) -> None:
+    """Keep some parameters as they are: the embeddings, they and the first `what` layers, or all but the head."""
+    last = {"none": -1, "embeddings": 0, "all": _HEAD - 1}.get(str(what), what)
+    for name, parameter in model.named_parameters():
+        if depth(name) <= int(last):
+            parameter.requires_grad_(False)
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], norm: float) -> None:

@@ -66,6 +66,11 @@ def epochs(rows: int, labels: int, tokens: int) -> int:
     return int(max(3, round(min(float(rounds), 30e6 / tokens))))
 
 
+def finetuning_epochs(rows: int) -> int:
+    """About 60,000 texts in 3 to 30 rounds, for a start from a pretrained BERT."""
+    return int(np.clip(round(60_000 / rows), 3, 30))
+
+
 def pretraining_epochs(tokens: int) -> int:
     """About 10 million tokens in all, in 1 to 15 rounds: guessing hidden tokens is learned slowly."""
     return int(np.clip(round(10e6 / tokens), 1, 15))

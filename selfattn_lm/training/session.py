@@ -17,16 +17,29 @@ from selfattn_lm.errors import UserError
 from selfattn_lm.evaluation import Evaluation, evaluate_split, write_metrics
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.nn import Classifier, TokenEmbedding
-from selfattn_lm.runs import Run, model_card, new_model, read_run, write_head, write_json, write_run, write_text
+from selfattn_lm.runs import (
+    Run,
+    model_card,
+    new_model,
+    read_run,
+    read_shape,
+    write_head,
+    write_json,
+    write_run,
+    write_text,
+)
 from selfattn_lm.text.splits import Split
 from selfattn_lm.text.tokenization import load_tokenizer
 from selfattn_lm.training import rules
 from selfattn_lm.training.data import Prepared, balanced_weights, prepare, train_loader
 from selfattn_lm.training.module import ClassifierModule
+from selfattn_lm.training.optimizer import freeze
 from selfattn_lm.training.trainer import Training
 
 log = logging.getLogger(__name__)
 _SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_tokens", "ngrams", "ngram_rows", "words")
+
+_DROPOUTS = ("dropout", "embedding_dropout", "token_dropout")
 
 
 @dataclass(frozen=True)
@@ -62,8 +75,10 @@ class Session:
         self.settings, self.folder, self.resume, self.initial = settings, folder, resume, None
         if not resume:
             refuse_to_replace(folder, overwrite)
+        self.bert = read_shape(folder) if resume else None
         if init is not None:
-            self.initial = read_run(Path(init))
+            self.initial = read_run(Path(init), settings.model.pooling)
+            self.bert = self.initial.bert
             self.settings = _start_from(self.initial, settings, asked, init)
 
     def run(self, splits: dict[str, Split]) -> TrainResult:
@@ -86,7 +101,7 @@ class Session:
             stopped = training.run(resume=self.resume)
             if isinstance(model.embedding, TokenEmbedding):
                 model.embedding.fold()
-        run = Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval())
+        run = Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval(), self.bert)
         if not training.first:  # another process of the same run writes it
             return TrainResult(self.folder, TextClassifier(run), {}, stopped)
         return self._finish(prepared, run, stopped, training)
@@ -94,15 +109,17 @@ class Session:
     def _build(self, prepared: Prepared) -> tuple[Classifier, dict[str, Any]]:
         """The model with its first weights, and all that `auto` became."""
         settings = with_changes(self.settings, prepared.resolved)
-        rounds = rules.epochs(len(prepared.train), len(prepared.labels), len(prepared.train.tokens.ids))
+        rows, tokens = len(prepared.train), len(prepared.train.tokens.ids)
+        rounds = rules.finetuning_epochs(rows) if self.bert else rules.epochs(rows, len(prepared.labels), tokens)
         changes = rules.training_changes(settings.training, rounds, len(train_loader(prepared.train, settings)))
-        model = new_model(settings, prepared.tokenizer, len(prepared.labels), spelled=True)
+        model = new_model(settings, prepared.tokenizer, len(prepared.labels), spelled=True, bert=self.bert)
         if self.initial is not None:
             weights = self.initial.model.state_dict()
             if prepared.labels != self.initial.labels:
                 weights = {name: value for name, value in weights.items() if ".head." not in name and name != "mix"}
                 log.warning("the labels differ from those of the run to start from, so the head is new")
             model.load_state_dict(weights, strict=False)
+        freeze(model, settings.training.freeze)
         return model, {**prepared.resolved, **({"training": changes} if changes else {})}
 
     def _begin(self, prepared: Prepared, resolved: Mapping[str, Any]) -> None:
@@ -113,7 +130,7 @@ class Session:
                 raise UserError(f"{self.folder}: the data is not what the run began with (data.json); train anew.")
             return
         shutil.rmtree(self.folder, ignore_errors=True)
-        write_head(self.folder, self.settings, resolved, prepared.labels, prepared.tokenizer)
+        write_head(self.folder, self.settings, resolved, prepared.labels, prepared.tokenizer, self.bert)
         write_json(file, prepared.facts)
 
     def _finish(self, prepared: Prepared, run: Run, stopped: str, training: Training) -> TrainResult:
@@ -144,9 +161,13 @@ def refuse_to_replace(folder: Path, overwrite: bool) -> None:
 
 def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], folder: Path | str) -> Settings:
     """The settings with the shape and tokenizer of another run, which those asked for may not contradict."""
-    theirs = initial.in_effect
-    shape = {name: getattr(theirs.model, name) for name in _SHAPE}
+    theirs, mine = initial.in_effect, asked.get("model", {})
+    shape = {name: getattr(theirs.model, name) for name in (*_SHAPE, *(_DROPOUTS if initial.bert else ()))}
     shape["spelling"] = theirs.model.spelling and not initial.labels  # a classifier's was folded when it was done
+    if initial.bert:  # another dropout suits it too, and shorter texts than it has places for
+        shape |= {name: mine[name] for name in ("dropout", "embedding_dropout") if name in mine}
+        if (longest := mine.get("max_tokens", "auto")) != "auto":
+            shape["max_tokens"] = min(longest, initial.bert.places)
     brought = {f"model.{name}": value for name, value in shape.items()}
     brought |= {f"tokenizer.{name}": value for name, value in vars(theirs.tokenizer).items()}
     for name, value in flatten(asked).items():

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from selfattn_lm.config import PRESETS, PRETRAINING, STUDIED, Settings, flatten, merge, nest, settings_from
+from selfattn_lm.config import FINETUNING, PRESETS, PRETRAINING, STUDIED, Settings, flatten, merge, nest, settings_from
 from selfattn_lm.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def train(
         data: A file (csv, jsonl, parquet, …), a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs.
         config: A YAML file of settings; flags overrule it.
         out: The run folder; runs/NAME by default.
-        init: A run folder to start from: its shape, tokenizer and weights.
+        init: A run folder to start from, or a BERT checkpoint (a folder or a hub name): shape, tokenizer and weights.
         preset: quick trains a bag of embeddings, nearly all of the accuracy in a quarter of the time.
         pretrain: Learn from the training texts to guess hidden words first, into --out with -pretrained added.
         resume: Go on with the interrupted run in --out, with its own settings.
@@ -47,7 +47,8 @@ def train(
     from selfattn_lm.text.splits import load_splits
     from selfattn_lm.training import Session
 
-    asked, final = _settings(data, config, settings, PRESETS[preset])
+    init, base = _begin(init, preset)
+    asked, final = _settings(data, config, settings, base)
     if not final.data.source and not resume:
         raise UserError("train: no data; name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs.")
     folder = Path(out) if out is not None else Path("runs") / _name(final.data.source)
@@ -171,8 +172,23 @@ def fit(
     asked = nest(settings)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run" if out is None else Path(out)
-        final = settings_from(merge(PRESETS[preset], asked), "settings")
+        init, base = _begin(init, preset)
+        final = settings_from(merge(base, asked), "settings")
         return Session(final, asked, folder, init, overwrite=overwrite).run(splits).classifier
+
+
+def _begin(init: Path | str | None, preset: Preset) -> tuple[Path | None, Mapping[str, Any]]:
+    """The folder to start from, fetched if it is on the hub, and the settings to begin with."""
+    if init is None:
+        return None, PRESETS[preset]
+    from selfattn_lm.runs import is_checkpoint, locate, read_shape
+
+    folder = locate(init)
+    if not is_checkpoint(folder) and not read_shape(folder):
+        return folder, PRESETS[preset]
+    if preset != "accurate":
+        raise UserError(f"--preset {preset}: trains a bag from scratch, but {init} is a BERT; leave one of them out.")
+    return folder, FINETUNING
 
 
 def _settings(

@@ -1,0 +1,110 @@
+"""The files of a checkpoint in Hugging Face's format, on the hub or on the disk; whatever is in them runs no code."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from torch import Tensor
+
+from selfattn_lm.errors import UserError
+from selfattn_lm.text.tokenization import load_tokenizer
+
+SPECIAL = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]"}
+SPECIAL |= {"mask_token": "[MASK]"}
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_PARTS = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "*_Pooling/config.json"]
+
+
+def locate(name: str | Path) -> Path:
+    """The folder of that name, or of a model on the hub (`owner/name`), fetched or from the hub's local cache."""
+    path = Path(name)
+    if (path.parent.is_dir() and path.parent != Path()) or path.exists() or not _HUB_NAME.fullmatch(str(name)):
+        return path
+    import huggingface_hub
+
+    try:
+        folder = Path(huggingface_hub.snapshot_download(str(name), allow_patterns=[*_PARTS, "model*.safetensors*"]))
+        if not list(folder.glob("model*.safetensors")):
+            huggingface_hub.snapshot_download(str(name), allow_patterns=[*_PARTS, "pytorch_model*.bin*"])
+    except Exception as error:  # of all kinds: connection, HTTP, a name that does not exist
+        kind = type(error).__name__
+        reason = f"the hub could not be reached ({kind}); check the connection, or download it and name its folder."
+        if kind == "RepositoryNotFoundError":
+            reason = "there is no such model on the hub; check the spelling."
+        raise UserError(f"{name}: no folder of that name, and {reason}") from None
+    return folder
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint, which may be in several files; a pickle is opened for plain tensors alone."""
+    readers: list[tuple[str, Callable[[Path], dict[str, Tensor]]]] = [
+        ("model.safetensors", safetensors.torch.load_file),
+        ("pytorch_model.bin", lambda file: torch.load(file, weights_only=True, map_location="cpu")),
+    ]
+    for name, read in readers:
+        index = folder / f"{name}.index.json"
+        parts = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else [name]
+        if not (folder / parts[0]).is_file():
+            continue
+        weights: dict[str, Tensor] = {}
+        for part in parts:
+            if Path(part).name != part or not (folder / part).is_file():
+                raise UserError(f"{folder}: {part}, which {index.name} names, is missing.")
+            try:
+                weights |= read(folder / part)
+            except Exception as error:  # of all kinds: a broken header, a pickle that would run code
+                reason = " ".join(str(error).split())[:200]
+                raise UserError(f"{folder / part}: cannot be read as plain tensors ({reason}).") from None
+        return weights
+    raise UserError(f"{folder}: no model.safetensors and no pytorch_model.bin, so there are no weights to start from.")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file, which the user may have damaged."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read as JSON ({' '.join(str(error).split())}).") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: holds no JSON object.")
+    return values
+
+
+def read_tokenizer(folder: Path) -> tuple[Tokenizer, bool]:
+    """The checkpoint's tokenizer, from tokenizer.json or vocab.txt, and whether it folds case."""
+    file = folder / "tokenizer.json"
+    if file.is_file():
+        try:
+            tokenizer = load_tokenizer(file.read_text(encoding="utf-8"))
+        except Exception as error:  # tokenizers raises plain Exception
+            raise UserError(f"{file}: cannot be read as a tokenizer ({' '.join(str(error).split())}).") from None
+    elif (folder / "vocab.txt").is_file():
+        tokenizer = _from_vocabulary(folder)
+    else:
+        raise UserError(f"{folder}: neither tokenizer.json nor vocab.txt is there; download the tokenizer too.")
+    if missing := [token for token in SPECIAL.values() if tokenizer.token_to_id(token) is None]:
+        raise UserError(f"{folder}: the tokenizer has no token {missing[0]}, so it is not BERT's.")
+    normalizer = json.loads(tokenizer.to_str())["normalizer"] or {}
+    return tokenizer, bool(normalizer.get("lowercase", False))
+
+
+def _from_vocabulary(folder: Path) -> Tokenizer:
+    file, config = folder / "vocab.txt", folder / "tokenizer_config.json"
+    options = read_json(config) if config.is_file() else {}
+    tokens = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    lowercase = options.get("do_lower_case", True)
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        handle_chinese_chars=options.get("tokenize_chinese_chars", True), lowercase=lowercase,
+        strip_accents=options.get("strip_accents"),
+    )  # fmt: skip
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
+    special = [AddedToken(token, special=True, normalized=False) for token in SPECIAL.values() if token in vocabulary]
+    tokenizer.add_special_tokens(special)
+    return load_tokenizer(tokenizer.to_str())

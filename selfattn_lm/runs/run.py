@@ -1,0 +1,47 @@
+"""A run in memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from selfattn_lm.config import BertShape, Settings, with_changes
+from selfattn_lm.nn import Classifier, build_bert, build_classifier
+from selfattn_lm.text.tokenization import spellings
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run: settings as asked, what `auto` became, label names in the order of the head's rows, model.
+
+    `bert` is given if the model is a BERT, which a run started from or which was read from its own format.
+    """
+
+    settings: Settings
+    resolved: Mapping[str, Any]
+    labels: list[str]
+    tokenizer: Tokenizer
+    model: Classifier
+    bert: BertShape | None = None
+
+    @property
+    def in_effect(self) -> Settings:
+        """The settings with nothing `auto` any more."""
+        return with_changes(self.settings, self.resolved)
+
+
+def new_model(
+    settings: Settings, tokenizer: Tokenizer, labels: int, *, spelled: bool, bert: BertShape | None = None
+) -> Classifier:
+    """A model with random weights for resolved settings; `spelled`: of tokens that know their spelling, if asked.
+
+    A classifier's are folded into a plain table when it is trained, a pretrained model's are kept for those to come.
+    """
+    if bert is not None:
+        return build_bert(bert, settings.model, labels)
+    spelling = None
+    if spelled and settings.model.spelling and settings.tokenizer.unit != "character":
+        spelling = torch.from_numpy(spellings(tokenizer, settings.tokenizer.unit))
+    return build_classifier(settings.model, tokenizer.get_vocab_size(), labels, spelling)
