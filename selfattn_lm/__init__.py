@@ -7,10 +7,21 @@ from selfattn_lm.errors import UserError
 
 if TYPE_CHECKING:
     from selfattn_lm.inference import MaskedModel, TextClassifier
-    from selfattn_lm.verbs import evaluate, fit, predict, pretrain, study, train
+    from selfattn_lm.verbs import evaluate, export, fit, predict, pretrain, study, train
 
 __version__ = "0.1.0"
-__all__ = ["MaskedModel", "TextClassifier", "UserError", "evaluate", "fit", "predict", "pretrain", "study", "train"]
+__all__ = [
+    "MaskedModel",
+    "TextClassifier",
+    "UserError",
+    "evaluate",
+    "export",
+    "fit",
+    "predict",
+    "pretrain",
+    "study",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -41,6 +41,7 @@ app = App(
 )
 app.command(verbs.evaluate)
 app.command(verbs.predict)
+app.command(verbs.export)
 
 
 def train(

@@ -162,7 +162,7 @@ def test_a_run_can_start_from_another_with_other_labels(
     file = write_csv(tmp_path / "other.csv", rows)
     result = train(str(file), init=run, out=tmp_path / "tuned", epochs=2)
     assert result.classifier.labels == ["eat", "leave"]
-    assert "the labels differ from those of the run to start from, so the head is new" in caplog.text
+    assert "the labels differ from those of what the run starts from, so its head is new" in caplog.text
     assert result.classifier.run.tokenizer.to_str() == TextClassifier.load(run).run.tokenizer.to_str()
     assert result.classifier.run.in_effect.model.width == 16
 

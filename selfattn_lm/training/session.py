@@ -96,7 +96,7 @@ class Session:
             module = ClassifierModule(model, settings, len(prepared.labels), weights)
             training = Training(settings, self.folder, module, prepared.train, prepared.validation)
             if training.first:
-                log.info("%s", "\n".join(opening_lines(prepared, settings, self.settings, model)))
+                log.info("%s", "\n".join(opening_lines(prepared, settings, self.settings, model, self.initial)))
                 self._begin(prepared, resolved)
             stopped = training.run(resume=self.resume)
             if isinstance(model.embedding, TokenEmbedding):
@@ -117,7 +117,8 @@ class Session:
             weights = self.initial.model.state_dict()
             if prepared.labels != self.initial.labels:
                 weights = {name: value for name, value in weights.items() if ".head." not in name and name != "mix"}
-                log.warning("the labels differ from those of the run to start from, so the head is new")
+                reason = "the labels differ from those of" if self.initial.labels else "no labels are known to"
+                log.warning("%s what the run starts from, so its head is new", reason)
             model.load_state_dict(weights, strict=False)
         freeze(model, settings.training.freeze)
         return model, {**prepared.resolved, **({"training": changes} if changes else {})}
@@ -176,8 +177,10 @@ def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], fold
     return replace(settings, tokenizer=theirs.tokenizer, model=replace(settings.model, **shape))
 
 
-def opening_lines(prepared: Prepared, resolved: Settings, asked: Settings, model: Classifier) -> list[str]:
-    """Data, tokens, model, training and the settings that differ from the defaults, a line each."""
+def opening_lines(
+    prepared: Prepared, resolved: Settings, asked: Settings, model: Classifier, initial: Run | None
+) -> list[str]:
+    """Data, tokens, model, training and the settings that differ from the usual ones, a line each."""
     m, t, train = resolved.model, resolved.training, prepared.splits["train"]
     test, validation = prepared.splits.get("test"), prepared.splits["validation"]
     held_out = f"held out of train ({100 * resolved.data.held_out:g} %)" if prepared.held_out else "given"
@@ -186,11 +189,14 @@ def opening_lines(prepared: Prepared, resolved: Settings, asked: Settings, model
     cut = prepared.train.tokens.truncation()
     sizes = model.sizes()
     parameters, tables = sum(sizes.values()), sum(n for name, n in sizes.items() if name.startswith("embedding."))
+    bert = f", from BERT, {m.pooling} pooling" if initial is not None and initial.bert else ""
     heads = f", {m.heads} heads" if m.kind == "attention" else ""
     on_gpu = t.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     device = "gpu" if on_gpu else "cpu" if t.accelerator == "auto" else t.accelerator
-    defaults = flatten(asdict(Settings()))
-    changed = [f"{k} {v}" for k, v in flatten(asdict(asked)).items() if v != defaults[k] and k != "data.source"]
+    usual = flatten(asdict(Settings()))
+    if initial is not None:
+        usual |= flatten({"model": vars(initial.in_effect.model), "tokenizer": vars(initial.in_effect.tokenizer)})
+    changed = [f"{k} {v}" for k, v in flatten(asdict(asked)).items() if v != usual[k] and k != "data.source"]
     return [
         f"data        {train.where}: {len(train):,} texts to train on, {len(test) if test else 0:,} to test on",
         f"labels      {len(prepared.labels)}: {', '.join(labels)}",
@@ -198,7 +204,7 @@ def opening_lines(prepared: Prepared, resolved: Settings, asked: Settings, model
         f"tokens      {resolved.tokenizer.unit}, vocabulary {prepared.tokenizer.get_vocab_size():,};"
         f" {100 * cut['texts_cut']:.1f} % of the texts and {100 * cut['tokens_lost']:.1f} % of all tokens are cut,"
         f" beyond {m.max_tokens} a text",
-        f"model       {m.kind}, {m.width} wide, {m.layers} layers{heads}; {parameters:,} parameters,"
+        f"model       {m.kind}, {m.width} wide, {m.layers} layers{heads}{bert}; {parameters:,} parameters,"
         f" {(4 * parameters - 2 * tables) / 1e6:.1f} MB",
         f"training    {t.epochs} epochs at most, {device}, {t.precision}, seed {resolved.seed}",
         f"settings    {', '.join(changed) or 'the defaults'}",

