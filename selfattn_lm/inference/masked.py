@@ -22,7 +22,7 @@ class MaskedModel:
     def load(cls, folder: str | Path) -> "MaskedModel":
         """Load a run folder; one that was trained on labels is refused."""
         run = read_run(Path(folder))
-        if run.labels:
+        if run.labels or run.bert:  # of a BERT its encoder alone is read
             raise UserError(
                 f"{folder}: classifies texts and guesses no words; `selfattn pretrain` makes a run that does."
             )

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from selfattn_lm.nn.dropout import Dropout
+
 
 class Bag(nn.Module):
     """A bag of embeddings, blind to order (Joulin et al. 2016, 1607.01759): (B, T, C), (B, T) -> (B, T, C)."""
@@ -19,7 +21,7 @@ class Cnn(nn.Module):
     def __init__(self, width: int, layers: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.ModuleList([_Windows(width) for _ in range(layers)])
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(self, x: Tensor, keep: Tensor) -> Tensor:
         """All layers: (B, T, C), (B, T) -> (B, T, C)."""
@@ -51,7 +53,7 @@ class Lstm(nn.Module):
             raise ValueError(f"two directions share the width, which must be even, not {width}")
         between = dropout if layers > 1 else 0.0
         self.lstm = nn.LSTM(width, width // 2, layers, batch_first=True, bidirectional=True, dropout=between)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(self, x: Tensor, keep: Tensor) -> Tensor:
         """Both directions side by side: (B, T, C), (B, T) -> (B, T, C)."""

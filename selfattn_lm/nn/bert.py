@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from selfattn_lm.config import BertShape, ModelConfig
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.classifier import POOLINGS, Classifier, View
+from selfattn_lm.nn.dropout import Dropout
 from selfattn_lm.nn.encoder import Encoder, PostNormLayer, feed_forward
 from selfattn_lm.nn.positions import Learned
 
@@ -27,7 +28,7 @@ class BertEmbedding(nn.Module):
         # Without types there is one that adds nothing and learns nothing.
         self.types = nn.Parameter(torch.zeros(max(1, shape.types), width), requires_grad=shape.types > 0)
         self.norm = nn.LayerNorm(width, shape.norm_eps)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(self, ids: Tensor, types: Tensor | None = None) -> Tensor:
         """Embed token ids, all of type 0 unless `types` are given: (B, T), (B, T) -> (B, T, C)."""
@@ -63,6 +64,6 @@ def build_bert(shape: BertShape, config: ModelConfig, labels: int) -> Classifier
     scorer = nn.Linear(width, labels)
     nn.init.normal_(scorer.weight, std=0.02)
     nn.init.zeros_(scorer.bias)
-    head = nn.Sequential(nn.Dropout(config.embedding_dropout), scorer)
+    head = nn.Sequential(Dropout(config.embedding_dropout), scorer)
     encoder = Encoder([layer() for _ in range(config.layers)], nn.Identity())
     return Classifier(BertEmbedding(shape, width, config.dropout), {"context": View(encoder, pool, head)})

@@ -11,6 +11,7 @@ from selfattn_lm.config import ModelConfig
 from selfattn_lm.nn import positions
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.baselines import Bag, Cnn, Lstm
+from selfattn_lm.nn.dropout import Dropout
 from selfattn_lm.nn.embedding import NgramEmbedding, SpelledEmbedding, TokenEmbedding, token_table
 from selfattn_lm.nn.encoder import Encoder, EncoderLayer, feed_forward
 
@@ -136,7 +137,7 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
     if not labels:
         head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, vocab_size))
         return Classifier(embedding, {"context": View(encoder, each, head)})
-    scorers = [nn.Sequential(nn.Dropout(config.embedding_dropout), nn.Linear(width, labels)) for _ in range(2)]
+    scorers = [nn.Sequential(Dropout(config.embedding_dropout), nn.Linear(width, labels)) for _ in range(2)]
     context = View(encoder, POOLINGS[config.pooling], scorers[0])
     if config.kind == "bag" or not config.words:
         return Classifier(embedding, {"context": context})

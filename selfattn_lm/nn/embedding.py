@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from selfattn_lm.nn.dropout import Dropout
+
 MASK_ID = 3  # the special tokens come first in every vocabulary, [MASK] last of them
 
 
@@ -109,7 +111,7 @@ class TokenEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self.tokens, self.ngrams, self.positions = tokens, ngrams, positions
-        self.hide, self.drop = hide, nn.Dropout(dropout)
+        self.hide, self.drop = hide, Dropout(dropout)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embed token ids: (B, T) -> (B, T, C)."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from torch import Tensor, nn
 
 from selfattn_lm.nn.attention import SelfAttention
+from selfattn_lm.nn.dropout import Dropout
 
 
 def feed_forward(width: int, inner: int, activation: Callable[[], nn.Module] = nn.GELU) -> nn.Sequential:
@@ -24,7 +25,7 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.norm1, self.attention = norms[0], attention
         self.norm2, self.feed_forward = norms[1], thought
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(self, x: Tensor, keep: Tensor) -> Tensor:
         """One layer: (B, T, C), (B, T) -> (B, T, C)."""

@@ -91,7 +91,8 @@ def clip_gradients(parameters: Iterable[nn.Parameter], norm: float) -> None:
         if parameter.grad is not None:
             gradients.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
     total = torch.nn.utils.get_total_norm(gradients, foreach=True)
-    torch._foreach_mul_(gradients, torch.clamp(norm / (total + 1e-6), max=1.0))
+    if total > norm:
+        torch._foreach_mul_(gradients, norm / (total + 1e-6))
 
 
 def warmup_and_decay(optimizer: torch.optim.Optimizer, steps: int, warmup: float) -> LambdaLR:
