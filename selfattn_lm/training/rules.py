@@ -66,9 +66,9 @@ def epochs(rows: int, labels: int, tokens: int) -> int:
     return int(max(3, round(min(float(rounds), 30e6 / tokens))))
 
 
-def finetuning_epochs(rows: int) -> int:
-    """About 60,000 texts in 3 to 30 rounds, for a start from a pretrained BERT."""
-    return int(np.clip(round(60_000 / rows), 3, 30))
+def finetuning_epochs(rows: int, labels: int) -> int:
+    """From a pretrained BERT: 3 rounds where a label has many rows, more where it has few, 30 at most."""
+    return int(min(30, round(3 + 200 * labels / rows)))
 
 
 def pretraining_epochs(tokens: int) -> int:

@@ -109,8 +109,10 @@ class Session:
     def _build(self, prepared: Prepared) -> tuple[Classifier, dict[str, Any]]:
         """The model with its first weights, and all that `auto` became."""
         settings = with_changes(self.settings, prepared.resolved)
-        rows, tokens = len(prepared.train), len(prepared.train.tokens.ids)
-        rounds = rules.finetuning_epochs(rows) if self.bert else rules.epochs(rows, len(prepared.labels), tokens)
+        rows, labels = len(prepared.train), len(prepared.labels)
+        rounds = rules.epochs(rows, labels, len(prepared.train.tokens.ids))
+        if self.bert is not None:
+            rounds = rules.finetuning_epochs(rows, labels)
         changes = rules.training_changes(settings.training, rounds, len(train_loader(prepared.train, settings)))
         model = new_model(settings, prepared.tokenizer, len(prepared.labels), spelled=True, bert=self.bert)
         if self.initial is not None:
