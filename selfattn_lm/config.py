@@ -98,7 +98,7 @@ class TrainingConfig(_Checked):
     """How Lightning trains."""
 
     epochs: int | Auto = opt("auto", "times through the training split; auto: by its size", 1)
-    lr: float = opt(3e-3, "highest learning rate", 1e-9, 10)
+    lr: float | Auto = opt("auto", "highest learning rate; auto: 3e-3, from a BERT 0.1 / width", 1e-9, 10)
     layer_decay: float = opt(1.0, "each encoder layer learns at so much of the rate of the one above it", 0.01, 1)
     freeze: int | Literal["none", "embeddings", "all"] = opt(
         "none", "what does not learn: embeddings, they and the first so many layers, all but the head", 0
@@ -165,7 +165,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 # What a pretrained BERT begins with: it knows the language already, and shall not forget it.
 FINETUNING: dict[str, Any] = {
-    "training": {"lr": 2e-4, "layer_decay": 0.8, "batch_size": 32, "weight_decay": 0.01, "label_smoothing": 0.0}
+    "training": {"layer_decay": 0.8, "batch_size": 32, "weight_decay": 0.01, "label_smoothing": 0.0}
 }
 # What `pretrain` does otherwise: hidden words are guessed from their context alone, which must be there.
 PRETRAINING: dict[str, Any] = {

@@ -59,7 +59,7 @@ def predicted(capsys: Capture, *arguments: object) -> tuple[list[dict[str, str]]
         (["--data.sorce", "x"], "Unknown option: --data.sorce. Did you mean --data.source?"),
         (["--model.kind", "x"], 'Invalid value "x" for --model.kind. Choose from: "attention", "bag", "cnn", "lstm".'),
         (["--model.width", "2.7"], 'Invalid value for --model.width: unable to convert "2.7" into int.'),
-        (["--training.lr", "abc"], 'Invalid value for --training.lr: unable to convert "abc" into float.'),
+        (["--training.lr", "x"], 'Invalid value for --training.lr: unable to convert "x" into float|Literal[auto].'),
         (["--training.epochs", "0"], "training.epochs: 0 is not from 1 to 1e+09."),
         (["--model.heads", "3"], "model.heads: 3 heads do not divide model.width 128."),
         (["--init", "none"], "none: no such run folder; `selfattn train DATA --out none` makes one."),
@@ -122,7 +122,7 @@ def test_data_that_cannot_be_trained_on_are_refused(
 
 def test_a_missing_or_wrong_verb_or_data_is_refused(capsys: Capture) -> None:
     message = (
-        'Unknown command "trian". Did you mean "train"? Available commands: evaluate, predict, train, pretrain, study.'
+        'Unknown command "trian". Did you mean "train"? Available commands: evaluate, predict, export, train, pretrain, study.'
     )
     assert refusal(capsys, "trian") == message
     message = "train: no data; name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs."

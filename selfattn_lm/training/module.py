@@ -40,6 +40,7 @@ class Module(LightningModule):
         clip_gradients(self.model.parameters(), self.config.clip)
 
     def configure_optimizers(self) -> Any:
+        assert self.config.lr != "auto", "resolve the settings first"
         optimizer = build_optimizer(self.model, self.config.lr, self.config.weight_decay, self.config.layer_decay)
         schedule = warmup_and_decay(optimizer, int(self.trainer.estimated_stepping_batches), self.config.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

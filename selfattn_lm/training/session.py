@@ -110,10 +110,13 @@ class Session:
         """The model with its first weights, and all that `auto` became."""
         settings = with_changes(self.settings, prepared.resolved)
         rows, labels = len(prepared.train), len(prepared.labels)
-        rounds = rules.epochs(rows, labels, len(prepared.train.tokens.ids))
-        if self.bert is not None:
-            rounds = rules.finetuning_epochs(rows, labels)
-        changes = rules.training_changes(settings.training, rounds, len(train_loader(prepared.train, settings)))
+        batches = len(train_loader(prepared.train, settings))
+        if self.bert is None:
+            rounds = rules.epochs(rows, labels, len(prepared.train.tokens.ids))
+            changes = rules.training_changes(settings.training, rounds, batches)
+        else:
+            rounds, rate = rules.finetuning_epochs(rows, labels), rules.finetuning_rate(settings.model.width)
+            changes = rules.training_changes(settings.training, rounds, batches, rate)
         model = new_model(settings, prepared.tokenizer, len(prepared.labels), spelled=True, bert=self.bert)
         if self.initial is not None:
             weights = self.initial.model.state_dict()
@@ -208,6 +211,6 @@ def opening_lines(
         f" beyond {m.max_tokens} a text",
         f"model       {m.kind}, {m.width} wide, {m.layers} layers{heads}{bert}; {parameters:,} parameters,"
         f" {(4 * parameters - 2 * tables) / 1e6:.1f} MB",
-        f"training    {t.epochs} epochs at most, {device}, {t.precision}, seed {resolved.seed}",
+        f"training    {t.epochs} epochs at most, rate {t.lr:g}, {device}, {t.precision}, seed {resolved.seed}",
         f"settings    {', '.join(changed) or 'the defaults'}",
     ]
