@@ -121,9 +121,8 @@ def test_data_that_cannot_be_trained_on_are_refused(
 
 
 def test_a_missing_or_wrong_verb_or_data_is_refused(capsys: Capture) -> None:
-    message = (
-        'Unknown command "trian". Did you mean "train"? Available commands: evaluate, predict, export, train, pretrain, study.'
-    )
+    verbs = "evaluate, predict, export, train, pretrain, study."
+    message = f'Unknown command "trian". Did you mean "train"? Available commands: {verbs}'
     assert refusal(capsys, "trian") == message
     message = "train: no data; name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs."
     assert refusal(capsys, "train") == message
