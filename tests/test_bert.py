@@ -17,6 +17,7 @@ from selfattn_lm.nn import Classifier, SelfAttention
 from selfattn_lm.runs import locate, read_bert
 from selfattn_lm.text.tokenization import TokenIds
 from selfattn_lm.training.optimizer import build_optimizer, freeze
+from selfattn_lm.training.trainer import Interrupted
 
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 transformers = pytest.importorskip("transformers")
@@ -354,6 +355,26 @@ def test_a_run_of_bert_can_be_loaded_evaluated_and_started_from(tuned: Path, dat
     assert again.classifier.run.settings.model.dropout == 0.1
 
 
+def test_a_stopped_fine_tuning_goes_on_to_the_same_bytes(
+    tuned: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"epochs": 3, "lr": 0.01}
+    train(str(data), init=tuned.parent / "model", out=tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:  # as if Ctrl-C were pressed in the second epoch
+        patch.setattr(
+            "selfattn_lm.training.trainer.StopOnRequest.on_train_batch_end",
+            lambda self, trainer, *args: _interrupt() if trainer.global_step == 10 else None,
+        )
+        assert train(str(data), init=tuned.parent / "model", out=tmp_path / "run", **options).resumable
+    assert train(resume=True, out=tmp_path / "run").classifier.run.bert is not None
+    whole, run = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "run"))
+    assert whole == run
+
+
+def _interrupt() -> None:
+    raise Interrupted
+
+
 def test_what_cannot_be_exported_is_refused(
     tuned: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -384,6 +405,7 @@ def test_what_cannot_be_exported_is_refused(
     [
         (["--preset", "quick"],
          "--preset quick: trains a bag from scratch, but {init} is a BERT; leave one of them out."),
+        (["--pretrain"], "train: --init and --pretrain both say what to start from; leave one of them out."),
         (["--model.width", "64"], "model.width: 64 is asked, but {init}, the run to start from, has 32."),
         (["--model.max-tokens", "41"], "model.max_tokens: 41 is asked, but {init}, the run to start from, has 40."),
         (["--training.freeze", "half"],

@@ -54,6 +54,8 @@ def train(
     folder = Path(out) if out is not None else Path("runs") / _name(final.data.source)
     if resume:
         final = _resumed(folder, asked, final)
+    if pretrain and init is not None:
+        raise UserError("train: --init and --pretrain both say what to start from; leave one of them out.")
     if pretrain and not resume:
         init = _pretrained(folder, asked, final, overwrite)
     session = Session(final, asked, folder, init, resume=resume, overwrite=overwrite)
