@@ -37,6 +37,7 @@ app = App(
     help="A small self-attention text classifier that you own: train it, evaluate it, predict with it.",
     version=__version__,
     config=[_remember],
+    suppress_keyboard_interrupt=False,  # `main` tells what was kept
     default_parameter=Parameter(negative_iterable=(), converter=_strict),
 )
 app.command(verbs.evaluate)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from conftest import SMALL, sentences, write_csv
 from torch import nn
 
 from selfattn_lm import MaskedModel, TextClassifier, UserError, fit, train
+from selfattn_lm.cli import main
 from selfattn_lm.config import ModelConfig, Settings
 from selfattn_lm.nn import build_classifier
 from selfattn_lm.text.batching import Batch
 from selfattn_lm.training.module import ClassifierModule
+from selfattn_lm.training.trainer import StopOnRequest
 
 FILES = ("model.safetensors", "tokenizer.json", "labels.json")
 
@@ -141,17 +144,19 @@ def test_ctrl_c_keeps_the_best_weights_and_the_run_can_go_on(data: Path, tmp_pat
     assert (run / "checkpoints" / "last.ckpt").is_file()
 
 
-def test_a_run_stopped_before_its_first_validation_leaves_nothing(data: Path, tmp_path: Path) -> None:
+def test_a_run_stopped_before_its_first_validation_leaves_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def press(self: StopOnRequest, *args: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        on_train_batch_end(self, *args)
+
+    on_train_batch_end = StopOnRequest.on_train_batch_end
+    monkeypatch.setattr(StopOnRequest, "on_train_batch_end", press)
     run = tmp_path / "run"
-    flags = ["train", str(data / "train.csv"), "--training.batch-size", "1", "--model.width", "512", "--out", str(run)]
-    process = start(flags, tmp_path / "log")
-    while not (run / "data.json").is_file():
-        assert process.poll() is None
-        time.sleep(0.02)
-    time.sleep(3.0)  # into the first steps
-    process.send_signal(signal.SIGINT)
-    assert process.wait() == 130
-    assert (tmp_path / "log").read_text() == ""
+    assert main(["train", str(data / "train.csv"), "--model.width", "16", "--out", str(run)]) == 130
+    message = f"selfattn: {run}: stopped before the first validation, so nothing is kept; train anew."
+    assert capsys.readouterr().err.splitlines()[-1] == message
     assert not run.exists()
 
 
