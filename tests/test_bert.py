@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -373,6 +374,25 @@ def test_a_stopped_fine_tuning_goes_on_to_the_same_bytes(
 
 def _interrupt() -> None:
     raise Interrupted
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"family": "bert"}', "does not hold the shape of a BERT; train the run again."),
+        ("[]", "holds no JSON object."),
+    ],
+)
+def test_a_broken_shape_is_refused_by_all_who_read_it(
+    text: str, message: str, tuned: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(tuned, broken)
+    (broken / "bert.json").write_text(text)
+    out = str(tmp_path / "out")
+    for flags in (["predict", str(broken), "--text", "a"], ["train", str(data), "--init", str(broken), "--out", out]):
+        assert main(flags) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == f"selfattn: {broken / 'bert.json'}: {message}"
 
 
 def test_what_cannot_be_exported_is_refused(

@@ -112,10 +112,8 @@ def _sentence_pooling(folder: Path) -> Pooling | None:
         return None
     config = read_json(file)
     old: dict[Pooling, str] = {"mean": "mean_tokens", "cls": "cls_token", "max": "max_tokens"}
-    found = [
-        name for name, key in old.items() if config.get(f"pooling_mode_{key}") or config.get("pooling_mode") == name
-    ]
-    return next(iter(found), None)
+    told = config.get("pooling_mode")
+    return next((ours for ours, key in old.items() if config.get(f"pooling_mode_{key}") or told == ours), None)
 
 
 def write_bert(run: Run, folder: Path) -> None:

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from selfattn_lm.config import BertShape, Pooling, Settings, settings_from, with_changes
 from selfattn_lm.errors import UserError
 from selfattn_lm.runs.bert import is_checkpoint, read_bert
+from selfattn_lm.runs.bert_files import read_json
 from selfattn_lm.runs.files import atomic, write_json, write_text
 from selfattn_lm.runs.run import Run, new_model
 from selfattn_lm.text.tokenization import load_tokenizer
@@ -72,7 +73,12 @@ def read_config(path: Path) -> tuple[Settings, dict[str, Any], dict[str, Any]]:
 def read_shape(folder: Path) -> BertShape | None:
     """The shape of the BERT that a run is of, if it is one."""
     file = folder / "bert.json"
-    return BertShape(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+    if not file.is_file():
+        return None
+    try:
+        return BertShape(**read_json(file))
+    except TypeError:
+        raise UserError(f"{file}: does not hold the shape of a BERT; train the run again.") from None
 
 
 def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
@@ -93,7 +99,6 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
         tokenizer = load_tokenizer(part.read_text(encoding="utf-8"))
         part = folder / "model.safetensors"
         weights = safetensors.torch.load_file(part)
-        part = folder / "bert.json"
         bert = read_shape(folder)
     except UserError:
         raise
