@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, Union, dataclass_transform, get_args, 
 from selfattn_lm.errors import UserError
 
 Auto = Literal["auto"]
+Precision = Literal["auto", "32", "bf16", "int8"]  # of a model that predicts
 Pooling = Literal["auto", "mean", "cls", "max"]
 T = TypeVar("T")
 

@@ -1,33 +1,43 @@
 """Texts in, labels, probabilities or vectors out. B batch, T tokens, C width, L labels, N texts."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from selfattn_lm.config import Precision
 from selfattn_lm.errors import UserError
+from selfattn_lm.inference.precision import in_precision
 from selfattn_lm.runs import Run, read_run, write_run
 from selfattn_lm.text.batching import cut_by_budget, pad
 from selfattn_lm.text.tokenization import TokenIds
 
 
 class TextClassifier:
-    """A trained classifier, from a run folder or from `fit`; `labels` are its label names."""
+    """A trained classifier, from a run folder or from `fit`; `labels` are its label names.
 
-    def __init__(self, run: Run) -> None:
+    It computes where the run's model lies, with encoders in a `precision`: 32, bf16, int8 (on a CPU; a text's result
+    then depends a little on those beside it), or auto, which is bf16 where the hardware has it and else 32.
+    """
+
+    def __init__(self, run: Run, precision: Precision = "auto") -> None:
         self.run = run
         self.labels = run.labels
+        self._device = next(run.model.parameters()).device
+        self._model = in_precision(run.model, precision, self._device.type)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "TextClassifier":
-        """Load a run folder, which must be whole; nothing in it can run code."""
+    def load(cls, folder: str | Path, precision: Precision = "auto") -> "TextClassifier":
+        """Load a run folder, which must be whole, onto a GPU if there is one; nothing in it can run code."""
         run = read_run(Path(folder))
         if not run.labels:
             advice = f"`selfattn train DATA --init {folder}` makes a classifier of it"
             raise UserError(f"{folder}: pretrained on texts without labels; {advice}.")
-        return cls(run)
+        run.model.to("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(run, precision)
 
     def save(self, folder: str | Path) -> None:
         """Write a run folder that `load` and the command line read."""
@@ -39,11 +49,11 @@ class TextClassifier:
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """The probability of each label, in the order of `labels`: float32 (N, L)."""
-        return self._apply(texts, lambda ids, keep: self.run.model(ids, keep).softmax(-1), len(self.labels))
+        return self._apply(texts, lambda ids, keep: self._model(ids, keep).softmax(-1), len(self.labels))
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """A vector for each text, from which the heads of its K views compute their logits: float32 (N, K · C)."""
-        return self._apply(texts, self.run.model.embed, len(self.run.model.views) * self.run.in_effect.model.width)
+        return self._apply(texts, self._model.embed, len(self.run.model.views) * self.run.in_effect.model.width)
 
     def _apply(self, texts: Sequence[str], function: Callable[[Tensor, Tensor], Tensor], width: int) -> np.ndarray:
         """Run a function over batches of texts of like length, and put its results back in order."""
@@ -54,10 +64,29 @@ class TextClassifier:
         tokens = TokenIds(self.run.tokenizer, texts, settings.model.max_tokens)
         order = np.argsort(tokens.lengths, kind="stable")
         results = np.empty((len(tokens), width), dtype=np.float32)
-        device = next(self.run.model.parameters()).device
-        for part in cut_by_budget(tokens.lengths[order], 64, max(4096, settings.model.max_tokens)):
+
+        def compute(part: slice) -> None:
             rows = order[part]
             batch = pad([tokens[i] for i in rows], np.zeros(len(rows)))
             with torch.inference_mode():
-                results[rows] = function(batch.ids.to(device), batch.keep.to(device)).float().cpu().numpy()
+                found = function(batch.ids.to(self._device), batch.keep.to(self._device))
+                results[rows] = found.float().cpu().numpy()
+
+        size, budget = (32, 2048) if self._device.type == "cpu" else (256, 16_384)
+        parts = cut_by_budget(tokens.lengths[order], size, max(budget, settings.model.max_tokens))
+        _run_all(compute, parts[::-1], self._device.type)  # the longest first, so that none is waited for at the end
         return results
+
+
+def _run_all(compute: Callable[[slice], None], parts: Sequence[slice], device: str) -> None:
+    """Compute a part on each core of a CPU: all cores together on one part wait for each other again and again."""
+    cores = torch.get_num_threads()
+    if device != "cpu" or min(len(parts), cores) < 2:
+        for part in parts:
+            compute(part)
+        return
+    try:
+        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(compute, parts))
+    finally:
+        torch.set_num_threads(cores)  # of threads to come; this one has kept its own

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from selfattn_lm.config import Precision
 from selfattn_lm.errors import UserError
 from selfattn_lm.inference.classifier import TextClassifier
 from selfattn_lm.runs import atomic
@@ -78,10 +79,10 @@ class Job:
         self.done, self.left_out = Predicted(out=None if out is None else Path(out)), set[str]()
         self.form = form if self.done.out is None else output_format(self.done.out)
 
-    def run(self, folder: Path | str) -> Predicted:
+    def run(self, folder: Path | str, precision: Precision = "auto") -> Predicted:
         """Do it; a bad row is reported, gets an empty prediction, and ends nothing."""
         schema = schema_of(Path(self.source))
-        self.classifier = TextClassifier.load(folder)
+        self.classifier = TextClassifier.load(folder, precision)
         with ExitStack() as stack:
             count = stack.enter_context(_counting())
             write: Callable[..., None] | None = None

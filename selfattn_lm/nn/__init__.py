@@ -3,11 +3,12 @@
 from selfattn_lm.nn.attention import SelfAttention as SelfAttention, attention_weights as attention_weights
 from selfattn_lm.nn.baselines import Bag as Bag, Cnn as Cnn, Lstm as Lstm
 from selfattn_lm.nn.bert import ACTIVATIONS as ACTIVATIONS, build_bert as build_bert
-from selfattn_lm.nn.classifier import Classifier as Classifier, build_classifier as build_classifier
+from selfattn_lm.nn.classifier import Classifier as Classifier, View as View, build_classifier as build_classifier
 from selfattn_lm.nn.embedding import (
     NgramEmbedding as NgramEmbedding,
     SpelledEmbedding as SpelledEmbedding,
     TokenEmbedding as TokenEmbedding,
     hide_tokens as hide_tokens,
 )
+from selfattn_lm.nn.encoder import Encoder as Encoder
 from selfattn_lm.nn.positions import Learned as Learned, Rotary as Rotary, Sinusoidal as Sinusoidal

@@ -17,6 +17,9 @@ from torch.nn import functional as F
 # the fused kernel's time at 22 tokens, a quarter at 128, as much at 512. In fp32 the fused kernel took 3/4 of
 # the written-out path's time at 22 tokens, and less beyond (torch 2.13, AMD EPYC with avx512_bf16).
 FUSED_BEYOND = 256
+# The softmax of bf16 numbers took up to twice the time of that of fp32 numbers where T is no multiple of 32, as long as
+# they stay in the cache; with the backward pass it did not, so this is for prediction.
+EXACT_UP_TO = 128
 
 
 def attention_weights(query: Tensor, key: Tensor, keep: Tensor) -> Tensor:
@@ -26,6 +29,8 @@ def attention_weights(query: Tensor, key: Tensor, keep: Tensor) -> Tensor:
     """
     query = query / math.sqrt(query.shape[-1])  # else the softmax saturates as D grows
     scores = query @ key.transpose(-2, -1)  # (B, H, T, T): every query · every key
+    if not scores.requires_grad and keep.shape[1] <= EXACT_UP_TO:
+        scores = scores.float()
     padding = torch.where(keep, 0.0, -math.inf).to(scores.dtype)  # (B, T)
     return (scores + padding[:, None, None, :]).softmax(dim=-1)
 

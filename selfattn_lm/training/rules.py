@@ -7,6 +7,7 @@ import torch
 
 from selfattn_lm.config import Settings, TokenizerConfig, TrainingConfig
 from selfattn_lm.errors import UserError
+from selfattn_lm.inference.precision import best_precision
 from selfattn_lm.nn.classifier import NGRAM_ROWS
 
 MOST_TOKENS = 512  # of a text where max_tokens is `auto`
@@ -91,9 +92,7 @@ def ema(steps: int) -> float:
 
 
 def precision(config: TrainingConfig) -> str:
-    """Half precision where the hardware computes in it; elsewhere it is emulated and slow."""
+    """Half precision where the hardware that will be used computes in it."""
     if config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
-    abilities = torch.cpu.get_capabilities()
-    on_cpu = config.accelerator == "cpu" or not torch.backends.mps.is_available()
-    return "bf16" if on_cpu and (abilities.get("amx_bf16") or abilities.get("avx512_bf16")) else "32"
+        return best_precision("cuda")
+    return best_precision("cpu" if config.accelerator == "cpu" or not torch.backends.mps.is_available() else "mps")
