@@ -122,7 +122,7 @@ def test_case_and_accents_are_folded_if_asked(unit: str, lowercase: bool) -> Non
 
 
 def test_token_ids_hold_each_text_cut() -> None:
-    tokens = TokenIds(TRAINED["word"], ["", "apple pear plum", "the apple"], max_tokens=3)
+    tokens = TokenIds.of(TRAINED["word"], ["", "apple pear plum", "the apple"], max_tokens=3)
     apple, pear, the = (TRAINED["word"].token_to_id(word) for word in ("apple", "pear", "the"))
     assert [tokens[i].tolist() for i in range(len(tokens))] == [[2], [2, apple, pear], [2, the, apple]]
     assert tokens.lengths.tolist() == [1, 3, 3]
@@ -134,10 +134,10 @@ def test_token_ids_hold_each_text_cut() -> None:
 @pytest.mark.parametrize("limit", [1, 4, 7, 100])
 def test_cutting_later_equals_tokenizing_with_that_limit(unit: str, limit: int) -> None:
     texts = (TEXTS + TRIALS) * 6  # more than one chunk
-    later, at_once = TokenIds(TRAINED[unit], texts, 9), TokenIds(TRAINED[unit], iter(texts), min(limit, 9))
+    later, at_once = TokenIds.of(TRAINED[unit], texts, 9), TokenIds.of(TRAINED[unit], iter(texts), min(limit, 9))
     later.cut(limit)
     assert later.ids.dtype == at_once.ids.dtype == np.int32
-    for name in ("ids", "starts", "lost", "lengths"):
+    for name in ("lost", "lengths"):
         assert getattr(later, name).tolist() == getattr(at_once, name).tolist(), name
     assert later.truncation() == at_once.truncation()
     assert [ids.tolist() for ids in later] == [TRAINED[unit].encode(text).ids[: min(limit, 9)] for text in texts]
@@ -146,6 +146,6 @@ def test_cutting_later_equals_tokenizing_with_that_limit(unit: str, limit: int) 
 @every_unit
 @pytest.mark.parametrize("text", ["a" * 10**6, "the apple " * 100_000, "我爱" * 166_667], ids=["word", "words", "han"])
 def test_a_text_of_a_megabyte_is_cut_like_any_other(unit: str, text: str) -> None:
-    tokens = TokenIds(TRAINED[unit], [text, "the apple"], 64)
+    tokens = TokenIds.of(TRAINED[unit], [text, "the apple"], 64)
     assert tokens[0].tolist() == TRAINED[unit].encode(text[:2000]).ids[:64]
     assert tokens[1].tolist() == TRAINED[unit].encode("the apple").ids

@@ -61,7 +61,7 @@ class TextClassifier:
             raise TypeError("give a list of texts, not one text")
         settings = self.run.in_effect
         assert settings.model.max_tokens != "auto"
-        tokens = TokenIds(self.run.tokenizer, texts, settings.model.max_tokens)
+        tokens = TokenIds.of(self.run.tokenizer, texts, settings.model.max_tokens)
         order = np.argsort(tokens.lengths, kind="stable")
         results = np.empty((len(tokens), width), dtype=np.float32)
 

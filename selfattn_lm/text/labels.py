@@ -33,7 +33,8 @@ def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     if not held:
         reason = "no label has two rows, so none can be held out"
         raise UserError(f"{split.where}: {reason}; name a file with --data.validation.")
-    return split.take(sorted(set(range(len(split))) - set(held))), split.take(sorted(held))
+    rest = np.delete(np.arange(len(split)), held)
+    return split.take(rest.tolist()), split.take(sorted(held))
 
 
 def few(split: Split, shots: int, seed: int) -> Split:
@@ -48,7 +49,8 @@ def few(split: Split, shots: int, seed: int) -> Split:
 def warnings_about(splits: Mapping[str, Split]) -> list[str]:
     """What is odd about the data, counted, a sentence each; none of it ends a run."""
     train = splits["train"]
-    counts, texts, pairs = Counter(train.labels), set(train.texts), set(zip(train.texts, train.labels, strict=True))
+    counts, texts = Counter(train.labels), dict(zip(train.texts, train.labels, strict=True))
+    other = {pair for pair in zip(train.texts, train.labels, strict=True) if texts[pair[0]] != pair[1]}
     once = [name for name, count in counts.items() if count == 1]
     found = [(len(once), f"{train.where}: seen once in train: {_list(once)}")]
     for split in splits.values():
@@ -56,7 +58,7 @@ def warnings_about(splits: Mapping[str, Split]) -> list[str]:
         found.append((len(new), f"{split.where}: never seen in train, so never predicted: {_list(new)}"))
     for split in splits.values():
         found.append((split.blank, f"{split.where}: {split.blank} rows without a text are left out"))
-    again, disputed = len(train) - len(pairs), len(pairs) - len(texts)
+    again, disputed = len(train) - len(texts) - len(other), len(other)
     found.append((again, f"{train.where}: {again} rows say again what another row says"))
     found.append((disputed, f"{train.where}: {disputed} texts stand with more than one label"))
     for name in ("validation", "test"):

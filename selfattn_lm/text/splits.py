@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,18 @@ class Split:
         texts, labels = [self.texts[i] for i in rows], [self.labels[i] for i in rows]
         return Split(self.where, texts, labels, 0, self.text_columns)
 
-    def describe(self) -> dict[str, Any]:
-        """Plain facts for `data.json`: rows, a fingerprint, label counts."""
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of all texts and labels."""
         digest = hashlib.sha256()
         for text, label in zip(self.texts, self.labels, strict=True):
             digest.update(f"{len(text)} {text} {label}\n".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """Plain facts for `data.json`: rows, a fingerprint, label counts."""
         counts = dict(sorted(Counter(self.labels).items()))
-        return {"rows": len(self), "blank": self.blank, "sha256": digest.hexdigest(), "labels": counts}
+        return {"rows": len(self), "blank": self.blank, "sha256": self.fingerprint, "labels": counts}
 
 
 def load_splits(config: DataConfig) -> dict[str, Split]:
@@ -196,15 +202,21 @@ def _labelled(where: str, rows: Iterator[Row], config: DataConfig, trained_on: s
     names: tuple[str, ...] = ()
     label, blank = "", 0
     for row in rows:
-        place = f"{where}, {row.place}"
-        if row.values is None:
-            raise UserError(f"{place}: {row.problem}; mend or remove the row.")
+        values = row.values
+        if values is None:
+            raise UserError(f"{where}, {row.place}: {row.problem}; mend or remove the row.")
         if not names:
-            names = find_text(list(row.values), config.text_column, where, trained_on)
-            label = find_label(list(row.values), config.label_column, where)
-        if text := _text(row.values, names, place, label):
+            names = find_text(list(values), config.text_column, where, trained_on)
+            label = find_label(list(values), config.label_column, where)
+        cell, tag = values.get(names[0]), values.get(label)
+        if len(names) == 1 and type(cell) is str and type(tag) is str and tag and (text := cell.strip()):
+            texts.append(text)  # as nearly all rows are; what follows says what is wrong with the others
+            labels.append(tag)
+            continue
+        place = f"{where}, {row.place}"
+        if text := _text(values, names, place, label):
             texts.append(text)
-            labels.append(label_of(row.values, label, place))
+            labels.append(label_of(values, label, place))
         else:
             blank += 1
     if not texts:

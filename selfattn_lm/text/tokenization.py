@@ -112,62 +112,64 @@ def spellings(tokenizer: Tokenizer, unit: str, buckets: int = 32_768) -> np.ndar
 
 
 class TokenIds:
-    """The token ids of many texts in flat arrays: compact, and quick to cut batches from.
+    """The token ids of many texts in one flat array, text after text: compact, and quick to cut batches from.
 
-    With a `file` the ids are kept there, and may be more than memory holds.
+    Cutting texts shortens what is read of them and moves nothing, so that the array may lie in a file, and be larger
+    than memory. Where texts end with a token of their own, it stays the last.
     """
 
-    def __init__(self, tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int, file: Path | None = None) -> None:
-        counts, stream, self.end = [np.zeros(0, np.int64)], iter(texts), tokenizer.token_to_id(END)
+    def __init__(self, ids: np.ndarray, counts: np.ndarray, max_tokens: int, end: int | None) -> None:
+        """Take ids of which each text has the first `counts` (texts,), or `max_tokens`; `end`: the last token's id."""
+        self.lengths = np.minimum(counts, max_tokens)  # how many tokens each text has: int64 (texts,)
+        self.lost = counts - self.lengths  # how many tokens of each text were cut: int64 (texts,)
+        self.ids, self.end = ids, end  # int32 (tokens,)
+        self.starts = np.cumsum(self.lengths) - self.lengths  # where each text begins: int64 (texts,)
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int, file: Path | None = None) -> "TokenIds":
+        """Tokenize texts, which are read once; with a `file` the ids are kept there."""
+        counts, stream = [np.zeros(0, np.int64)], iter(texts)
         with io.BytesIO() if file is None else file.open("wb") as flat:
             while chunk := list(islice(stream, 1000)):
                 found = [encoding.ids for encoding in tokenizer.encode_batch_fast(chunk)]
                 counts.append(np.array([len(ids) for ids in found]))
-                flat.write(np.concatenate([np.array(self._cut(ids, max_tokens), np.int32) for ids in found]).tobytes())
+                flat.write(np.concatenate([np.array(ids[:max_tokens], np.int32) for ids in found]).tobytes())
             held = flat.getvalue() if isinstance(flat, io.BytesIO) else b""
         total = np.concatenate(counts)
-        # Text after text: int32 (tokens,).
-        self.ids: np.ndarray = np.frombuffer(held, np.int32)
-        if file is not None and total.sum():
-            self.ids = np.memmap(file, np.int32, "r")
-        # Where each text begins, and where the last ends: int64 (texts + 1,).
-        self.starts = np.concatenate(([0], np.cumsum(np.minimum(total, max_tokens))))
-        self.lost = np.maximum(total - max_tokens, 0)  # how many tokens of each text were cut: int64 (texts,)
+        ids = mapped(file) if file is not None else np.frombuffer(held, np.int32)
+        return cls(ids, total, max_tokens, tokenizer.token_to_id(END))
 
     def __len__(self) -> int:
-        return len(self.lost)
+        return len(self.lengths)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        return self.ids[self.starts[i] : self.starts[i + 1]]
+        found = self.ids[self.starts[i] : self.starts[i] + self.lengths[i]]
+        return found if self.end is None or not self.lost[i] else np.append(found[:-1], np.int32(self.end))
 
     @property
-    def lengths(self) -> np.ndarray:
-        """How many tokens each text has: int64 (texts,)."""
-        return np.diff(self.starts)
-
-    def _cut(self, ids: list[int], max_tokens: int) -> list[int]:
-        """The first tokens of a text; where texts end with a token of their own, it stays the last."""
-        if self.end is None or len(ids) <= max_tokens:
-            return ids[:max_tokens]
-        return [*ids[: max_tokens - 1], self.end]
+    def total(self) -> int:
+        """How many tokens all texts have together."""
+        return int(self.lengths.sum())
 
     def cut(self, max_tokens: int) -> None:
         """Cut every text that is longer, as if it had been so from the start."""
-        lengths, longer = np.minimum(self.lengths, max_tokens), self.lengths > max_tokens
-        inside = np.arange(len(self.ids)) - np.repeat(self.starts[:-1], self.lengths) < max_tokens
-        self.lost = self.lost + self.lengths - lengths
-        self.ids, self.starts = self.ids[inside], np.concatenate(([0], np.cumsum(lengths)))
-        if self.end is not None:
-            self.ids[self.starts[1:][longer] - 1] = self.end
+        self.lost = self.lost + np.maximum(self.lengths - max_tokens, 0)
+        self.lengths = np.minimum(self.lengths, max_tokens)
 
     def split(self, max_tokens: int) -> None:
         """Make several texts of each that is longer, so that nothing of it is lost."""
         pieces = -(-self.lengths // max_tokens)
-        place = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)  # of a piece in its text
-        self.starts = np.append(np.repeat(self.starts[:-1], pieces) + place * max_tokens, self.starts[-1])
-        self.lost = np.zeros(len(place), dtype=np.int64)
+        before = (np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)) * max_tokens  # in its text
+        self.starts = np.repeat(self.starts, pieces) + before
+        self.lengths = np.minimum(np.repeat(self.lengths, pieces) - before, max_tokens)
+        self.lost = np.zeros(len(before), dtype=np.int64)
 
     def truncation(self) -> dict[str, float]:
         """Share of the texts that were cut, and share of all tokens that were lost."""
-        total = len(self.ids) + int(self.lost.sum())
-        return {"texts_cut": float((self.lost > 0).mean()), "tokens_lost": float(self.lost.sum() / total)}
+        lost = int(self.lost.sum())
+        return {"texts_cut": float((self.lost > 0).mean()), "tokens_lost": lost / (self.total + lost)}
+
+
+def mapped(file: Path) -> np.ndarray:
+    """The token ids in a file, read where they are needed; an empty file cannot be mapped."""
+    return np.memmap(file, np.int32, "r") if file.stat().st_size else np.zeros(0, np.int32)

@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from selfattn_lm.config import Settings, with_changes
 from selfattn_lm.text.batching import Batch, LengthBuckets, cut_by_budget, pad
+from selfattn_lm.text.cache import tokenized
 from selfattn_lm.text.labels import encode_labels, few, hold_out, label_names, warnings_about
 from selfattn_lm.text.splits import Split
-from selfattn_lm.text.tokenization import TokenIds, mostly_unspaced, train_tokenizer
+from selfattn_lm.text.tokenization import TokenIds, mostly_unspaced
 from selfattn_lm.training import rules
 
 log = logging.getLogger(__name__)
@@ -67,20 +68,19 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
     train, validation = splits["train"], splits["validation"]
     resolved: dict[str, Any] = {"data": {"text_column": train.text_columns}}
     resolved["tokenizer"] = rules.tokenizer_changes(settings.tokenizer, mostly_unspaced(train.texts), len(train))
-    if tokenizer is None:
-        tokenizer = train_tokenizer(train.texts, with_changes(settings, resolved).tokenizer)
-    model = settings.model
-    tokens = TokenIds(tokenizer, train.texts, rules.MOST_TOKENS if model.max_tokens == "auto" else model.max_tokens)
-    unit = resolved["tokenizer"].get("unit", settings.tokenizer.unit)
-    resolved["model"] = rules.model_changes(settings, tokens.lengths, unit)
+    model, config = settings.model, with_changes(settings, resolved).tokenizer
+    most = rules.MOST_TOKENS if model.max_tokens == "auto" else model.max_tokens
+    tokenizer, tokens = tokenized(train.texts, train.fingerprint, config, tokenizer, most)
+    resolved["model"] = rules.model_changes(settings, tokens.lengths, config.unit)
     limit: int = resolved["model"].get("max_tokens", model.max_tokens)
     tokens.cut(limit)
+    others = tokenized(validation.texts, validation.fingerprint, config, tokenizer, limit)[1]
     return Prepared(
         splits,
         labels,
         tokenizer,
         Examples(tokens, encode_labels(train.labels, labels)),
-        Examples(TokenIds(tokenizer, validation.texts, limit), encode_labels(validation.labels, labels)),
+        Examples(others, encode_labels(validation.labels, labels)),
         {section: changes for section, changes in resolved.items() if changes},
         held_out,
     )

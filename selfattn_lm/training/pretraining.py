@@ -70,14 +70,14 @@ class Pretraining:
             tokenizer = load_tokenizer((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
         else:
             tokenizer = train_tokenizer(texts(), config)
-        sample = TokenIds(tokenizer, islice(texts(), _MANY), rules.MOST_TOKENS)
+        sample = TokenIds.of(tokenizer, islice(texts(), _MANY), rules.MOST_TOKENS)
         resolved["model"] = rules.model_changes(self.settings, sample.lengths, config.unit)
         settings = with_changes(self.settings, resolved)
         if not self.resume:
             shutil.rmtree(self.folder, ignore_errors=True)
         (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         train, validation = (self._ids(texts, tokenizer, settings, held_out) for held_out in (False, True))
-        rounds = rules.pretraining_epochs(len(train.tokens.ids))
+        rounds = rules.pretraining_epochs(train.tokens.total)
         changes = rules.training_changes(settings.training, rounds, len(train_loader(train, settings)))
         resolved |= {"training": changes} if changes else {}
         with torch.random.fork_rng():
@@ -92,9 +92,9 @@ class Pretraining:
         assert longest != "auto", "resolve the settings first"
         part = (text for text in texts() if (random.random() < share) == held_out)
         if held_out:
-            tokens = TokenIds(tokenizer, islice(part, _MANY), longest)
+            tokens = TokenIds.of(tokenizer, islice(part, _MANY), longest)
         else:
-            tokens = TokenIds(tokenizer, part, 2**31, self.folder / "checkpoints" / "tokens.int32")
+            tokens = TokenIds.of(tokenizer, part, 2**31, self.folder / "checkpoints" / "tokens.int32")
             tokens.split(longest)
         if not len(tokens):
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -110,7 +110,7 @@ class Pretraining:
         training = Training(
             settings, self.folder, MaskedModule(model, settings, tokenizer.get_vocab_size()), train, validation
         )
-        facts = {"texts": len(train), "tokens": len(train.tokens.ids), "held_out": len(validation)}
+        facts = {"texts": len(train), "tokens": train.tokens.total, "held_out": len(validation)}
         if training.first:
             self._begin(resolved, tokenizer, facts)
             log.info("%s", "\n".join(_opening_lines(settings, tokenizer, model, facts)))

@@ -112,7 +112,7 @@ class Session:
         rows, labels = len(prepared.train), len(prepared.labels)
         batches = len(train_loader(prepared.train, settings))
         if self.bert is None:
-            rounds = rules.epochs(rows, labels, len(prepared.train.tokens.ids))
+            rounds = rules.epochs(rows, labels, prepared.train.tokens.total)
             changes = rules.training_changes(settings.training, rounds, batches)
         else:
             rounds, rate = rules.finetuning_epochs(rows, labels), rules.finetuning_rate(settings.model.width)

@@ -91,7 +91,7 @@ class Training:
         assert config.patience != "auto", "resolve the settings first"
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        tokens = len(train.tokens.ids) + len(validation.tokens.ids) / 3  # without the backward pass it is a third
+        tokens = train.tokens.total + validation.tokens.total / 3  # without the backward pass it is a third
         self.stop, self.journal = StopOnRequest(), Journal(folder / "log.csv", config.epochs * tokens)
         self.early = EarlyStopping(score, mode="max", patience=config.patience)
         self.best = ModelCheckpoint(
