@@ -1,0 +1,176 @@
+"""Training speed of one way, in a process of its own: python benchmarks/speed/training.py WAY SIZE SECONDS.
+
+WAY is `ours` (an encoder of BERT's parts alone), `whole` (with n-grams, spelling and two views, as it is used),
+`trainer` (`transformers.Trainer` as it is) or `best` (in bf16, texts of like length together, batches of 64), each also
+with `-32` for 32 bits; SIZE is width x layers, as 256x4. All learn ag_news from the same token ids.
+"""
+
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from measure import rows_of, tell
+
+WARM = 5  # steps that are not counted
+HEAD = 32  # width of an attention head
+
+
+class Clock:
+    """Real tokens and seconds of the steps after the first few; says when to stop."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.steps, self.tokens, self.padded, self.begun, self.took = seconds, 0, 0, 0, 0.0, 0.0
+
+    def step(self, keep: Any) -> bool:
+        """Count a step over texts whose tokens are kept or padding, (B, T); whether the time is over."""
+        self.steps += 1
+        if self.steps == WARM:
+            self.begun = time.perf_counter()
+        elif self.steps > WARM:
+            self.tokens, self.padded = self.tokens + int(keep.sum()), self.padded + keep.numel()
+            self.took = time.perf_counter() - self.begun
+        return self.took > self.seconds
+
+    def found(self, width: int, layers: int, all_tokens: int) -> dict[str, float]:
+        """Rates, and the model's own floating-point operations: its matrices, forward and backward, without padding."""
+        rate = self.tokens / self.took
+        operations = 3 * 2 * 12 * layers * width**2 * rate / 1e9
+        steps = (self.steps - WARM) / self.took
+        return {
+            "tokens_per_s": rate, "epoch_s": all_tokens / rate, "gflops": operations, "steps_per_s": steps,
+            "padding": 1 - self.tokens / self.padded,
+        }  # fmt: skip
+
+
+def settings_of(way: str, width: int, layers: int, precision: str) -> dict[str, Any]:
+    """Our settings for a size."""
+    model: dict[str, Any] = {"width": width, "layers": layers, "heads": width // HEAD}
+    if way == "ours":
+        model |= {"words": False, "ngrams": 1, "spelling": False, "dropout": 0.1, "embedding_dropout": 0.1}
+        model |= {"token_dropout": 0.0}
+    return {"model": model, "training": {"precision": precision, "epochs": 5}}
+
+
+def prepared(way: str, width: int, layers: int, precision: str) -> Any:
+    """Settings, and all that a training of ours needs of the data."""
+    from selfattn_lm.config import settings_from
+    from selfattn_lm.text.splits import Split
+    from selfattn_lm.training.data import prepare
+
+    settings = settings_from(settings_of(way, width, layers, precision), "settings")
+    return settings, prepare({"train": Split("ag_news", *rows_of("ag_news", "train"))}, settings, None)
+
+
+def ours(way: str, width: int, layers: int, precision: str, clock: Clock, callback: Any = None) -> int:
+    """Train with our own loop, through Lightning, until the clock says stop; returns the tokens of an epoch."""
+    from lightning.pytorch import Callback
+
+    from selfattn_lm.config import with_changes
+    from selfattn_lm.runs import new_model
+    from selfattn_lm.training import rules
+    from selfattn_lm.training.module import ClassifierModule
+    from selfattn_lm.training.trainer import Training
+
+    settings, data = prepared(way, width, layers, precision)
+    settings = with_changes(settings, data.resolved)
+    settings = with_changes(settings, {"training": rules.training_changes(settings.training, 5, 400)})
+    model = new_model(settings, data.tokenizer, len(data.labels), spelled=True)
+
+    class Count(Callback):
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, _: int) -> None:
+            training.stop.asked = clock.step(batch.keep)
+
+    with tempfile.TemporaryDirectory() as folder:
+        module = ClassifierModule(model, settings, len(data.labels), None)
+        training = Training(settings, Path(folder), module, data.train, data.validation)
+        training.trainer.callbacks[:0] = [Count(), *([callback] if callback else [])]
+        try:
+            training.run(resume=False)
+        except KeyboardInterrupt:  # nothing was validated yet
+            pass
+    return data.train.tokens.total
+
+
+def theirs(best: bool, width: int, layers: int, precision: str, clock: Clock) -> int:
+    """Train with `transformers.Trainer` until the clock says stop; returns the tokens of an epoch."""
+    import torch
+    from transformers import Trainer, TrainerCallback
+
+    data = prepared("ours", width, layers, precision)[1]
+
+    class Count(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_training_stop = clock.step(seen.pop())
+
+    seen: list[torch.Tensor] = []
+    with tempfile.TemporaryDirectory() as folder:
+        model = bert(width, layers, data)
+        model.register_forward_pre_hook(lambda m, a, kwargs: seen.append(kwargs["attention_mask"]), with_kwargs=True)
+        collate, arguments = collator(), arguments_of(best, precision, folder)
+        Trainer(model, arguments, collate, examples(data.train), callbacks=[Count()]).train()
+    return data.train.tokens.total
+
+
+def bert(width: int, layers: int, data: Any) -> Any:
+    """Their model of the same shape; written-out attention, which is their faster one in bf16 on a CPU."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    size = data.tokenizer.get_vocab_size()
+    config = BertConfig(
+        vocab_size=size, hidden_size=width, num_hidden_layers=layers, num_attention_heads=width // HEAD,
+        intermediate_size=4 * width, num_labels=len(data.labels), attn_implementation="eager",
+    )  # fmt: skip
+    return BertForSequenceClassification(config)
+
+
+def examples(found: Any) -> list[dict[str, Any]]:
+    """Our token ids as their examples."""
+    return [
+        {"input_ids": found.tokens[i].tolist(), "labels": int(label), "length": len(found.tokens[i])}
+        for i, label in enumerate(found.labels)
+    ]
+
+
+def collator() -> Any:
+    """Dynamic padding, as theirs, which wants a tokenizer of their own."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        ids = [torch.tensor(row["input_ids"]) for row in rows]
+        padded, mask = (pad_sequence(part, batch_first=True) for part in (ids, [torch.ones_like(i) for i in ids]))
+        return {"input_ids": padded, "attention_mask": mask, "labels": torch.tensor([row["labels"] for row in rows])}
+
+    return collate
+
+
+def arguments_of(best: bool, precision: str, folder: str, **more: Any) -> Any:
+    """Their defaults, or what is fastest on a CPU."""
+    from transformers import TrainingArguments
+
+    usual: dict[str, Any] = {"output_dir": folder, "use_cpu": True, "report_to": [], "save_strategy": "no"}
+    usual |= {"disable_tqdm": True, "logging_strategy": "no", "num_train_epochs": 5, "remove_unused_columns": False}
+    if best:
+        usual |= {"per_device_train_batch_size": 64, "bf16": precision == "bf16", "optim": "adamw_torch_fused"}
+        usual |= {"train_sampling_strategy": "group_by_length", "learning_rate": 5e-4}
+    return TrainingArguments(**{**usual, **more})
+
+
+def main(way: str, size: str, seconds: float) -> None:
+    """Measure and tell."""
+    warnings.simplefilter("ignore")
+    width, layers = map(int, size.split("x"))
+    clock, (way, _, bits) = Clock(seconds), way.partition("-")
+    if way in ("ours", "whole"):
+        tokens = ours(way, width, layers, bits or "bf16", clock)
+    else:
+        tokens = theirs(way == "best", width, layers, bits or ("bf16" if way == "best" else "32"), clock)
+    tell(**clock.found(width, layers, tokens))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
