@@ -13,6 +13,7 @@ from cyclopts.exceptions import CycloptsError
 from selfattn_lm import __version__, verbs
 from selfattn_lm.config import STUDIED, Settings, flatten
 from selfattn_lm.errors import UserError
+from selfattn_lm.memory import keep_memory
 from selfattn_lm.verbs.learning import SHARES, Preset
 
 _given: list[str] = []  # the flags of this call, as `model.width`: a default asked for is more than a default
@@ -108,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logger = logging.getLogger("selfattn_lm")
     logger.handlers[:] = [logging.StreamHandler()]
     logger.setLevel(logging.INFO)
+    keep_memory()
     try:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         if hasattr(result, "__rich__"):

@@ -5,6 +5,7 @@ WAY is `ours` (an encoder of BERT's parts alone), `whole` (with n-grams, spellin
 with `-32` for 32 bits; SIZE is width x layers, as 256x4. All learn ag_news from the same token ids.
 """
 
+import contextlib
 import sys
 import tempfile
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from measure import rows_of, tell
+
+from selfattn_lm.memory import keep_memory
 
 WARM = 5  # steps that are not counted
 HEAD = 32  # width of an attention head
@@ -88,10 +91,8 @@ def ours(way: str, width: int, layers: int, precision: str, clock: Clock, callba
         module = ClassifierModule(model, settings, len(data.labels), None)
         training = Training(settings, Path(folder), module, data.train, data.validation)
         training.trainer.callbacks[:0] = [Count(), *([callback] if callback else [])]
-        try:
+        with contextlib.suppress(KeyboardInterrupt):  # nothing was validated yet
             training.run(resume=False)
-        except KeyboardInterrupt:  # nothing was validated yet
-            pass
     return data.train.tokens.total
 
 
@@ -162,10 +163,11 @@ def arguments_of(best: bool, precision: str, folder: str, **more: Any) -> Any:
 
 def main(way: str, size: str, seconds: float) -> None:
     """Measure and tell."""
+    clock, (way, _, bits) = Clock(seconds), way.partition("-")
     warnings.simplefilter("ignore")
     width, layers = map(int, size.split("x"))
-    clock, (way, _, bits) = Clock(seconds), way.partition("-")
     if way in ("ours", "whole"):
+        keep_memory()  # as the command line does
         tokens = ours(way, width, layers, bits or "bf16", clock)
     else:
         tokens = theirs(way == "best", width, layers, bits or ("bf16" if way == "best" else "32"), clock)
