@@ -1,0 +1,86 @@
+"""The models that are compared: a run folder of ours, the same weights for `transformers`, and for onnxruntime.
+
+python benchmarks/speed/models.py     # makes them in a temporary folder, where they are missing
+
+`384x6` is MiniLM, fine-tuned for a pass over 4,000 texts of ag_news; the others have its tokenizer and random weights,
+and learn as little: their speed is compared, not their scores.
+"""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from measure import WORK, rows_of, tell
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from accuracy import minilm
+
+ROWS, LONGEST = 4000, 256
+
+
+def make(name: str) -> Path:
+    """The folder with `run`, `bert` and `model.onnx` of a size."""
+    folder = WORK / name
+    if not (folder / "model.onnx").is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        learn(folder, minilm() if name == "384x6" else random_weights(folder / "start", name))
+        export(folder)
+    return folder
+
+
+def random_weights(folder: Path, name: str) -> str:
+    """A BERT of a size with random weights and MiniLM's tokenizer."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    width, layers = map(int, name.split("x"))
+    torch.manual_seed(0)
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": width // 32}
+    BertForSequenceClassification(BertConfig(**sizes, intermediate_size=4 * width)).save_pretrained(folder)
+    for file in ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(Path(minilm()) / file, folder / file)
+    return str(folder)
+
+
+def learn(folder: Path, start: str) -> None:
+    """Fine-tune on a part of ag_news, and write the run folder and the same weights in the peers' format."""
+    from selfattn_lm import export as export_bert, train
+
+    texts, labels = rows_of("ag_news", "train")
+    lines = [json.dumps({"text": text, "label": label}) for text, label in zip(texts, labels, strict=True)]
+    (folder / "train.jsonl").write_text("\n".join(lines[:ROWS]))
+    model = {"pooling": "cls", "max_tokens": LONGEST}
+    train(str(folder / "train.jsonl"), init=start, out=folder / "run", model=model, training={"epochs": 1})
+    export_bert(folder / "run", out=folder / "bert")
+
+
+def export(folder: Path) -> None:
+    """The same weights as an ONNX graph with free batch and length."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "bert", attn_implementation="eager").eval()
+
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model
+
+        def forward(self, ids: Any, mask: Any) -> Any:
+            return self.inner(input_ids=ids, attention_mask=mask).logits
+
+    ids, free = torch.ones(2, 16, dtype=torch.long), {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
+    made = folder / "made.onnx"
+    torch.onnx.export(
+        Logits(), (ids, ids), made, input_names=["ids", "mask"], output_names=["logits"], dynamo=True,
+        dynamic_shapes={"ids": free, "mask": free}, external_data=False, verbose=False,
+    )  # fmt: skip
+    os.replace(made, folder / "model.onnx")
+
+
+if __name__ == "__main__":
+    tell(folders=[str(make(name)) for name in sys.argv[1:] or ("128x2", "256x4", "384x6")])
