@@ -45,7 +45,7 @@ def pipeline(size: str, precision: str) -> tuple[Predict, Any]:
 
 
 def onnx(size: str, precision: str) -> tuple[Predict, Any]:
-    """onnxruntime over batches of 32 texts of like length, with the same fast tokenizer."""
+    """Batches of 32 texts of like length in onnxruntime, with the same fast tokenizer."""
     import json
 
     from onnxruntime import InferenceSession
@@ -83,12 +83,16 @@ def onnx(size: str, precision: str) -> tuple[Predict, Any]:
 
 
 def fasttext(size: str, precision: str) -> tuple[Predict, Any]:
-    """fastText with its defaults, trained here on ag_news."""
+    """The fastText model of the other benchmark, trained here on ag_news."""
     from fasttext import load_model
     from peers import fasttext_model
 
     inner = load_model(str(fasttext_model())).f  # its Python part fails with numpy 2
-    return (lambda texts: [inner.predict(text.replace("\n", " ") + "\n", 1, 0.0, "strict")[0][1] for text in texts]), None
+
+    def predict(texts: Sequence[str]) -> list[str]:
+        return [inner.predict(text.replace("\n", " ") + "\n", 1, 0.0, "strict")[0][1] for text in texts]
+
+    return predict, None
 
 
 WAYS = {"ours": ours, "pipeline": pipeline, "onnx": onnx, "fasttext": fasttext}

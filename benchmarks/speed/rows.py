@@ -1,0 +1,120 @@
+"""What many rows cost, in a process of its own: python benchmarks/speed/rows.py start|predict|long|cold|make ROWS|WAY.
+
+`start` trains on a file of so many rows and ends with the first step; `predict` predicts the file with a small run;
+`long` predicts 100,000 texts of mixed length with the weights of 128x2; `cold` predicts one text. Files are made of the
+texts of ag_news, again and again with their words turned, so that no two rows are alike; the long one of all data sets.
+"""
+
+import csv
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure import WORK, rows_of, tell
+
+MIXED = (("ag_news", 60_000), ("clinc150", 30_000), ("imdb", 10_000))
+
+
+def turned(texts: list[str], labels: list[str], rows: int) -> list[tuple[str, str]]:
+    """So many rows: each round begins the texts at another word; shuffled."""
+    order, found = np.random.default_rng(0).permutation(rows), []
+    for i in order:
+        words, turn = texts[i % len(texts)].split(), int(i) // len(texts)
+        start = turn % max(1, len(words))
+        found.append((" ".join(words[start:] + words[:start]) + (f" {turn}" if turn else ""), labels[i % len(texts)]))
+    return found
+
+
+def table_of(rows: int) -> Path:
+    """A CSV file of so many labelled rows."""
+    file = WORK / f"{rows}.csv"
+    if not file.is_file():
+        write(file, ("text", "label"), turned(*rows_of("ag_news", "train"), rows))
+    return file
+
+
+def mixed() -> Path:
+    """A CSV file of 100,000 short, middling and long texts, and a thousand of them for those that are slow."""
+    file = WORK / "mixed.csv"
+    if not file.is_file():
+        texts = [text for name, count in MIXED for text, _ in turned(*rows_of(name, "train"), count)]
+        texts = [texts[i] for i in np.random.default_rng(1).permutation(len(texts))]
+        (WORK / "mixed.sample.txt").write_text("\0".join(texts[:1000]))
+        write(file, ("text",), [(text,) for text in texts])
+    return file
+
+
+def write(file: Path, names: tuple[str, ...], rows: Any) -> None:
+    """Write under a temporary name, then rename."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with (file.parent / "making").open("w", newline="") as made:
+        csv.writer(made).writerows([names, *rows])
+    os.replace(file.parent / "making", file)
+
+
+def start(rows: int) -> None:
+    """Train as the command does, and end with the first step."""
+    from selfattn_lm.cli import main
+    from selfattn_lm.training.module import ClassifierModule
+
+    step, begun = ClassifierModule.training_step, time.perf_counter()
+
+    def first(self: Any, batch: Any, index: int) -> None:
+        step(self, batch, index)
+        tell(seconds=time.perf_counter() - begun)
+        sys.stdout.flush()
+        os._exit(0)
+
+    ClassifierModule.training_step = first  # type: ignore[assignment,method-assign]
+    main(["train", str(WORK / f"{rows}.csv"), "--out", str(WORK / "started"), "--overwrite"])
+
+
+def predict(run: Path, file: Path, rows: int) -> None:
+    """Predict a file as the command does."""
+    from selfattn_lm.cli import main
+
+    begun, out = time.perf_counter(), WORK / "predicted.csv"
+    assert main(["predict", str(run), str(file), "--out", str(out)]) == 0
+    tell(texts_per_s=rows / (time.perf_counter() - begun))
+
+
+def small_run() -> Path:
+    """A run of the preset `quick`, little trained."""
+    from selfattn_lm import train
+
+    folder = WORK / "quick"
+    if not (folder / "metrics.json").is_file():
+        train(str(table_of(10_000)), preset="quick", out=folder, overwrite=True, training={"epochs": 1})
+    return folder
+
+
+def cold(way: str) -> None:
+    """From nothing to the first prediction; a child's wall time is what counts."""
+    from inference import WAYS
+
+    predict, _ = WAYS[way]("256x4", "auto" if way == "ours" else "32")
+    tell(label=predict(["Stocks fell as oil prices rose again."])[0])
+
+
+def main(task: str, what: str) -> None:
+    """Measure and tell; `make` makes the files and runs."""
+    if task == "make":
+        from models import make
+
+        sizes = [make(size) for size in ("128x2", "256x4", "384x6")]
+        tell(made=[str(x) for x in (*sizes, mixed(), small_run(), table_of(100_000), table_of(1_000_000))])
+    elif task == "start":
+        start(int(what))
+    elif task == "predict":
+        predict(small_run(), table_of(int(what)), int(what))
+    elif task == "long":
+        predict(WORK / "128x2" / "run", mixed(), 100_000)
+    else:
+        cold(what)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,93 @@
+"""Where a training step's time goes, by torch's profiler: python benchmarks/speed/where.py SIZE [embedding]."""
+
+import sys
+import time
+import warnings
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+from measure import tell
+from torch.nn.functional import cross_entropy
+from torch.profiler import ProfilerActivity, profile
+from training import Clock, ours, prepared
+
+from selfattn_lm.memory import keep_memory
+
+FIRST, LAST = 10, 40
+KINDS = {
+    "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear"),
+    "softmax": ("_softmax", "_softmax_backward_data"),
+    "activation": ("gelu", "gelu_backward"),
+    "norms": ("native_layer_norm", "native_layer_norm_backward"),
+    "copies and casts": ("copy_", "_to_copy", "cat", "clone", "contiguous"),
+    "dropout's random numbers": ("random_", "ge"),
+    "sums, products, masks": ("add", "add_", "mul", "mul_", "div", "sum", "where"),
+    "optimizer": ("_fused_adamw_", "index_add_", "lerp_", "linalg_vector_norm", "_coalesce", "addcmul_", "sqrt_"),
+    "embedding": ("index_select", "embedding", "embedding_sparse_backward", "_embedding_bag", "index", "_unique2"),
+}
+
+
+class Steps(Callback):
+    """Profiles the steps between the first and the last."""
+
+    def __init__(self) -> None:
+        self.count, self.profile, self.seconds = 0, profile(activities=[ProfilerActivity.CPU]), 0.0
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        """Begin or end."""
+        self.count += 1
+        if self.count == FIRST:
+            self.profile.__enter__()
+            self.begun = time.perf_counter()
+        elif self.count == LAST:
+            self.seconds = time.perf_counter() - self.begun
+            self.profile.__exit__(None, None, None)
+
+
+def where(size: str) -> dict[str, float]:
+    """Share of the time of each kind of work; what is left is Python: Lightning, autograd, batching."""
+    steps, (width, layers) = Steps(), map(int, size.split("x"))
+    ours("ours", width, layers, "bf16", Clock(12), steps)
+    names = {name: kind for kind, found in KINDS.items() for name in found}
+    shares = dict.fromkeys([*KINDS, "other tensor work"], 0.0)
+    for event in steps.profile.key_averages():
+        if event.key.startswith("aten::"):
+            kind = names.get(event.key.removeprefix("aten::"), "other tensor work")
+            shares[kind] += event.self_cpu_time_total / 1e6 / steps.seconds
+    return {**shares, "Python: Lightning, autograd, batching": 1 - sum(shares.values())}
+
+
+def embedding(rounds: int = 5, steps: int = 15) -> dict[str, float]:
+    """Seconds of a step at 128 x 2 with 30,000 tokens and n-grams, and of one that does not update embeddings."""
+    from selfattn_lm.config import with_changes
+    from selfattn_lm.runs import new_model
+    from selfattn_lm.training.data import train_loader
+    from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, freeze
+
+    settings, data = prepared("whole", 128, 2, "bf16")
+    settings = with_changes(settings, data.resolved)
+    batches = [batch for batch, _ in zip(train_loader(data.train, settings, 0, 1), range(steps), strict=False)]
+    models = {name: new_model(settings, data.tokenizer, len(data.labels), spelled=True) for name in ("all", "rest")}
+    freeze(models["rest"], "embeddings")
+    found: dict[str, list[float]] = {name: [] for name in models}
+    optimizers = {name: build_optimizer(model, 1e-4, 0.01) for name, model in models.items()}
+    for _ in range(rounds):
+        for name, model in models.items():
+            begun = time.perf_counter()
+            for batch in batches:
+                with torch.autocast("cpu", torch.bfloat16):
+                    scores = model.scores(batch.ids, batch.keep).float()
+                torch.stack([cross_entropy(view, batch.labels) for view in scores]).mean().backward()
+                clip_gradients(model.parameters(), 1.0)
+                optimizers[name].step()
+                optimizers[name].zero_grad()
+            found[name].append((time.perf_counter() - begun) / steps)
+    all_, rest = (sorted(found[name])[rounds // 2] for name in ("all", "rest"))
+    return {"step_s": all_, "without_s": rest, "ratio": all_ / rest, "vocabulary": data.tokenizer.get_vocab_size()}
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    keep_memory()
+    tell(**(embedding() if sys.argv[2:] else where(sys.argv[1])))
