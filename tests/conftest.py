@@ -57,3 +57,12 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from selfattn_lm import train
 
     return train(str(data), out=tmp_path_factory.mktemp("runs") / "small", **SMALL).folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    if marked := [item for item in items if item.get_closest_marker("gpu")]:
+        import torch
+
+        for item in marked if not torch.cuda.is_available() else []:
+            item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))

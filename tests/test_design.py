@@ -62,7 +62,7 @@ def test_the_package_is_small() -> None:
     lines = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
     study = sum(count for file, count in lines.items() if file.parent.name == "study")
     assert study <= 600
-    assert sum(lines.values()) - study <= 4800
+    assert sum(lines.values()) - study <= 4900
     assert sum(count for file, count in lines.items() if file.parent.name == "nn") <= 650
     assert lines[PACKAGE / "nn" / "attention.py"] <= 80
     assert max(lines.values()) <= 300

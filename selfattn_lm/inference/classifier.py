@@ -26,6 +26,7 @@ class TextClassifier:
     def __init__(self, run: Run, precision: Precision = "auto") -> None:
         self.run = run
         self.labels = run.labels
+        self._settings = run.in_effect.model
         self._device = next(run.model.parameters()).device
         self._model = in_precision(run.model, precision, self._device.type)
 
@@ -53,15 +54,15 @@ class TextClassifier:
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """A vector for each text, from which the heads of its K views compute their logits: float32 (N, K · C)."""
-        return self._apply(texts, self._model.embed, len(self.run.model.views) * self.run.in_effect.model.width)
+        return self._apply(texts, self._model.embed, len(self.run.model.views) * self._settings.width)
 
     def _apply(self, texts: Sequence[str], function: Callable[[Tensor, Tensor], Tensor], width: int) -> np.ndarray:
         """Run a function over batches of texts of like length, and put its results back in order."""
         if isinstance(texts, str):
             raise TypeError("give a list of texts, not one text")
-        settings = self.run.in_effect
-        assert settings.model.max_tokens != "auto"
-        tokens = TokenIds.of(self.run.tokenizer, texts, settings.model.max_tokens)
+        longest = self._settings.max_tokens
+        assert longest != "auto"
+        tokens = TokenIds.of(self.run.tokenizer, texts, longest)
         order = np.argsort(tokens.lengths, kind="stable")
         results = np.empty((len(tokens), width), dtype=np.float32)
 
@@ -73,7 +74,7 @@ class TextClassifier:
                 results[rows] = found.float().cpu().numpy()
 
         size, budget = (32, 2048) if self._device.type == "cpu" else (256, 16_384)
-        parts = cut_by_budget(tokens.lengths[order], size, max(budget, settings.model.max_tokens))
+        parts = cut_by_budget(tokens.lengths[order], size, max(budget, longest))
         _run_all(compute, parts[::-1], self._device.type)  # the longest first, so that none is waited for at the end
         return results
 

@@ -55,9 +55,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, keep: Tensor, with_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """New vectors, and the weights if asked for: (B, T, C), (B, T) -> (B, T, C), (B, H, T, T) or None."""
-        query, key, value = self.project(x).chunk(3, dim=-1)  # each (B, T, C)
-        query, key = self.rotate(self.split(query)), self.rotate(self.split(key))  # (B, H, T, D)
-        value = self.split(value)
+        query, key, value = self.ask(x)
         short = x.shape[1] <= FUSED_BEYOND and query.dtype == torch.bfloat16 and query.device.type == "cpu"
         if with_weights or short:
             weights = attention_weights(query, key, keep)  # (B, H, T, T)
@@ -66,6 +64,11 @@ class SelfAttention(nn.Module):
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=keep[:, None, None, :])
         mixed = self.combine(mixed.transpose(1, 2).flatten(2))  # heads side by side again: (B, T, C)
         return mixed, weights if with_weights else None
+
+    def ask(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Each token's query, key and value in each head: (B, T, C) -> (B, H, T, D) three times."""
+        query, key, value = (self.split(part) for part in self.project(x).chunk(3, dim=-1))
+        return self.rotate(query), self.rotate(key), value
 
     def split(self, x: Tensor) -> Tensor:
         """Give each head its part of the width: (B, T, C) -> (B, H, T, D)."""

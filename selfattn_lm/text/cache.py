@@ -42,7 +42,7 @@ def tokenized(
         return _compute(texts, config, tokenizer, max_tokens)
     known = [__version__, fingerprint, max_tokens, tokenizer.to_str() if tokenizer else asdict(config)]
     place = folder() / hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
-    with suppress(OSError, ValueError):  # not there, or broken
+    with suppress(Exception):  # not there, or broken: tokenizers raises nothing narrower
         return _read(place, max_tokens)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -75,8 +75,11 @@ def _compute(
 def _read(place: Path, max_tokens: int) -> tuple[Tokenizer, TokenIds]:
     tokenizer = load_tokenizer((place / "tokenizer.json").read_text(encoding="utf-8"))
     counts = np.load(place / "counts.npy")  # which opens no pickle
+    found = TokenIds(mapped(place / "ids.int32"), counts, max_tokens, tokenizer.token_to_id(END))
+    if found.total != len(found.ids):
+        raise ValueError("the file was cut")
     os.utime(place)  # when it was last of use
-    return tokenizer, TokenIds(mapped(place / "ids.int32"), counts, max_tokens, tokenizer.token_to_id(END))
+    return tokenizer, found
 
 
 def _forget(place: Path) -> None:

@@ -1,0 +1,133 @@
+"""Prediction in fewer bits and on several cores."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import sentences
+
+from selfattn_lm import TextClassifier
+from selfattn_lm.cli import main
+from selfattn_lm.config import ModelConfig
+from selfattn_lm.inference import classifier as inference
+from selfattn_lm.inference.precision import FusedAttention, PackedLinear, best_precision, in_precision
+from selfattn_lm.nn import build_classifier
+from selfattn_lm.nn.attention import SelfAttention
+from selfattn_lm.nn.positions import Rotary
+
+TEXTS = [text for text, _ in sentences(90, seed=5)]
+needs_bf16 = pytest.mark.skipif(best_precision("cpu") == "32", reason="this processor does not compute in bf16")
+
+
+@pytest.mark.parametrize("precision", [pytest.param("bf16", marks=needs_bf16), "int8"])
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_fewer_bits_change_little(precision: str, positions: str) -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(width=64, layers=3, max_tokens=40, ngrams=1, pooling="mean", positions=positions)  # type: ignore[arg-type]
+    model = build_classifier(config, 100, 4).eval()
+    for parameter in model.parameters():
+        parameter.data.add_(torch.randn_like(parameter) * 0.05)
+    narrow = in_precision(model, precision, "cpu")  # type: ignore[arg-type]
+    tolerance = {"bf16": 0.01, "int8": 0.04}[precision]
+    for length in (1, 7, 16, 32, 39):
+        ids, keep = torch.randint(4, 100, (6, length)), torch.ones(6, length, dtype=torch.bool)
+        keep[3, length // 2 + 1 :] = False
+        with torch.inference_mode():
+            exact, found = model(ids, keep).softmax(-1), narrow(ids, keep).softmax(-1)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, exact, atol=tolerance, rtol=0)
+        assert not torch.equal(found, exact), "nothing was computed in fewer bits"
+
+
+def test_the_model_itself_stays_as_it_is() -> None:
+    model = build_classifier(
+        ModelConfig(width=16, heads=2, layers=1, max_tokens=8, ngrams=1, pooling="mean"), 20, 2
+    ).eval()
+    before = copy.deepcopy(model.state_dict())
+    for precision in ("bf16", "int8"):
+        in_precision(model, precision, "cpu")  # type: ignore[arg-type]
+    torch.testing.assert_close(model.state_dict(), before, atol=0, rtol=0)
+    assert in_precision(model, "32", "cpu") is model
+
+
+@needs_bf16
+@pytest.mark.parametrize("activation", ["none", "gelu"])
+def test_a_packed_layer_computes_what_a_plain_one_does(activation: str) -> None:
+    layer = torch.nn.Linear(48, 80).to(torch.bfloat16).requires_grad_(False)
+    x = torch.randn(3, 5, 48, dtype=torch.bfloat16)
+    exact = torch.nn.functional.linear(x.float(), layer.weight.float(), layer.bias.float())
+    exact = torch.nn.functional.gelu(exact) if activation == "gelu" else exact
+    found = PackedLinear(layer, activation)(x)
+    assert found.shape == (3, 5, 80)
+    torch.testing.assert_close(found.float(), exact, atol=0.01, rtol=0.01)
+
+
+@pytest.mark.parametrize("tokens", [1, 15, 16, 17, 48])
+@pytest.mark.parametrize("rotate", [None, Rotary(48, 8)])
+def test_the_fused_kernel_attends_as_the_written_out_path_does(tokens: int, rotate: Rotary | None) -> None:
+    attention = SelfAttention(32, 4, rotate).eval()
+    x, keep = torch.randn(3, tokens, 32), torch.ones(3, tokens, dtype=torch.bool)
+    keep[1, tokens // 2 + 1 :] = False
+    with torch.inference_mode():
+        exact = attention(x, keep, with_weights=True)[0]
+        found, weights = FusedAttention(attention)(x, keep)
+    assert weights is None
+    torch.testing.assert_close(found[keep], exact[keep])
+
+
+@pytest.mark.parametrize("precision", ["32", "auto", "bf16"])
+def test_a_batch_on_each_core_gives_what_one_after_the_other_gives(
+    run: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [" ".join(TEXTS[: i % 7 + 1]) for i in range(200)]
+    classifier = TextClassifier.load(run, precision)  # type: ignore[arg-type]
+    alone = classifier.predict_proba(texts)
+    monkeypatch.setattr(inference.torch, "get_num_threads", lambda: 3)
+    np.testing.assert_array_equal(classifier.predict_proba(texts), alone)
+    np.testing.assert_array_equal(classifier.embed(texts[:64]), TextClassifier.load(run, precision).embed(texts[:64]))  # type: ignore[arg-type]
+
+
+def test_an_error_on_a_core_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = TextClassifier.load(run)
+    monkeypatch.setattr(inference.torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(inference, "pad", lambda rows, labels: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        classifier.predict(TEXTS * 3)
+
+
+def test_int8_is_refused_elsewhere(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from selfattn_lm.errors import UserError
+
+    model = build_classifier(ModelConfig(width=16, heads=2, layers=1, max_tokens=8, ngrams=1, pooling="mean"), 20, 2)
+    with pytest.raises(UserError) as told:
+        in_precision(model, "int8", "cuda")
+    assert str(told.value) == "precision: int8 needs a CPU with oneDNN, and this is cuda; give bf16 or 32."
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16", "int8", "auto"])
+def test_the_command_predicts_in_a_precision(run: Path, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(run), "--text", "gold iron", "--precision", precision]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("gold iron,metal,0.")
+
+
+@pytest.mark.gpu
+def test_a_gpu_predicts_what_the_cpu_does(run: Path) -> None:
+    classifier = TextClassifier.load(run)
+    assert next(classifier.run.model.parameters()).device.type == "cuda"
+    on_gpu = classifier.predict_proba(TEXTS)
+    classifier.run.model.cpu()
+    on_cpu = TextClassifier(classifier.run, "32").predict_proba(TEXTS)
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=0.02)
+
+
+@pytest.mark.gpu
+def test_a_gpu_learns(data: Path, tmp_path: Path) -> None:
+    from selfattn_lm import train
+
+    training = {"epochs": 3, "batch_size": 16, "lr": 0.02, "accelerator": "gpu"}
+    found = train(str(data), out=tmp_path / "run", model={"width": 16, "heads": 2, "layers": 1}, training=training)
+    rows = sentences(60, seed=9)
+    right = [label == said for label, (_, said) in zip(found.predict([text for text, _ in rows]), rows, strict=True)]
+    assert np.mean(right) > 0.8
