@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 DATA = Path(os.environ.get("SELFATTN_DATA", "../shared/data"))
-RESULTS = Path(__file__).parents[1] / "results" / "speed"
+RESULTS = Path(__file__).parents[1] / "results" / "speed.json"
 WORK = Path(tempfile.gettempdir()) / "selfattn_speed"  # models and files that the parts share; made where missing
 PACKAGES = ("torch", "lightning", "transformers", "accelerate", "onnxruntime", "fasttext", "scikit-learn")
 Found = dict[str, Any]

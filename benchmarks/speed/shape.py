@@ -1,0 +1,68 @@
+"""Tokens a second against text length and against batch size, of 256x4: python benchmarks/speed/shape.py.
+
+Of random token ids, with the parts that BERT has alone. The theory counts a token's floating-point operations in the
+encoder, 24 C² + 4 T C a layer for width C and T tokens a text: texts of 6 C tokens cost twice as much a token.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from measure import steadily, tell
+from torch.nn.functional import cross_entropy
+
+from selfattn_lm.config import ModelConfig
+from selfattn_lm.inference.precision import in_precision
+from selfattn_lm.memory import keep_memory
+from selfattn_lm.nn import build_classifier
+from selfattn_lm.training.optimizer import build_optimizer, clip_gradients
+
+WIDTH, LAYERS, VOCABULARY, LONGEST, TOKENS = 256, 4, 30_000, 4096, 4096
+LENGTHS = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
+BATCHES, LENGTH = [1, 2, 4, 8, 16, 32, 64, 128, 256], 64
+
+
+def works() -> dict[str, Callable[[Any, Any], Any]]:
+    """A prediction and a training step: (B, T), (B, T) -> anything."""
+    config = ModelConfig(width=WIDTH, layers=LAYERS, heads=8, max_tokens=LONGEST, ngrams=1, words=False, pooling="mean")
+    model = build_classifier(config, VOCABULARY, 4)
+    narrow, optimizer = in_precision(model, "auto", "cpu").eval(), build_optimizer(model, 1e-4, 0.01)
+
+    def predict(ids: Any, keep: Any) -> Any:
+        with torch.inference_mode():
+            return narrow(ids, keep)
+
+    def step(ids: Any, keep: Any) -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = model.train()(ids, keep)
+        cross_entropy(scores.float(), torch.zeros(len(ids), dtype=torch.long)).backward()
+        clip_gradients(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return {"prediction": predict, "training": step}
+
+
+def rates(work: Callable[[Any, Any], Any], sizes: list[tuple[int, int]]) -> list[float]:
+    """Tokens a second for each (B, T)."""
+    found = []
+    for batch, length in sizes:
+        ids, keep = torch.randint(4, VOCABULARY, (batch, length)), torch.ones(batch, length, dtype=torch.bool)
+        found.append(batch * length / steadily(lambda ids=ids, keep=keep: work(ids, keep)))  # type: ignore[misc]
+    return found
+
+
+def main() -> None:
+    """Measure and tell."""
+    warnings.simplefilter("ignore")
+    found: dict[str, Any] = {"lengths": LENGTHS, "batches": BATCHES, "width": WIDTH, "length": LENGTH, "tokens": TOKENS}
+    for name, work in works().items():
+        found[f"{name}_by_length"] = rates(work, [(max(1, TOKENS // length), length) for length in LENGTHS])
+        found[f"{name}_by_batch"] = rates(work, [(batch, LENGTH) for batch in BATCHES])
+    tell(**found)
+
+
+if __name__ == "__main__":
+    keep_memory()
+    main()

@@ -1,0 +1,108 @@
+"""A few ratios within a minute, of what the tests' packages allow: `python benchmarks/speed small`.
+
+It prints what it finds and fails on nothing but errors: machines are noisy. Texts are of Python's own documentation.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from measure import ceiling
+
+from selfattn_lm.memory import keep_memory
+
+WIDTH, LAYERS, STEPS, TEXTS, ROUNDS = 128, 2, 12, 256, 3
+
+
+def parts() -> tuple[Any, Any, list[str]]:
+    """Settings, what a training needs of the data, and texts to predict."""
+    from training import settings_of
+
+    from selfattn_lm.config import DataConfig, settings_from, with_changes
+    from selfattn_lm.text.splits import load_split
+    from selfattn_lm.training.data import prepare
+
+    settings, split = (
+        settings_from(settings_of("ours", WIDTH, LAYERS, "bf16"), ""),
+        load_split(DataConfig("stdlib-docs"), "train"),
+    )
+    data = prepare({"train": split}, settings, None)
+    return with_changes(settings, data.resolved), data, split.texts[:TEXTS]
+
+
+def stepper(model: torch.nn.Module, optimizer: Any, scores: Callable[[Any], Any], bf16: bool) -> Callable[[Any], None]:
+    """A training step on a batch."""
+
+    def step(batch: Any) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = scores(batch)
+        torch.nn.functional.cross_entropy(logits.float(), batch.labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    model.train()
+    return step
+
+
+def training() -> dict[str, float]:
+    """Tokens a second of ours and of the model of transformers, in the same batches, with and without bf16."""
+    from training import bert
+
+    from selfattn_lm.runs import new_model
+    from selfattn_lm.training.data import train_loader
+    from selfattn_lm.training.optimizer import build_optimizer
+
+    settings, data, _ = parts()
+    batches = [batch for batch, _ in zip(train_loader(data.train, settings, 0, 1), range(STEPS), strict=False)]
+    model, theirs = new_model(settings, data.tokenizer, len(data.labels), spelled=True), bert(WIDTH, LAYERS, data)
+    optimizer, plain = build_optimizer(model, 1e-4, 0.01), torch.optim.AdamW(theirs.parameters(), 1e-4)
+    ways = {
+        f"{name}, {bits}": stepper(*parts, bits == "bf16")  # type: ignore[arg-type]
+        for bits in ("bf16", "fp32")
+        for name, parts in {
+            "ours": (model, optimizer, lambda batch: model(batch.ids, batch.keep)),
+            "BERT of transformers": (theirs, plain, lambda batch: theirs(batch.ids, batch.keep.long()).logits),
+        }.items()
+    }
+    tokens = sum(int(batch.keep.sum()) for batch in batches)
+    return {
+        way: tokens / seconds for way, seconds in in_turns({w: [step, batches] for w, step in ways.items()}).items()
+    }
+
+
+def prediction() -> dict[str, float]:
+    """Texts a second in each precision."""
+    from selfattn_lm import TextClassifier
+    from selfattn_lm.runs import Run, new_model
+
+    settings, data, texts = parts()
+    model = new_model(settings, data.tokenizer, len(data.labels), spelled=False).eval()
+    run = Run(settings, {}, data.labels, data.tokenizer, model)
+    ways = {f"predicted, {bits}": [TextClassifier(run, bits).predict_proba, [texts]] for bits in ("bf16", "int8", "32")}
+    return {way: len(texts) / seconds for way, seconds in in_turns(ways).items()}
+
+
+def in_turns(ways: dict[str, Sequence[Any]]) -> dict[str, float]:
+    """Seconds of a function over all its inputs, the ways taking turns; medians."""
+    found: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(ROUNDS + 1):
+        for way, (function, inputs) in ways.items():
+            begun = time.perf_counter()
+            for given in inputs:
+                function(given)
+            found[way] += [time.perf_counter() - begun] if turn else []  # the first is a warm-up
+    return {way: statistics.median(seconds) for way, seconds in found.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    keep_memory()
+    torch.manual_seed(0)
+    peaks = ceiling()
+    print(f"matrix products: {peaks['bf16']:,.0f} GFLOP/s in bf16, {peaks['32']:,.0f} in fp32")
+    for unit, rates in (("tokens/s", training()), ("texts/s", prediction())):
+        first = next(iter(rates.values()))
+        for way, rate in rates.items():
+            print(f"{way:30} {rate:10,.0f} {unit}   {first / rate:5.2f} × as much by the first")
