@@ -22,8 +22,8 @@ from cyclopts import App
 from measure import RESULTS, WORK, Found, child, machine
 
 PARTIAL = RESULTS.with_suffix(".partial.json")  # what a stopped run leaves
-SECONDS = 4  # of measuring a training
-ROUNDS = 3
+SECONDS = 3  # of measuring a training
+ROUNDS, LIMIT = 3, 90  # repetitions; seconds to reach a score
 Cell = tuple[str, tuple[object, ...]]  # a part, and what it is called with
 app = App(help=__doc__)
 
@@ -53,7 +53,7 @@ def plan() -> Iterator[Cell]:
     yield from turns(ROUNDS, *(("rows", ("cold", way)) for way in ("ours", "pipeline", "onnx")))
     yield "rows", ("long", "ours")
     yield from (("inference", ("sample", way, "128x2")) for way in ("pipeline", "onnx", "fasttext"))
-    for rows in (10_000, 100_000, 1_000_000):  # the first time, then from the cache
+    for rows in (10_000, 100_000, 1_000_000):  # the first time, then from the cache, which few rows do not fill
         yield from (("rows", ("start", rows)), ("rows", ("start", rows)), ("rows", ("predict", rows)))
     yield from (("peers", (way,)) for way in ("tfidf", "fasttext"))
     yield from (("score", (way,)) for way in ("quick", "accurate", "best"))
@@ -69,7 +69,7 @@ def measured(cell: Cell, found: dict[str, list[Found]]) -> Found:
     """Measure a cell."""
     part, arguments = cell
     if part == "score":
-        arguments = (*arguments, found["peers tfidf"][0]["accuracy"], 120)
+        arguments = (*arguments, found["peers tfidf"][0]["accuracy"], LIMIT)
     return child(part, *arguments)
 
 

@@ -66,6 +66,7 @@ def learn(folder: Path, start: str) -> None:
 def export(folder: Path) -> None:
     """The same weights as an ONNX graph with free batch and length."""
     import torch
+    from onnxruntime import InferenceSession
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(folder / "bert", attn_implementation="eager").eval()
@@ -78,12 +79,15 @@ def export(folder: Path) -> None:
         def forward(self, ids: Any, mask: Any) -> Any:
             return self.inner(input_ids=ids, attention_mask=mask).logits
 
-    ids, free = torch.ones(2, 16, dtype=torch.long), {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
+    ids, mask = torch.randint(1000, 2000, (2, 16)), (torch.arange(16) < torch.tensor([[16], [9]])).long()
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
     made = folder / "made.onnx"
     torch.onnx.export(
-        Logits(), (ids, ids), made, input_names=["ids", "mask"], output_names=["logits"], dynamo=True,
+        Logits().eval(), (ids, mask), made, input_names=["ids", "mask"], output_names=["logits"], dynamo=True,
         dynamic_shapes={"ids": free, "mask": free}, external_data=False, verbose=False,
     )  # fmt: skip
+    found = InferenceSession(str(made)).run(None, {"ids": ids.numpy(), "mask": mask.numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(found), model(ids, mask).logits.detach(), atol=1e-3, rtol=0)
     os.replace(made, folder / "model.onnx")
 
 

@@ -18,7 +18,7 @@ from measure import rows_of, tell
 
 from selfattn_lm.memory import keep_memory
 
-WARM = 5  # steps that are not counted
+WARM = 3.0  # seconds that are not counted, in which oneDNN prepares for shapes that it has not seen
 HEAD = 32  # width of an attention head
 
 
@@ -26,23 +26,25 @@ class Clock:
     """Real tokens and seconds of the steps after the first few; says when to stop."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds, self.steps, self.tokens, self.padded, self.begun, self.took = seconds, 0, 0, 0, 0.0, 0.0
+        self.seconds, self.steps, self.tokens, self.padded, self.took = seconds, 0, 0, 0, 0.0
+        self.first = self.begun = 0.0
 
     def step(self, keep: Any) -> bool:
         """Count a step over texts whose tokens are kept or padding, (B, T); whether the time is over."""
-        self.steps += 1
-        if self.steps == WARM:
-            self.begun = time.perf_counter()
-        elif self.steps > WARM:
+        now = time.perf_counter()
+        self.first = self.first or now
+        if self.begun:
+            self.steps, self.took = self.steps + 1, now - self.begun
             self.tokens, self.padded = self.tokens + int(keep.sum()), self.padded + keep.numel()
-            self.took = time.perf_counter() - self.begun
+        elif now - self.first > WARM:
+            self.begun = now
         return self.took > self.seconds
 
     def found(self, width: int, layers: int, all_tokens: int) -> dict[str, float]:
         """Rates, and the model's own floating-point operations: its matrices, forward and backward, without padding."""
         rate = self.tokens / self.took
         operations = 3 * 2 * 12 * layers * width**2 * rate / 1e9
-        steps = (self.steps - WARM) / self.took
+        steps = self.steps / self.took
         return {
             "tokens_per_s": rate, "epoch_s": all_tokens / rate, "gflops": operations, "steps_per_s": steps,
             "padding": 1 - self.tokens / self.padded,

@@ -48,7 +48,7 @@ class Steps(Callback):
 def where(size: str) -> dict[str, float]:
     """Share of the time of each kind of work; what is left is Python: Lightning, autograd, batching."""
     steps, (width, layers) = Steps(), map(int, size.split("x"))
-    ours("ours", width, layers, "bf16", Clock(12), steps)
+    ours("ours", width, layers, "bf16", Clock(6), steps)
     names = {name: kind for kind, found in KINDS.items() for name in found}
     shares = dict.fromkeys([*KINDS, "other tensor work"], 0.0)
     for event in steps.profile.key_averages():

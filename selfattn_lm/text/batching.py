@@ -17,11 +17,14 @@ class Batch(NamedTuple):
     labels: Tensor  # one a text: (B,)
 
 
-def pad(texts: Sequence[np.ndarray], labels: Sequence[int] | np.ndarray) -> Batch:
-    """Put the token ids of texts of different length into one batch; padding has id 0 and is not kept."""
+def pad(texts: Sequence[np.ndarray], labels: Sequence[int] | np.ndarray, width: int = 0) -> Batch:
+    """Put the token ids of texts of different length into one batch; padding has id 0 and is not kept.
+
+    The batch is as wide as its longest text, or as `width` if that is more.
+    """
     lengths = np.array([len(text) for text in texts])
     assert lengths.min() > 0, "the tokenizer gives each text its [CLS]"
-    keep = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
+    keep = np.arange(max(width, lengths.max())) < lengths[:, None]  # (B, T)
     ids = np.zeros(keep.shape, dtype=np.int64)
     ids[keep] = np.concatenate(texts)
     return Batch(torch.from_numpy(ids), torch.from_numpy(keep), torch.as_tensor(labels, dtype=torch.long))
