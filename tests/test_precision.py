@@ -1,6 +1,7 @@
 """Prediction in fewer bits and on several cores."""
 
 import copy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,16 @@ from selfattn_lm.nn.positions import Rotary
 
 TEXTS = [text for text, _ in sentences(90, seed=5)]
 needs_bf16 = pytest.mark.skipif(best_precision("cpu") == "32", reason="this processor does not compute in bf16")
+
+Threads = Callable[[int], None]
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    """Sets the number of threads for one test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("precision", [pytest.param("bf16", marks=needs_bf16), "int8"])
@@ -78,23 +89,24 @@ def test_the_fused_kernel_attends_as_the_written_out_path_does(tokens: int, rota
 
 
 @pytest.mark.parametrize("precision", ["32", "auto", "bf16"])
-def test_a_batch_on_each_core_gives_what_one_after_the_other_gives(
-    run: Path, precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_on_each_core_gives_what_one_after_the_other_gives(run: Path, precision: str, threads: Threads) -> None:
     texts = [" ".join(TEXTS[: i % 7 + 1]) for i in range(200)]
     classifier = TextClassifier.load(run, precision)  # type: ignore[arg-type]
-    alone = classifier.predict_proba(texts)
-    monkeypatch.setattr(inference.torch, "get_num_threads", lambda: 3)
-    np.testing.assert_array_equal(classifier.predict_proba(texts), alone)
-    np.testing.assert_array_equal(classifier.embed(texts[:64]), TextClassifier.load(run, precision).embed(texts[:64]))  # type: ignore[arg-type]
+    threads(1)
+    probabilities, vectors = classifier.predict_proba(texts), classifier.embed(texts[:64])
+    threads(3)
+    np.testing.assert_array_equal(classifier.predict_proba(texts), probabilities)
+    np.testing.assert_array_equal(classifier.embed(texts[:64]), vectors)
+    assert torch.get_num_threads() == 3
 
 
-def test_an_error_on_a_core_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_on_a_core_is_told(run: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = TextClassifier.load(run)
-    monkeypatch.setattr(inference.torch, "get_num_threads", lambda: 2)
+    threads(2)
     monkeypatch.setattr(inference, "pad", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         classifier.predict(TEXTS * 3)
+    assert torch.get_num_threads() == 2
 
 
 def test_int8_is_refused_elsewhere(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

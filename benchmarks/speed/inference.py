@@ -98,7 +98,7 @@ def fasttext(size: str, precision: str) -> tuple[Predict, Any]:
 WAYS = {"ours": ours, "pipeline": pipeline, "onnx": onnx, "fasttext": fasttext}
 
 
-def texts_per_s(predict: Predict, texts: Sequence[str], seconds: float = 4.0) -> float:
+def texts_per_s(predict: Predict, texts: Sequence[str], seconds: float = 3.0) -> float:
     """Texts a second, after a warm-up: of the first thousand, and of more where that takes less than some seconds."""
     predict(texts[-4 * BATCH :])
     begun, done = time.perf_counter(), 0

@@ -131,10 +131,9 @@ def training(found: Results) -> str:
 
 def profile(found: Results) -> str:
     """Shares of a step."""
-    small, middle = (found.cells[f"where {size}"][0] for size in ("128x2", "256x4"))
-    lines = [[kind, f"{small[kind]:.1%}", f"{share:.1%}"] for kind, share in middle.items() if kind in small]
-    lines = [line for line in lines if line[0] not in ("wall_s", "memory_gb")]
-    return table("Where a training step's time goes", ["kind of work", "128 × 2", "256 × 4"], lines)
+    shares = found.cells["where 256x4"][0]
+    lines = [[kind, f"{share:.1%}"] for kind, share in shares.items() if kind not in ("wall_s", "memory_gb")]
+    return table("Where a training step's time goes, 256 × 4 in bf16", ["kind of work", "share"], lines)
 
 
 def score(found: Results) -> str:
@@ -165,7 +164,10 @@ def inference(found: Results) -> str:
         for way in ways
     ]  # fmt: skip
     scores = found.cells["inference scores all 384x6"][0]
-    told = ", ".join(f"{name} {100 * scores[f'{name}_accuracy']:.2f}" for name in ("32", "bf16", "int8"))
+    told = ", ".join(
+        f"{name} {100 * scores[f'{key}_accuracy']:.2f}"
+        for name, key in [("fp32", "32"), ("bf16", "bf16"), ("int8", "int8")]
+    )
     same = ", ".join(f"{name} {100 * scores[f'{name}_as_32']:.2f} %" for name in ("bf16", "int8"))
     heads = ["way", "MiniLM, texts/s", "GB", "mixed lengths, texts/s", "p50, ms", "p99, ms", "cold start, s"]
     below = f"Accuracy of ours on ag_news' test split: {told}. Texts with the label that they get in fp32: {same}."
@@ -190,7 +192,7 @@ def about(results: dict[str, Any]) -> str:
     """Machine and versions."""
     here, found = results["machine"], Results(results["cells"])
     versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
-    peaks = ", ".join(f"{name} {found.shown('measure', name)}" for name in ("bf16", "32"))
+    peaks = ", ".join(f"{name} {found.shown('measure', key)}" for name, key in [("bf16", "bf16"), ("fp32", "32")])
     return (
         f"Measured on {here['processor']}, {here['cores']} cores, in {results['seconds'] / 60:.0f} minutes; "
         f"matrix-product peak in GFLOP/s: {peaks}. {versions}."
