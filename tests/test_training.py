@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,16 +128,23 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(accumulate: int, data: Path, 
     np.testing.assert_array_equal(*logs)
 
 
-def test_ctrl_c_keeps_the_best_weights_and_the_run_can_go_on(data: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    process = start(
-        ["train", str(data), "--model.width", "16", "--training.epochs", "300", "--out", str(run)], tmp_path / "log"
-    )
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data.csv`, the `run` on it that Ctrl-C has stopped, and its `log`."""
+    folder = tmp_path_factory.mktemp("stopped")
+    file, run = write_csv(folder / "data.csv", sentences(240)), folder / "run"
+    flags = ["--model.width", "16", "--training.epochs", "300", "--out", str(run)]
+    process = start(["train", str(file), *flags], folder / "log")
     wait_for_rows(run / "log.csv", 2, process)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 0
-    assert "stopped     by Ctrl-C at step" in (tmp_path / "log").read_text()
-    assert f"to go on    selfattn train --resume --out {run}" in (tmp_path / "log").read_text()
+    return folder
+
+
+def test_ctrl_c_keeps_the_best_weights_and_the_run_can_go_on(stopped: Path) -> None:
+    run, log = stopped / "run", (stopped / "log").read_text()
+    assert "stopped     by Ctrl-C at step" in log
+    assert f"to go on    selfattn train --resume --out {run}" in log
     assert len(TextClassifier.load(run).predict_proba(["an apple"])[0]) == 3
     assert json.loads((run / "metrics.json").read_text())["training"]["stopped"].startswith("by Ctrl-C")
     with pytest.raises(UserError, match=r"^training.epochs: 2 is asked, but .* began with 300; leave it out\.$"):
@@ -245,15 +253,12 @@ def test_only_a_run_folder_is_ever_replaced(data: Path, tmp_path: Path) -> None:
     assert mine.is_file()
 
 
-def test_a_run_is_not_resumed_on_other_data(tmp_path: Path) -> None:
-    file, run = write_csv(tmp_path / "data.csv", sentences(60)), tmp_path / "run"
-    process = start(
-        ["train", str(file), "--model.width", "16", "--training.epochs", "300", "--out", str(run)], tmp_path / "log"
-    )
-    wait_for_rows(run / "log.csv", 2, process)
-    process.kill()
-    process.wait()
-    write_csv(file, sentences(60, seed=1))
+def test_a_run_is_not_resumed_on_other_data(stopped: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(stopped / "run", run)
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(str(stopped / "data.csv"), str(tmp_path / "data.csv")))
+    write_csv(tmp_path / "data.csv", sentences(240, seed=1))
     with pytest.raises(UserError, match=r"run: the data is not what the run began with \(data\.json\); train anew\.$"):
         train(resume=True, out=run)
 
