@@ -54,14 +54,15 @@ class SpelledEmbedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Embed token ids: (B, T) -> (B, T, C)."""
         distinct, place = torch.unique(ids, return_inverse=True)
-        vectors: Tensor = self.vectors(distinct)[place]
-        return vectors
+        return F.embedding(place, self.vectors(distinct))
 
     def vectors(self, tokens: Tensor) -> Tensor:
         """The vectors of some tokens: (N,) -> (N, C)."""
         spelling = self.spelling[tokens]  # (N, K)
-        count = (spelling > 0).sum(1, keepdim=True).clamp(min=1)
-        vectors: Tensor = self.tokens(tokens) + self.characters(spelling) / count.sqrt()  # no longer than one vector
+        there = spelling > 0
+        count = there.sum(1)
+        characters = self.characters(spelling[there], count.cumsum(0) - count)  # without those that are not there
+        vectors: Tensor = self.tokens(tokens) + characters / count.clamp(min=1).sqrt()[:, None]  # as long as one vector
         return vectors
 
     def folded(self) -> nn.Embedding:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 from torch.optim.lr_scheduler import LambdaLR
 
 _HEAD = 1000  # deeper than any encoder
@@ -34,16 +35,16 @@ class RowAdamW(torch.optim.AdamW):
     def _update_rows(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[table]
         if not state:
-            state |= {"step": torch.tensor(0.0), "exp_avg": torch.zeros_like(table)}
-            state["exp_avg_sq"] = torch.zeros_like(table)
-        state["step"] += 1
+            state |= {name: torch.zeros_like(table) for name in ("exp_avg", "exp_avg_sq")}
+            state["step"] = torch.zeros((), device=table.device)
         rows, values = gradient.indices()[0], gradient.values()  # (N,), (N, C)
-        (beta1, beta2), step = group["betas"], float(state["step"])
-        first = state["exp_avg"][rows].lerp_(values, 1 - beta1)
-        second = state["exp_avg_sq"][rows].mul_(beta2).addcmul_(values, values, value=1 - beta2)
-        state["exp_avg"][rows], state["exp_avg_sq"][rows] = first, second
-        scale = second.div_(1 - beta2**step).sqrt_().add_(group["eps"])
-        table.index_add_(0, rows, first.div_(scale), alpha=-group["lr"] / (1 - beta1**step))
+        whole = (table, state["exp_avg"], state["exp_avg_sq"])
+        weights, first, second = touched = [tensor.index_select(0, rows) for tensor in whole]
+        settings = {"lr": group["lr"], "eps": group["eps"], "weight_decay": 0.0, "amsgrad": False, "maximize": False}
+        settings["beta1"], settings["beta2"] = group["betas"]
+        adamw([weights], [values], [first], [second], [], [state["step"]], fused=True, **settings)
+        for tensor, part in zip(whole, touched, strict=True):
+            tensor.index_copy_(0, rows, part)
 
 
 def build_optimizer(model: nn.Module, lr: float, weight_decay: float, layer_decay: float = 1.0) -> RowAdamW:
