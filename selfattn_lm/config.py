@@ -114,7 +114,9 @@ class TrainingConfig(_Checked):
     class_weights: Literal["none", "balanced"] = opt("none", "balanced: each label counts the same in the loss")
     ema: float | Auto = opt("auto", "decay of the moving average of the weights, 0: none; auto: by steps", 0, 0.99999)
     monitor: Literal["macro_f1", "accuracy"] = opt("macro_f1", "validation score by which the best weights are kept")
-    patience: int | Auto = opt("auto", "stop after so many validations without a better score; auto: by epochs", 1)
+    patience: int | Auto = opt(
+        "auto", "epochs without a better score before training stops; auto: a third, at least 5", 1
+    )
     validations: int | Auto = opt("auto", "validations an epoch; auto: one in 1,000 steps, at least one", 1)
     max_minutes: float = opt(0.0, "stop after so long, 0: no limit; recorded, and not repeatable to the byte", 0)
     precision: Literal["auto", "32", "bf16"] = opt("auto", "auto: bf16 where the processor has it in hardware, else 32")

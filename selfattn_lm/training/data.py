@@ -102,6 +102,12 @@ def validation_loader(examples: Examples, settings: Settings, rank: int = 0, wor
 
 
 def balanced_weights(labels: np.ndarray, count: int) -> torch.Tensor:
-    """Weights by which each label counts the same in the loss, one on average over the rows: (L,)."""
-    rows = np.bincount(labels, minlength=count)
-    return torch.tensor(len(labels) / np.maximum(rows, 1) / (rows > 0).sum(), dtype=torch.float32)
+    """Weights by which each label counts the same in the loss, one on average over the rows: (L,).
+
+    A label without rows has the weight 0, and changes no other's.
+    """
+    rows = np.bincount(labels, minlength=count)  # (L,)
+    seen = rows > 0
+    weights = np.zeros(count, dtype=np.float32)
+    weights[seen] = len(labels) / (rows[seen] * np.count_nonzero(seen))
+    return torch.from_numpy(weights)

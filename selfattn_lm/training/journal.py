@@ -49,7 +49,7 @@ class Journal(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, _: int) -> None:
         self.tokens += int(batch.keep.sum())
-        self.loss += outputs["loss"].detach()
+        self.loss += outputs["loss"].detach() * trainer.accumulate_grad_batches  # by which Lightning divides it
         self.batches += 1
         if not self.rows and trainer.is_global_zero:
             self._tell_the_time()
@@ -85,7 +85,7 @@ class Journal(Callback):
         row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "minutes": minutes, **self.measured}
         metrics = {name.replace("/", "_"): value for name, value in trainer.callback_metrics.items()}
         names = [f"validation_{name}" for name in ("loss", *_SHOWN)]
-        row |= {name: round(float(metrics[name]), 4) for name in names if name in metrics}
+        row |= {name: rounded(metrics[name]) for name in names if name in metrics}
         self.rows.append(row)
         self._reset()
         if trainer.is_global_zero:
@@ -108,6 +108,11 @@ class Journal(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.minutes = list(state_dict["rows"]), state_dict["minutes"]
+
+
+def rounded(score: Any) -> float:
+    """A score as `log.csv` and `metrics.json` write it."""
+    return round(float(score), 6)
 
 
 def _scores(row: Mapping[str, Any]) -> str:

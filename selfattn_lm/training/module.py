@@ -1,5 +1,7 @@
 """The model as Lightning trains it, to classify or to guess hidden tokens. B batch, T tokens, L labels."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,7 +14,12 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from selfattn_lm.config import Settings
 from selfattn_lm.nn import Classifier, hide_tokens
 from selfattn_lm.text.batching import Batch, LengthBuckets
+from selfattn_lm.training.branches import BRANCH_WEIGHTS, choose_branch_weight
 from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, warmup_and_decay
+
+
+class NotFinite(Exception):
+    """The loss or its gradient is NaN or infinite, so that training cannot go on."""
 
 
 class Module(LightningModule):
@@ -36,8 +43,18 @@ class Module(LightningModule):
         self.log(f"{stage}/loss", loss, batch_size=size, on_step=False, on_epoch=True, sync_dist=True)
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
-        """Clip by norm; Lightning's own clipping refuses fused optimizers, and torch's sparse gradients."""
-        clip_gradients(self.model.parameters(), self.config.clip)
+        """Clip by norm; Lightning's own clipping refuses fused optimizers, and torch's sparse gradients.
+
+        Raises NotFinite before the optimizer could write such a gradient into the weights. Gradients are the same on
+        all devices by now, so that all of them stop.
+        """
+        norm = clip_gradients(self.model.parameters(), self.config.clip)
+        if not math.isfinite(norm):
+            raise NotFinite
+
+    def load_best(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take the weights that a checkpoint holds, and what was chosen for them when they were validated."""
+        self.load_state_dict(checkpoint["state_dict"])
 
     def configure_optimizers(self) -> Any:
         assert self.config.lr != "auto", "resolve the settings first"
@@ -47,47 +64,75 @@ class Module(LightningModule):
 
 
 class ClassifierModule(Module):
-    """Learns the labels of texts, weighted in the loss by `label_weights` (L,) if given."""
+    """Learns the labels of texts, each row weighted in the loss by `label_weights` (L,) of its label if given."""
 
     label_weights: Tensor | None
 
     def __init__(self, model: Classifier, settings: Settings, labels: int, label_weights: Tensor | None) -> None:
         super().__init__(model, settings)
         self.register_buffer("label_weights", label_weights, persistent=False)
-        self.weights = [step / 10 for step in range(11)] if len(model.views) == 2 else [1.0]  # of the last view
+        self.candidates = BRANCH_WEIGHTS if len(model.views) == 2 else [1.0]
+        self.chosen = self.candidates[0]
         accuracy, macro_f1 = MulticlassAccuracy(labels, average="micro"), MulticlassF1Score(labels, average="macro")
         scores = MetricCollection({"accuracy": accuracy, "macro_f1": macro_f1}, prefix="validation/")
-        self.scores: Any = torch.nn.ModuleList([scores.clone() for _ in self.weights])
+        self.scores: Any = torch.nn.ModuleList([scores.clone() for _ in self.candidates])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._step(batch, "train")[0]
+        logits = self.model.scores(batch.ids, batch.keep).float()  # (K, B, L)
+        losses = [
+            classification_loss(branch, batch.labels, self.label_weights, self.config.label_smoothing)
+            for branch in logits
+        ]
+        loss = torch.stack(losses).mean()
+        self.log_loss("train", loss, len(batch.labels))
+        return nan_if_not_finite(loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        scores = self._step(batch, "validation")[1]
-        for weight, metrics in zip(self.weights, self.scores, strict=True):
-            metrics.update(scores[0].lerp(scores[-1], weight), batch.labels)
+        logits = self.model.scores(batch.ids, batch.keep).float()  # (K, B, L)
+        losses = [F.cross_entropy(branch, batch.labels) for branch in logits]
+        self.log_loss("validation", torch.stack(losses).mean(), len(batch.labels))
+        for weight, metrics in zip(self.candidates, self.scores, strict=True):
+            metrics.update(logits[0].lerp(logits[-1], weight), batch.labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Weigh the views by what validates best; a weight is judged with its neighbours, which differ by chance."""
-        found = [metrics.compute() for metrics in self.scores]
-        accuracy = torch.stack([scores["validation/accuracy"] for scores in found])[None]  # (1, weights)
-        smooth = F.avg_pool1d(F.pad(accuracy, (1, 1), mode="replicate"), 3, stride=1)[0]
-        even = (torch.tensor(self.weights, device=smooth.device) - 0.5).abs()
-        best = int((smooth - 1e-6 * even).argmax())  # at a tie the most even one
-        if len(self.weights) > 1:
-            self.model.mix.copy_(torch.tensor([1 - self.weights[best], self.weights[best]]))
-        self.log_dict(found[best])
+        """Choose the branches' weights for the weights just validated, and log the scores with exactly these."""
+        scores = [metrics.compute() for metrics in self.scores]
+        best = 0
+        if len(self.candidates) > 1:
+            best = choose_branch_weight([float(score["validation/accuracy"]) for score in scores])
+        self.chosen = self.candidates[best]
+        self.log_dict(scores[best])
         for metrics in self.scores:
             metrics.reset()
 
-    def _step(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
-        """The loss, and the scores of each view: (), (K, B, L)."""
-        scores = self.model.scores(batch.ids, batch.keep).float()
-        weights, smoothing = self.label_weights, self.config.label_smoothing if stage == "train" else 0.0
-        losses = [F.cross_entropy(view, batch.labels, weights, label_smoothing=smoothing) for view in scores]
-        loss = torch.stack(losses).mean()
-        self.log_loss(stage, loss, len(batch.labels))
-        return loss, scores
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the choice beside the weights that it was made for; it never enters the weights in training."""
+        checkpoint["branch_weight"] = self.chosen
+
+    def load_best(self, checkpoint: Mapping[str, Any]) -> None:
+        super().load_best(checkpoint)
+        if len(self.candidates) > 1:
+            weight = checkpoint["branch_weight"]
+            self.model.mix.copy_(torch.tensor([1 - weight, weight]))
+
+
+def classification_loss(logits: Tensor, labels: Tensor, label_weights: Tensor | None, smoothing: float) -> Tensor:
+    """The mean cross-entropy with smoothed labels, each row weighted by its label: (B, L), (B,), (L,) -> ().
+
+    Σ w[yᵢ] · loss(i) / Σ w[yᵢ]: the weight is the row's, and not that of the labels over which its target is spread
+    (torch's own `weight` weighs these too, so that a rare label would be given to every text).
+    """
+    losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)  # (B,)
+    if label_weights is None:
+        return losses.mean()
+    weights = label_weights[labels]  # (B,)
+    return (weights * losses).sum() / weights.sum()
+
+
+def nan_if_not_finite(loss: Tensor) -> Tensor:
+    """Make an infinite loss NaN, and with it all gradients: an infinite loss may have finite ones."""
+    factor = torch.where(loss.detach().isfinite(), 1.0, math.nan)
+    return loss * factor
 
 
 class MaskedModule(Module):
@@ -103,7 +148,7 @@ class MaskedModule(Module):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, _, count = self._guess(batch, None)
         self.log_loss("train", loss, count)
-        return loss
+        return nan_if_not_finite(loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         random = torch.Generator(batch.ids.device).manual_seed(batch_idx)

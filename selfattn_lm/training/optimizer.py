@@ -1,5 +1,6 @@
 """AdamW with decay groups, embedding tables updated where they were touched, and the learning rate over the steps."""
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -83,17 +84,21 @@ def freeze(model: nn.Module, what: int | str) -> None:
             parameter.requires_grad_(False)
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], norm: float) -> None:
-    """Scale all gradients, sparse ones too, so that their norm together is at most `norm`."""
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> float:
+    """Scale all gradients, sparse ones too, so that their norm together is at most `max_norm`.
+
+    Returns the norm before; where it is NaN or infinite nothing is scaled.
+    """
     gradients: list[Tensor] = []
     for parameter in parameters:
         if parameter.grad is not None and parameter.grad.is_sparse:
             parameter.grad = parameter.grad.coalesce()
         if parameter.grad is not None:
             gradients.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
-    total = torch.nn.utils.get_total_norm(gradients, foreach=True)
-    if total > norm:
-        torch._foreach_mul_(gradients, norm / (total + 1e-6))
+    norm = float(torch.nn.utils.get_total_norm(gradients, foreach=True))
+    if max_norm < norm < math.inf:
+        torch._foreach_mul_(gradients, max_norm / (norm + 1e-6))
+    return norm
 
 
 def warmup_and_decay(optimizer: torch.optim.Optimizer, steps: int, warmup: float) -> LambdaLR:

@@ -116,14 +116,15 @@ class Pretraining:
             log.info("%s", "\n".join(_opening_lines(settings, tokenizer, model, facts)))
         stopped = training.run(resume=self.resume)
         run = Run(self.settings, resolved, [], tokenizer, model.eval())
-        best = max(training.journal.rows, key=lambda row: row["validation_accuracy"])  # the first, as the weights kept
-        accuracy, perplexity = best["validation_accuracy"], math.exp(best["validation_loss"])
+        accuracy, perplexity = training.scores["accuracy"], math.exp(min(training.scores["loss"], 700.0))
         if training.first:
             write_run(self.folder, run)
             scores = {"accuracy": accuracy, "perplexity": perplexity, "texts": len(validation)}
-            write_json(self.folder / "metrics.json", {"hidden": scores, "training": training.facts()})
+            how = {**training.facts(), "stopped": stopped}
+            write_json(self.folder / "metrics.json", {"hidden": scores, "training": how})
             if not training.interrupted:
                 shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        training.raise_if_not_finite()
         return PretrainResult(self.folder, MaskedModel(run), accuracy, perplexity, stopped, training.interrupted)
 
     def _begin(self, resolved: Mapping[str, Any], tokenizer: Tokenizer, facts: Mapping[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import math
 import shutil
 import signal
 import threading
@@ -14,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer, loggers
+from lightning.pytorch import Callback, LightningModule, Trainer, loggers
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from selfattn_lm.config import Settings, TrainingConfig
 from selfattn_lm.errors import UserError
 from selfattn_lm.training.data import Examples, train_loader, validation_loader
-from selfattn_lm.training.journal import Journal
-from selfattn_lm.training.module import Module
+from selfattn_lm.training.journal import Journal, rounded
+from selfattn_lm.training.module import Module, NotFinite
 
-_LOGGERS = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}
+_LOGGERS = {"tensorboard": "TensorBoardLogger", "wandb": "WandbLogger", "mlflow": "MLFlowLogger"}
 # The journal has a bar for the whole run, the length buckets divide the batches among devices themselves.
 _OURS: Any = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "use_distributed_sampler"), False)
 
@@ -63,28 +64,52 @@ class MovingAverage(WeightAveraging):
     """Keeps an exponential moving average of the weights, which is what is validated and kept.
 
     Lightning's EMAWeightAveraging, but over all tensors at once, and only at every fourth step: both are faster.
+    Buffers are copied and not averaged: among them are the ids of a token's character n-grams, whole numbers of which
+    an average is another n-gram's.
     """
 
     every = 4
 
     def __init__(self, decay: float) -> None:
-        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay**self.every))  # type: ignore[no-untyped-call]
+        average = get_ema_multi_avg_fn(decay**self.every)  # type: ignore[no-untyped-call]
+        super().__init__(use_buffers=False, multi_avg_fn=average)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         return step_idx is not None and step_idx % self.every == 0
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the checkpoint with the best validation score and the last one, with all scores of its validation."""
+
+    def __init__(self, folder: Path, monitor: str) -> None:
+        super().__init__(folder, "best", monitor=monitor, mode="max", save_last=True, enable_version_counter=False)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, but never weights whose loss is not finite: their score, of whatever they answer, may be the best."""
+        loss = float(trainer.callback_metrics["validation/loss"])
+        if not math.isfinite(loss):
+            raise NotFinite
+        super().on_validation_end(trainer, pl_module)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["scores"] = {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint's state, also where the run folder has been moved since."""
+        here = Path(str(self.dirpath))
+        moved = dict(state_dict, dirpath=str(here))
+        for name in ("best_model_path", "last_model_path", "kth_best_model_path"):
+            moved[name] = str(here / Path(state_dict[name]).name) if state_dict[name] else ""
+        moved["best_k_models"] = {str(here / Path(path).name): v for path, v in state_dict["best_k_models"].items()}
+        super().load_state_dict(moved)
 
 
 class Training:
     """Trains the model in `module` and leaves its best weights in it; `settings` are resolved."""
 
     def __init__(self, settings: Settings, folder: Path, module: Module, train: Examples, validation: Examples) -> None:
-        self.settings, self.folder, self.module, self.train, self.validation = (
-            settings,
-            folder,
-            module,
-            train,
-            validation,
-        )
+        self.settings, self.folder, self.module = settings, folder, module
+        self.train, self.validation = train, validation
         config, score = settings.training, f"validation/{settings.training.monitor}"
         assert config.ema != "auto", "resolve the settings first"
         assert config.epochs != "auto", "resolve the settings first"
@@ -93,15 +118,15 @@ class Training:
             logging.getLogger(name).setLevel(logging.WARNING)
         tokens = train.tokens.total + validation.tokens.total / 3  # without the backward pass it is a third
         self.stop, self.journal = StopOnRequest(), Journal(folder / "log.csv", config.epochs * tokens)
-        self.early = EarlyStopping(score, mode="max", patience=config.patience)
-        self.best = ModelCheckpoint(
-            folder / "checkpoints", "best", monitor=score, mode="max", save_last=True, enable_version_counter=False
-        )
+        self.early = EarlyStopping(score, mode="max", patience=config.patience)  # in validations: see `run`
+        self.best = BestCheckpoint(folder / "checkpoints", score)
         callbacks: list[Callback] = [self.journal, self.stop, self.early, self.best]
         if config.ema:
             callbacks.insert(2, MovingAverage(config.ema))
         self.trainer = self._trainer(config, callbacks)
         self.first, self.interrupted = self.trainer.is_global_zero, False
+        self.not_finite = ""  # what is to be said if the loss was NaN or infinite
+        self.scores: dict[str, float] = {}  # of the best validation, by name
 
     def _trainer(self, config: TrainingConfig, callbacks: list[Callback]) -> Trainer:
         assert config.epochs != "auto", "resolve the settings first"
@@ -126,12 +151,12 @@ class Training:
             raise UserError(f"training.accelerator, devices, strategy or precision: {reason}") from None
 
     def _logger(self, name: str) -> Any:
-        """The logger asked for; TensorBoard's where it is installed and nothing is asked for."""
-        if importlib.util.find_spec("tensorboard" if name == "none" else name) is None:
-            if name == "none":
-                return False
+        """The logger asked for, and none unless it is."""
+        if name == "none":
+            return False
+        if importlib.util.find_spec(name) is None:
             raise UserError(f"training.logger: {name} is not installed; pip install {name}.")
-        return getattr(loggers, _LOGGERS.get(name, "TensorBoardLogger"))(save_dir=self.folder)
+        return getattr(loggers, _LOGGERS[name])(save_dir=self.folder)
 
     def run(self, *, resume: bool) -> str:
         """Train; returns why it ended before its last epoch, or nothing."""
@@ -141,8 +166,10 @@ class Training:
         validation = validation_loader(self.validation, self.settings, *ranks)
         assert config.validations != "auto", "resolve the settings first"
         # A validation, and with it a checkpoint, never falls between batches whose gradients add up to one step.
-        every = len(loader) // config.validations // config.accumulate * config.accumulate
-        trainer.val_check_interval = every or len(loader)
+        every = len(loader) // config.validations // config.accumulate * config.accumulate or len(loader)
+        trainer.val_check_interval = every
+        assert config.patience != "auto", "resolve the settings first"
+        self.early.patience = config.patience * (len(loader) // every)
         started = time.monotonic()
         with self.stop.listening(), warnings.catch_warnings():
             for harmless in ("does not have many workers", "exists and is not empty", "not resumable", "LeafSpec"):
@@ -152,28 +179,49 @@ class Training:
                 trainer.fit(module, loader, validation, ckpt_path=checkpoint, weights_only=True)
             except Interrupted:
                 self.interrupted = True
+            except NotFinite:
+                self.not_finite = self._not_finite()
         self.seconds = time.monotonic() - started
         best = Path(self.best.best_model_path)
         if not best.is_file():
             if not resume:  # a resumed run still has the checkpoint that it came from
                 shutil.rmtree(self.folder, ignore_errors=True)
+            if self.not_finite:
+                raise UserError(f"{self.folder}: {self.not_finite}.")
             reason = f"{self.folder}: stopped before the first validation, so nothing is kept; train anew."
             raise KeyboardInterrupt(reason) if self.interrupted else UserError(reason)
-        module.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
+        kept = torch.load(best, weights_only=True, map_location="cpu")
+        module.load_best(kept)
+        self.scores = {name.removeprefix("validation/"): score for name, score in kept["scores"].items()}
         return self._reason()
+
+    def _not_finite(self) -> str:
+        config = self.settings.training
+        advice = f"a lower training.lr than {config.lr:g} usually helps"
+        if config.precision != "32":
+            advice += f", or training.precision 32 instead of {config.precision}"
+        return f"the loss or its gradient was not a finite number at step {self.trainer.global_step + 1}; {advice}"
+
+    def raise_if_not_finite(self) -> None:
+        """Say at the end of a run that its loss was not finite; the run holds the best weights before that."""
+        if self.not_finite:
+            raise UserError(f"{self.folder}: {self.not_finite}; the run keeps the best weights from before.")
 
     def _reason(self) -> str:
         config, step, steps = self.settings.training, self.trainer.global_step, self.journal.total_steps
+        if self.not_finite:
+            return self.not_finite
         if self.interrupted:
             return f"by Ctrl-C at step {step} of {steps}"
         if step >= steps:
             return ""
         if self.early.wait_count >= self.early.patience:
-            return f"no better {config.monitor} in {self.early.patience} validations"
+            return f"no better {config.monitor} in {config.patience} epochs"
         return f"after training.max_minutes {config.max_minutes:g}"
 
     def facts(self) -> dict[str, Any]:
         """How the training went, for `metrics.json`."""
-        best = {"monitor": self.settings.training.monitor, "best": float(self.best.best_model_score or 0.0)}
+        monitor = self.settings.training.monitor
         minutes = round(self.journal.minutes + self.seconds / 60, 2)
-        return {"minutes": minutes, "steps": self.trainer.global_step, **best}
+        best = rounded(self.scores[monitor])
+        return {"minutes": minutes, "steps": self.trainer.global_step, "monitor": monitor, "best": best}
