@@ -425,8 +425,8 @@ def test_what_cannot_be_exported_is_refused(
     ("flags", "message"),
     [
         (["--preset", "quick"],
-         "--preset quick: trains a bag from scratch, but {init} is a BERT; leave one of them out."),
-        (["--pretrain"], "train: --init and --pretrain both say what to start from; leave one of them out."),
+         "--preset quick: trains a bag of embeddings, but {init} is a BERT; leave one of them out."),
+        (["--pretrain"], "train: --pretrain and --init both say what to start from; leave one of them out."),
         (["--model.width", "64"], "model.width: 64 is asked, but {init}, the run to start from, has 32."),
         (["--model.max-tokens", "41"], "model.max_tokens: 41 is asked, but {init}, the run to start from, has 40."),
         (["--training.freeze", "half"],

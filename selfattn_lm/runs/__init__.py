@@ -3,8 +3,38 @@
 from selfattn_lm.runs.bert import is_checkpoint, read_bert, write_bert
 from selfattn_lm.runs.bert_files import locate
 from selfattn_lm.runs.files import atomic, write_json, write_text
-from selfattn_lm.runs.folder import model_card, read_config, read_run, read_shape, write_head, write_run
+from selfattn_lm.runs.folder import (
+    ConfigFile,
+    model_card,
+    read_config,
+    read_origin,
+    read_run,
+    read_shape,
+    write_head,
+    write_run,
+)
+from selfattn_lm.runs.origin import Origin, find_origin, find_recorded
 from selfattn_lm.runs.run import Run, new_model
 
-__all__ = ["Run", "atomic", "is_checkpoint", "locate", "model_card", "new_model", "read_bert", "read_config"]
-__all__ += ["read_run", "read_shape", "write_bert", "write_head", "write_json", "write_run", "write_text"]
+__all__ = [
+    "ConfigFile",
+    "Origin",
+    "Run",
+    "atomic",
+    "find_origin",
+    "find_recorded",
+    "is_checkpoint",
+    "locate",
+    "model_card",
+    "new_model",
+    "read_bert",
+    "read_config",
+    "read_origin",
+    "read_run",
+    "read_shape",
+    "write_bert",
+    "write_head",
+    "write_json",
+    "write_run",
+    "write_text",
+]

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,21 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _PARTS = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "*_Pooling/config.json"]
 
 
-def locate(name: str | Path) -> Path:
-    """The folder of that name, or of a model on the hub (`owner/name`), fetched or from the hub's local cache."""
+def locate(name: str | Path, revision: str | None = None) -> Path:
+    """The folder of that name, or of a model on the hub (`owner/name`), fetched or from the hub's local cache.
+
+    `revision` is a commit of a model on the hub; its newest by default.
+    """
     path = Path(name)
     if (path.parent.is_dir() and path.parent != Path()) or path.exists() or not _HUB_NAME.fullmatch(str(name)):
         return path
     import huggingface_hub
 
     try:
-        folder = Path(huggingface_hub.snapshot_download(str(name), allow_patterns=[*_PARTS, "model*.safetensors*"]))
+        fetch = partial(huggingface_hub.snapshot_download, str(name), revision=revision)
+        folder = Path(fetch(allow_patterns=[*_PARTS, "model*.safetensors*"]))
         if not list(folder.glob("model*.safetensors")):
-            huggingface_hub.snapshot_download(str(name), allow_patterns=[*_PARTS, "pytorch_model*.bin*"])
+            fetch(allow_patterns=[*_PARTS, "pytorch_model*.bin*"])
     except Exception as error:  # of all kinds: connection, HTTP, a name that does not exist
         kind = type(error).__name__
         reason = f"the hub could not be reached ({kind}); check the connection, or download it and name its folder."

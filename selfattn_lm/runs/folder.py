@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -17,6 +17,7 @@ from selfattn_lm.errors import UserError
 from selfattn_lm.runs.bert import is_checkpoint, read_bert
 from selfattn_lm.runs.bert_files import read_json
 from selfattn_lm.runs.files import atomic, write_json, write_text
+from selfattn_lm.runs.origin import Origin
 from selfattn_lm.runs.run import Run, new_model
 from selfattn_lm.text.tokenization import load_tokenizer
 
@@ -31,9 +32,12 @@ def write_head(
     labels: list[str],
     tokenizer: Tokenizer,
     bert: BertShape | None = None,
+    origin: Origin | None = None,
 ) -> None:
-    """Write all but the weights: what was asked, what `auto` became, labels and tokenizer, a BERT's shape."""
+    """Write all but the weights: settings, what `auto` became, labels, tokenizer, BERT's shape, the origin."""
     plain = {"format": FORMAT, **asdict(settings), "resolved": dict(resolved)}
+    if origin is not None:
+        plain["init"] = asdict(origin)
     write_text(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
     write_json(folder / "labels.json", labels)
     write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True) + "\n")
@@ -43,7 +47,7 @@ def write_head(
 
 def write_run(folder: Path, run: Run) -> None:
     """Write everything that prediction needs; the weights come last, so that a folder with weights is whole."""
-    write_head(folder, run.settings, run.resolved, run.labels, run.tokenizer, run.bert)
+    write_head(folder, run.settings, run.resolved, run.labels, run.tokenizer, run.bert, run.origin)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in run.model.state_dict().items()}
     # Tables are nine tenths of a model, and a rounding of 1 in 2,000 changes nothing that they say.
     weights |= {
@@ -53,8 +57,24 @@ def write_run(folder: Path, run: Run) -> None:
         temporary.write_bytes(safetensors.torch.save(weights))
 
 
-def read_config(path: Path) -> tuple[Settings, dict[str, Any], dict[str, Any]]:
-    """A YAML file of settings: all of them, what `auto` became (in a run's own), and those that it names, nested."""
+class ConfigFile(NamedTuple):
+    """A YAML file of settings.
+
+    Attributes:
+        settings: All settings, those that the file does not name by default.
+        resolved: What `auto` became, in the file of a run.
+        asked: The settings that the file names, nested.
+        init: What to start from, a name or an `Origin` in plain values; None: from scratch.
+    """
+
+    settings: Settings
+    resolved: dict[str, Any]
+    asked: dict[str, Any]
+    init: Any
+
+
+def read_config(path: Path) -> ConfigFile:
+    """Read a YAML file of settings, strictly checked."""
     try:
         asked = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
@@ -63,11 +83,28 @@ def read_config(path: Path) -> tuple[Settings, dict[str, Any], dict[str, Any]]:
         raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}.") from None
     if not isinstance(asked, dict):
         raise UserError(f"{path}: holds {str(asked)[:40]!r}, not settings of the form key: value.")
-    form, resolved = asked.pop("format", FORMAT), asked.pop("resolved", {})
+    form = asked.pop("format", FORMAT)
+    resolved = asked.pop("resolved", {})
+    init = asked.pop("init", None)
     if form != FORMAT:
         raise UserError(f"{path}: format {form!r}, and this version reads format {FORMAT}; update selfattn_lm.")
     settings_from(resolved, f"{path}: resolved")
-    return settings_from(asked, str(path)), resolved, asked
+    return ConfigFile(settings_from(asked, str(path)), resolved, asked, init)
+
+
+def read_origin(folder: Path) -> Origin | None:
+    """What the run in a folder started from, as recorded; None if from scratch."""
+    path = folder / "config.yaml"
+    return _origin(read_config(path).init, path)
+
+
+def _origin(init: Any, path: Path) -> Origin | None:
+    if init is None:
+        return None
+    try:
+        return Origin(**init)
+    except TypeError:
+        raise UserError(f"{path}: init does not hold what the run started from; train the run again.") from None
 
 
 def read_shape(folder: Path) -> BertShape | None:
@@ -89,7 +126,9 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
     if is_checkpoint(folder):
         return read_bert(folder, pooling)
     _require_finished(folder)
-    settings, resolved, _ = read_config(folder / "config.yaml")
+    config = read_config(folder / "config.yaml")
+    settings, resolved = config.settings, config.resolved
+    origin = _origin(config.init, folder / "config.yaml")
     try:
         part = folder / "labels.json"
         labels = json.loads(part.read_text(encoding="utf-8"))
@@ -116,7 +155,7 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
     except RuntimeError as error:
         reason = " ".join(str(error).split()[:40])
         raise UserError(f"{folder}: model.safetensors does not fit config.yaml and labels.json: {reason}.") from None
-    return Run(settings, resolved, labels, tokenizer, classifier.eval(), bert)
+    return Run(settings, resolved, labels, tokenizer, classifier.eval(), bert, origin)
 
 
 def _require_finished(folder: Path) -> None:
@@ -144,10 +183,13 @@ def model_card(name: str, run: Run, train: Mapping[str, Any], scores: Mapping[st
         for split, s in scores.items()
     )
     counts = ", ".join(f"{label} ({count:,})" for label, count in train["labels"].items())
+    start = "It was trained from scratch."
+    if run.origin is not None:
+        start = f"It started from `{run.origin}` (sha256 of its weights: `{run.origin.sha256}`)."
     return f"""# {name}
 
 A text classifier with {len(run.labels)} labels ({model.kind}, {model.width} wide, {model.layers} layers), trained by
-selfattn_lm on {train["rows"]:,} texts of `{settings.data.source or "memory"}` in {minutes:g} minutes.
+selfattn_lm on {train["rows"]:,} texts of `{settings.data.source or "memory"}` in {minutes:g} minutes. {start}
 
 | split | rows | accuracy (95 % interval) | macro-F1 (95 % interval) | log loss |
 |---|---|---|---|---|

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from selfattn_lm.config import BertShape, Settings, with_changes
 from selfattn_lm.nn import Classifier, build_bert, build_classifier
+from selfattn_lm.runs.origin import Origin
 from selfattn_lm.text.tokenization import spellings
 
 
@@ -16,7 +17,8 @@ from selfattn_lm.text.tokenization import spellings
 class Run:
     """A trained run: settings as asked, what `auto` became, label names in the order of the head's rows, model.
 
-    `bert` is given if the model is a BERT, which a run started from or which was read from its own format.
+    `bert` is given if the model is a BERT, which a run started from or which was read from its own format. `origin` is
+    what the run started from, if it did not start from scratch.
     """
 
     settings: Settings
@@ -25,6 +27,7 @@ class Run:
     tokenizer: Tokenizer
     model: Classifier
     bert: BertShape | None = None
+    origin: Origin | None = None
 
     @property
     def in_effect(self) -> Settings:

@@ -18,9 +18,11 @@ from selfattn_lm.evaluation import Evaluation, evaluate_split, write_metrics
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.nn import Classifier, TokenEmbedding
 from selfattn_lm.runs import (
+    Origin,
     Run,
     model_card,
     new_model,
+    read_origin,
     read_run,
     read_shape,
     write_head,
@@ -65,21 +67,22 @@ class TrainResult:
 class Session:
     """Trains once and writes `folder`, which `overwrite` replaces once the data is found good, `resume` goes on with.
 
-    `asked` are the settings asked for, nested, which what the run folder `init` brings may not contradict.
+    `asked` are the settings asked for, nested, which what the run starts from, its `origin`, may not contradict.
     """
 
     def __init__(
-        self, settings: Settings, asked: Mapping[str, Any], folder: Path, init: Path | str | None = None,
+        self, settings: Settings, asked: Mapping[str, Any], folder: Path, origin: Origin | None = None,
         *, resume: bool = False, overwrite: bool = False,
     ) -> None:  # fmt: skip
         self.settings, self.folder, self.resume, self.initial = settings, folder, resume, None
+        self.origin = read_origin(folder) if resume else origin
+        self.bert = read_shape(folder) if resume else None
         if not resume:
             refuse_to_replace(folder, overwrite)
-        self.bert = read_shape(folder) if resume else None
-        if init is not None:
-            self.initial = read_run(Path(init), settings.model.pooling)
+        if origin is not None:
+            self.initial = read_run(Path(origin.path), settings.model.pooling)
             self.bert = self.initial.bert
-            self.settings = _start_from(self.initial, settings, asked, init)
+            self.settings = _start_from(self.initial, settings, asked, origin.source)
 
     def run(self, splits: dict[str, Split]) -> TrainResult:
         """Train on the splits and score the result."""
@@ -101,10 +104,12 @@ class Session:
             stopped = training.run(resume=self.resume)
             if isinstance(model.embedding, TokenEmbedding):
                 model.embedding.fold()
-        run = Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval(), self.bert)
+        run = Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval(), self.bert, self.origin)
         if not training.first:  # another process of the same run writes it
             return TrainResult(self.folder, TextClassifier(run), {}, stopped)
-        return self._finish(prepared, run, stopped, training)
+        result = self._finish(prepared, run, stopped, training)
+        training.raise_if_not_finite()
+        return result
 
     def _build(self, prepared: Prepared) -> tuple[Classifier, dict[str, Any]]:
         """The model with its first weights, and all that `auto` became."""
@@ -136,13 +141,14 @@ class Session:
                 raise UserError(f"{self.folder}: the data is not what the run began with (data.json); train anew.")
             return
         shutil.rmtree(self.folder, ignore_errors=True)
-        write_head(self.folder, self.settings, resolved, prepared.labels, prepared.tokenizer, self.bert)
+        write_head(self.folder, self.settings, resolved, prepared.labels, prepared.tokenizer, self.bert, self.origin)
         write_json(file, prepared.facts)
 
     def _finish(self, prepared: Prepared, run: Run, stopped: str, training: Training) -> TrainResult:
         """Write the run folder and score what was written."""
         write_run(self.folder, run)
-        classifier = TextClassifier.load(self.folder)
+        precision = training.settings.training.precision  # so that the scores are those by which it was chosen
+        classifier = TextClassifier.load(self.folder, precision)
         scored = [name for name in sorted(prepared.splits, reverse=True) if name != "train"]  # validation, then test
         evaluations = {name: evaluate_split(classifier, prepared.splits[name]) for name in scored}
         facts = {**training.facts(), "stopped": stopped}
@@ -165,7 +171,7 @@ def refuse_to_replace(folder: Path, overwrite: bool) -> None:
             raise UserError(f"{folder}: exists; --overwrite replaces it, --out names another folder.")
 
 
-def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], folder: Path | str) -> Settings:
+def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], folder: str) -> Settings:
     """The settings with the shape and tokenizer of another run, which those asked for may not contradict."""
     theirs, mine = initial.in_effect, asked.get("model", {})
     shape = {name: getattr(theirs.model, name) for name in (*_SHAPE, *(_DROPOUTS if initial.bert else ()))}

@@ -11,6 +11,7 @@ from selfattn_lm.errors import UserError
 
 if TYPE_CHECKING:
     from selfattn_lm.inference import TextClassifier
+    from selfattn_lm.runs import Origin
     from selfattn_lm.study import ProbeResult, StudyResult
     from selfattn_lm.training import PretrainResult, TrainResult
 
@@ -44,26 +45,34 @@ def train(
         overwrite: Replace a run folder that exists, once the data is found good.
         settings: By name (`epochs=3`) or by section (`model={"width": 64}`).
     """
+    from selfattn_lm.runs import find_origin, find_recorded
     from selfattn_lm.text.splits import load_splits
     from selfattn_lm.training import Session
 
-    init, base = _begin(init, preset)
-    asked, final = _settings(data, config, settings, base)
-    if not final.data.source and not resume:
+    asked, recorded = _asked(data, config, settings)
+    if pretrain and (init is not None or recorded is not None):
+        other = "--init" if init is not None else f"the init in {config}"
+        raise UserError(f"train: --pretrain and {other} both say what to start from; leave one of them out.")
+    if resume:
+        folder, final = _resumed(out, asked, init, "train")
+        return Session(final, asked, folder, resume=True).run(load_splits(final.data))
+    origin = None
+    if init is not None:
+        origin = find_origin(init)
+    elif recorded is not None:
+        origin = find_recorded(recorded, str(config))
+    final = _begin_with(asked, preset, origin, pretrain=pretrain)
+    if not final.data.source:
         raise UserError("train: no data; name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs.")
     folder = Path(out) if out is not None else Path("runs") / _name(final.data.source)
-    if resume:
-        final = _resumed(folder, asked, final)
-    if pretrain and init is not None:
-        raise UserError("train: --init and --pretrain both say what to start from; leave one of them out.")
-    if pretrain and not resume:
-        init = _pretrained(folder, asked, final, overwrite)
-    session = Session(final, asked, folder, init, resume=resume, overwrite=overwrite)
-    return session.run(load_splits(final.data))
+    if pretrain:
+        origin = _pretrained(folder, asked, final, overwrite)
+    return Session(final, asked, folder, origin, overwrite=overwrite).run(load_splits(final.data))
 
 
-def _pretrained(folder: Path, asked: Mapping[str, Any], final: Settings, overwrite: bool) -> Path:
+def _pretrained(folder: Path, asked: Mapping[str, Any], final: Settings, overwrite: bool) -> "Origin":
     """Pretrain with the same data, tokenizer and shape, and the training of `pretrain`; goes on if it was stopped."""
+    from selfattn_lm.runs import find_origin
     from selfattn_lm.text.splits import stream_texts
     from selfattn_lm.training import Pretraining, refuse_to_replace
 
@@ -75,7 +84,7 @@ def _pretrained(folder: Path, asked: Mapping[str, Any], final: Settings, overwri
     result = Pretraining(settings, place, resume=begun, overwrite=overwrite).run(lambda: stream_texts(final.data))
     if result.resumable:
         raise KeyboardInterrupt(f"{place}: stopped; the same command goes on.")
-    return place
+    return find_origin(place)
 
 
 def pretrain(
@@ -101,12 +110,16 @@ def pretrain(
     from selfattn_lm.text.splits import stream_texts
     from selfattn_lm.training import Pretraining
 
-    asked, final = _settings(texts, config, settings, PRETRAINING)
-    if not final.data.source and not resume:
-        raise UserError("pretrain: no texts; name a file, a folder, or a hub name.")
-    folder = Path(out) if out is not None else Path("runs") / f"{_name(final.data.source)}-pretrained"
+    asked, recorded = _asked(texts, config, settings)
+    if recorded is not None:
+        raise UserError(f"pretrain: {config} says what to start from (init), but pretraining starts from scratch.")
     if resume:
-        final = _resumed(folder, asked, final)
+        folder, final = _resumed(out, asked, None, "pretrain")
+    else:
+        final = settings_from(merge(PRETRAINING, asked), "settings")
+        if not final.data.source:
+            raise UserError("pretrain: no texts; name a file, a folder, or a hub name.")
+        folder = Path(out) if out is not None else Path("runs") / f"{_name(final.data.source)}-pretrained"
     session = Pretraining(final, folder, resume=resume, overwrite=overwrite)
     return session.run(lambda: stream_texts(final.data))
 
@@ -139,7 +152,10 @@ def study(
     from selfattn_lm.text.splits import load_splits
 
     generated = data == "probe"
-    final = _settings(None if generated else data, config, settings, PROBE if generated else None)[1]
+    asked, recorded = _asked(None if generated else data, config, settings)
+    if recorded is not None:
+        raise UserError(f"study: {config} says what to start from (init), but a study trains from scratch.")
+    final = settings_from(merge(PROBE if generated else {}, asked), "settings")
     if not generated and not final.data.source:
         raise UserError("study: no data; name a file, a folder, a hub name, stdlib-docs, or probe.")
     folder = Path(out) if out is not None else Path("studies") / ("probe" if generated else _name(final.data.source))
@@ -165,6 +181,7 @@ def fit(
 
     The best weights are chosen by `validation`, texts and labels; a share of `texts` is held out if it is not given.
     """
+    from selfattn_lm.runs import find_origin
     from selfattn_lm.text.splits import Split
     from selfattn_lm.training import Session
 
@@ -174,37 +191,52 @@ def fit(
     asked = nest(settings)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run" if out is None else Path(out)
-        init, base = _begin(init, preset)
-        final = settings_from(merge(base, asked), "settings")
-        return Session(final, asked, folder, init, overwrite=overwrite).run(splits).classifier
+        origin = find_origin(init) if init is not None else None
+        final = _begin_with(asked, preset, origin)
+        return Session(final, asked, folder, origin, overwrite=overwrite).run(splits).classifier
 
 
-def _begin(init: Path | str | None, preset: Preset) -> tuple[Path | None, Mapping[str, Any]]:
-    """The folder to start from, fetched if it is on the hub, and the settings to begin with."""
-    if init is None:
-        return None, PRESETS[preset]
-    from selfattn_lm.runs import is_checkpoint, locate, read_shape
+def _begin_with(
+    asked: Mapping[str, Any], preset: Preset, origin: "Origin | None" = None, *, pretrain: bool = False
+) -> Settings:
+    """The settings of a run: the defaults, over them the preset's or a BERT's, over them those `asked` for.
 
-    folder = locate(init)
-    if not is_checkpoint(folder) and not read_shape(folder):
-        return folder, PRESETS[preset]
-    if preset != "accurate":
-        raise UserError(f"--preset {preset}: trains a bag from scratch, but {init} is a BERT; leave one of them out.")
-    return folder, FINETUNING
+    A preset is a whole: its training suits its model. So what gives the run another model (a flag, a config file, a
+    run or a BERT to start from, pretraining) contradicts it, and is refused.
+    """
+    from selfattn_lm.runs import is_checkpoint, read_config, read_shape
+
+    if origin is not None:
+        folder = Path(origin.path)
+        if is_checkpoint(folder) or read_shape(folder) is not None:
+            if preset != "accurate":
+                raise _contradiction(preset, f"{origin.source} is a BERT")
+            return settings_from(merge(FINETUNING, asked), "settings")
+        if preset != "accurate" and (kind := read_config(folder / "config.yaml").settings.model.kind) != "bag":
+            raise _contradiction(preset, f"{origin.source} is of the kind {kind}")
+    final = settings_from(merge(PRESETS[preset], asked), "settings")
+    if preset != "accurate" and final.model.kind != "bag":
+        raise _contradiction(preset, f"model.kind is {final.model.kind}")
+    if preset != "accurate" and pretrain:
+        raise _contradiction(preset, "--pretrain learns words from their context, which a bag does not see")
+    return final
 
 
-def _settings(
-    source: str | None, config: Path | str | None, settings: Mapping[str, Any], base: Mapping[str, Any] | None = None
-) -> tuple[dict[str, Any], Settings]:
-    """What is asked for, nested, and all settings: `base`, then the config file, then the call."""
+def _contradiction(preset: Preset, reason: str) -> UserError:
+    return UserError(f"--preset {preset}: trains a bag of embeddings, but {reason}; leave one of them out.")
+
+
+def _asked(source: str | None, config: Path | str | None, settings: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The settings asked for, nested: those of the call over those of the config file; and the file's `init`."""
     from selfattn_lm.runs import read_config
 
     asked = nest(settings)
     if source is not None:
         asked = merge(asked, {"data": {"source": source}})
-    if config is not None:
-        asked = merge(read_config(Path(config))[2], asked)
-    return asked, settings_from(merge(base or {}, asked), "settings")
+    if config is None:
+        return asked, None
+    file = read_config(Path(config))
+    return merge(file.asked, asked), file.init
 
 
 def _name(source: str) -> str:
@@ -214,17 +246,27 @@ def _name(source: str) -> str:
     return path.resolve().parent.name if stem == "train" else stem or path.resolve().name
 
 
-def _resumed(folder: Path, asked: Mapping[str, Any], final: Settings) -> Settings:
-    """The interrupted run's own settings, which those of `final` that were `asked` for may not contradict."""
+def _resumed(
+    out: Path | str | None, asked: Mapping[str, Any], init: Path | str | None, verb: str
+) -> tuple[Path, Settings]:
+    """The folder of the interrupted run and its own settings, which what is `asked` for may not contradict."""
     from selfattn_lm.runs import read_config
 
+    final = settings_from(asked, "settings")
+    if out is None and not final.data.source:
+        raise UserError(f"{verb}: --resume needs the run folder; name it with --out.")
+    name = _name(final.data.source) if verb == "train" else f"{_name(final.data.source)}-pretrained"
+    folder = Path(out) if out is not None else Path("runs") / name
     if not (folder / "checkpoints" / "last.ckpt").is_file():
         weights = folder / "model.safetensors"
         reason = "the run is finished" if weights.is_file() else "no checkpoint of an interrupted run"
         raise UserError(f"{folder}: {reason}, so there is nothing to resume; train without --resume.")
-    settings = read_config(folder / "config.yaml")[0]
-    began, now = flatten(asdict(settings)), flatten(asdict(final))
+    config = read_config(folder / "config.yaml")
+    began, now = flatten(asdict(config.settings)), flatten(asdict(final))
     for name in flatten(asked):
         if now[name] != began[name]:
             raise UserError(f"{name}: {now[name]!r} is asked, but {folder} began with {began[name]!r}; leave it out.")
-    return settings
+    started = (config.init or {}).get("source", "scratch")
+    if init is not None and str(init) != started:
+        raise UserError(f"--init: {init} is asked, but {folder} began from {started}; leave it out.")
+    return folder, config.settings

@@ -1,0 +1,190 @@
+"""What a run starts from: presets, runs and BERT checkpoints, one rule for all, recorded and repeated."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import sentences, write_csv
+
+from selfattn_lm import TextClassifier, UserError, fit, pretrain, train
+from selfattn_lm.cli import main
+from selfattn_lm.runs import read_config, read_run
+
+TINY = {"width": 8, "heads": 2, "layers": 1, "epochs": 1, "precision": "32"}
+FILES = ("model.safetensors", "tokenizer.json", "labels.json", "config.yaml")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_csv(tmp_path_factory.mktemp("starting") / "data.csv", sentences(60)))
+
+
+@pytest.fixture(scope="module")
+def attention(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(data, out=tmp_path_factory.mktemp("runs") / "attention", **TINY).folder
+
+
+@pytest.fixture(scope="module")
+def bag(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(data, out=tmp_path_factory.mktemp("runs") / "bag", preset="quick", width=8, epochs=1).folder
+
+
+@pytest.fixture(scope="module")
+def pretrained(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pretrain(data, out=tmp_path_factory.mktemp("runs") / "pretrained", **TINY).folder
+
+
+RULES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {"kind": "attention", "batch_size": 64, "lr": 3e-3}),
+    ({"kind": "bag"}, {"kind": "bag", "batch_size": 64, "lr": 3e-3}),
+    ({"preset": "quick"}, {"kind": "bag", "batch_size": 256, "lr": 1e-2}),
+    ({"preset": "quick", "kind": "bag", "lr": 5e-3}, {"kind": "bag", "batch_size": 256, "lr": 5e-3}),
+    ({"init": "attention"}, {"kind": "attention", "batch_size": 64, "lr": 3e-3}),
+    ({"init": "pretrained"}, {"kind": "attention", "batch_size": 64, "lr": 3e-3}),
+    ({"init": "pretrained", "batch_size": 8}, {"kind": "attention", "batch_size": 8, "lr": 3e-3}),
+    ({"init": "bag"}, {"kind": "bag", "batch_size": 64, "lr": 3e-3}),
+    ({"init": "bag", "preset": "quick"}, {"kind": "bag", "batch_size": 256, "lr": 1e-2}),
+]
+
+
+@pytest.mark.parametrize(("asked", "expected"), RULES)
+def test_preset_init_and_flags_decide_by_one_rule(
+    asked: dict[str, Any], expected: dict[str, Any], data: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    asked = dict(asked)
+    if "init" in asked:
+        asked["init"] = request.getfixturevalue(asked["init"])
+    else:
+        asked["width"] = 8
+    settings = train(data, out=tmp_path / "run", epochs=1, **asked).classifier.run.in_effect
+    found = {"kind": settings.model.kind, "batch_size": settings.training.batch_size, "lr": settings.training.lr}
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"init": "attention"}, "{init} is of the kind attention"),
+        ({"init": "pretrained"}, "{init} is of the kind attention"),
+        ({"kind": "attention"}, "model.kind is attention"),
+        ({"kind": "cnn"}, "model.kind is cnn"),
+        ({"pretrain": True}, "--pretrain learns words from their context, which a bag does not see"),
+    ],
+)
+def test_what_contradicts_a_preset_is_refused(
+    asked: dict[str, Any], reason: str, data: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    init = request.getfixturevalue(asked["init"]) if "init" in asked else None
+    with pytest.raises(UserError) as caught:
+        train(data, out=tmp_path / "run", preset="quick", **{**asked, "init": init})
+    expected = reason.format(init=init)
+    assert str(caught.value) == f"--preset quick: trains a bag of embeddings, but {expected}; leave one of them out."
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_records_what_it_started_from_and_its_config_repeats_it(
+    data: str, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pretrained.parent)
+    run = train(data, init="pretrained", out=tmp_path / "run", epochs=1, precision="32").folder
+    digest = hashlib.sha256((pretrained / "model.safetensors").read_bytes()).hexdigest()
+    recorded = yaml.safe_load((run / "config.yaml").read_text())["init"]
+    assert recorded == {"source": "pretrained", "path": str(pretrained), "revision": "", "sha256": digest}
+    assert f"It started from `pretrained` (sha256 of its weights: `{digest}`)." in (run / "README.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    again = train(config=run / "config.yaml", out=tmp_path / "again").folder
+    for name in FILES:
+        assert (run / name).read_bytes() == (again / name).read_bytes()
+
+
+def test_pretraining_first_is_recorded_and_repeated_too(data: str, tmp_path: Path) -> None:
+    run = train(data, out=tmp_path / "run", pretrain=True, **TINY).folder
+    assert read_config(run / "config.yaml").init["path"] == str(tmp_path / "run-pretrained")
+    again = train(config=run / "config.yaml", out=tmp_path / "again").folder
+    for name in FILES:
+        assert (run / name).read_bytes() == (again / name).read_bytes()
+    with pytest.raises(UserError, match=r"^train: --pretrain and the init in .*config\.yaml both say"):
+        train(config=run / "config.yaml", out=tmp_path / "other", pretrain=True)
+
+
+@pytest.fixture
+def tuned(data: str, pretrained: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A run, and the pretrained run that it started from, which the test may change."""
+    start = tmp_path / "start"
+    shutil.copytree(pretrained, start)
+    return train(data, init=start, out=tmp_path / "run", epochs=1, precision="32").folder, start
+
+
+def test_a_config_whose_start_is_gone_is_refused(tuned: tuple[Path, Path], tmp_path: Path) -> None:
+    run, start = tuned
+    config = run / "config.yaml"
+    shutil.rmtree(start)
+    message = f"{config}: it starts from {start}, which is gone; name another start with --init."
+    with pytest.raises(UserError) as caught:
+        train(config=config, out=tmp_path / "again")
+    assert str(caught.value) == message
+    assert TextClassifier.load(run).predict(["apple"])  # the run itself needs it no more
+
+
+def test_a_config_whose_start_has_changed_is_refused_unless_another_is_named(
+    tuned: tuple[Path, Path], pretrained: Path, tmp_path: Path
+) -> None:
+    run, start = tuned
+    config = run / "config.yaml"
+    weights = bytearray((start / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (start / "model.safetensors").write_bytes(weights)
+    reason = f"it starts from {start}, whose weights are no longer those recorded (sha256)"
+    with pytest.raises(UserError) as caught:
+        train(config=config, out=tmp_path / "again")
+    assert str(caught.value) == f"{config}: {reason}; name another start with --init."
+    again = train(config=config, init=pretrained, out=tmp_path / "again").folder
+    assert (again / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+
+
+def test_a_start_that_was_moved_is_found_by_the_name_that_was_given(
+    data: str, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(pretrained, tmp_path / "one" / "start")
+    monkeypatch.chdir(tmp_path / "one")
+    run = train(data, init="start", out=tmp_path / "run", epochs=1, precision="32").folder
+    (tmp_path / "one").rename(tmp_path / "two")
+    monkeypatch.chdir(tmp_path / "two")
+    assert train(config=run / "config.yaml", out=tmp_path / "again").folder.is_dir()
+
+
+def test_a_config_file_may_name_what_to_start_from(data: str, pretrained: Path, tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"init: {pretrained}\ntraining:\n  epochs: 1\n")
+    run = train(data, config=config, out=tmp_path / "run").folder
+    origin = read_run(run).origin
+    assert origin is not None
+    assert origin.path == str(pretrained)
+
+
+@pytest.mark.parametrize("init", ["[1, 2]", "{source: x}", "3", "true"])
+def test_an_init_that_says_nothing_is_refused(init: str, data: str, tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"init: {init}\n")
+    with pytest.raises(UserError) as caught:
+        train(data, config=config, out=tmp_path / "run")
+    keys = "source, path, revision, sha256"
+    assert str(caught.value) == f"{config}: init must be a folder, a hub name, or a mapping of {keys}."
+
+
+def test_pretraining_and_studies_start_from_scratch(data: str, tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("init: some/where\n")
+    with pytest.raises(UserError, match=r"^pretrain: .*mine\.yaml says what to start from \(init\), but pretraining "):
+        pretrain(data, config=config, out=tmp_path / "run")
+    assert main(["study", str(data), "--config", str(config), "--out", str(tmp_path / "study")]) == 2
+
+
+def test_fit_records_its_start_too(pretrained: Path, tmp_path: Path) -> None:
+    texts, labels = zip(*sentences(60), strict=True)
+    fit(texts, labels, init=pretrained, out=tmp_path / "run", epochs=1)
+    assert json.loads(json.dumps(read_config(tmp_path / "run" / "config.yaml").init))["source"] == str(pretrained)
