@@ -93,7 +93,8 @@ def test_a_fraction_is_refused_also_where_auto_may_stand(data: Path, capsys: Cap
         ("data: {held_out: 1}", "data.held_out: 1 is not from 0.001 to 0.9."),
         ("model: 3", "model holds 3, not settings of the form key: value."),
         ("- model", "holds \"['model']\", not settings of the form key: value."),
-        ("format: 2", "format 2, and this version reads format 1; update selfattn_lm."),
+        ("format: 3", "format 3, and this version reads format 2; update selfattn_lm."),
+        ("format: 1", "format 1, and this version reads format 2; train the run again."),
         ("model: {width: [", "not a YAML file: while parsing a flow node expected the node content, but found"
          ' \'<stream end>\' in "<unicode string>", line 1, column 17: model: {width: [ ^.'),
     ],
@@ -165,8 +166,8 @@ def test_a_run_that_is_not_whole_is_refused(gone: str, made: str, message: str, 
 
 def test_a_run_with_broken_files_is_refused_by_the_file(broken: Path, capsys: Capture) -> None:
     config = yaml.safe_load((broken / "config.yaml").read_text(encoding="utf-8"))
-    (broken / "config.yaml").write_text(yaml.safe_dump(config | {"format": 2}), encoding="utf-8")
-    message = f"{broken}/config.yaml: format 2, and this version reads format 1; update selfattn_lm."
+    (broken / "config.yaml").write_text(yaml.safe_dump(config | {"format": 3}), encoding="utf-8")
+    message = f"{broken}/config.yaml: format 3, and this version reads format 2; update selfattn_lm."
     assert refusal(capsys, "predict", broken, "--text", "a") == message
     (broken / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     (broken / "labels.json").write_text('{"a": 1}', encoding="utf-8")

@@ -44,7 +44,7 @@ def test_a_classifier_saved_and_loaded_is_the_same(classifier: TextClassifier, r
 
 def test_the_config_holds_its_format_and_what_auto_became(run: Path) -> None:
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    assert config["format"] == 1
+    assert config["format"] == 2
     assert config["model"]["max_tokens"] == config["model"]["pooling"] == "auto"
     assert config["resolved"]["model"] == {"max_tokens": 16, "pooling": "mean", "ngrams": 2, "ngram_rows": 2048}
     settings, resolved, asked = read_config(run / "config.yaml")

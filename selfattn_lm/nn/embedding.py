@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from selfattn_lm.nn.dropout import Dropout
 
+UINT32 = 2**32 - 1  # keeps the lower 32 bits of a number
 MASK_ID = 3  # the special tokens come first in every vocabulary, [MASK] last of them
 
 
@@ -72,6 +73,28 @@ class SpelledEmbedding(nn.Module):
         return nn.Embedding(len(vectors), vectors.shape[1], sparse=True, _weight=vectors)
 
 
+def ngram_hash(hashed: Tensor, before: Tensor, n: int) -> Tensor:
+    """Hash n-grams of tokens, given the hashes of their last n - 1 tokens and the token `before` those.
+
+    The hash of a 1-gram is the token's id. The ids are multiplied by the prime of the 32-bit FNV hash (Fowler, Noll
+    and Vo 1991), which keeps n-grams in another order apart, and then mixed.
+    """
+    return mix32((hashed * 16_777_619 + before + n) & UINT32)
+
+
+def mix32(x: Tensor) -> Tensor:
+    """Mix the bits of unsigned 32-bit numbers, held in int64, so that each bit of the result depends on all of them.
+
+    Thomas Mueller's integer hash (https://stackoverflow.com/a/12996028), which maps no two numbers to the same one.
+    Torch lacks most operations on uint32, so the products are taken in 64 bits, where they fit (2^32 x 2^27), and cut
+    down to 32. Unsigned 32-bit arithmetic gives the same values elsewhere: uint32 in numpy, and in JavaScript
+    `Math.imul`, `>>>` for the shift, and `>>> 0` to end with.
+    """
+    for _ in range(2):
+        x = ((x ^ (x >> 16)) * 0x45D9F3B) & UINT32
+    return x ^ (x >> 16)
+
+
 class NgramEmbedding(nn.Module):
     """A vector for each token together with those before it: (B, T) -> (B, T, C), the sum over n from 2 to `longest`.
 
@@ -92,12 +115,12 @@ class NgramEmbedding(nn.Module):
 
     def rows(self, ids: Tensor) -> list[Tensor]:
         """The row of each token's 2-gram, 3-gram and so on: (B, T) each."""
-        found, mixed = [], ids
+        found = []
+        hashed = ids
         for n in range(2, self.longest + 1):
             before = F.pad(ids, (n - 1, 0))[:, : ids.shape[1]]  # the token n - 1 places to the left, 0 before the text
-            mixed = mixed * 1_000_003 + before * 8_191 + n  # overflows, as a hash may
-            spread = (mixed ^ (mixed >> 17)) * 0x5BD1E995
-            found.append((spread ^ (spread >> 23)).remainder(self.table.num_embeddings))
+            hashed = ngram_hash(hashed, before, n)
+            found.append(hashed.remainder(self.table.num_embeddings))
         return found
 
 

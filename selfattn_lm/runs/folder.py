@@ -21,7 +21,7 @@ from selfattn_lm.runs.origin import Origin
 from selfattn_lm.runs.run import Run, new_model
 from selfattn_lm.text.tokenization import load_tokenizer
 
-FORMAT = 1
+FORMAT = 2  # 1 had another hash of n-grams, so that its tables would be read at the wrong rows
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 
 
@@ -87,7 +87,8 @@ def read_config(path: Path) -> ConfigFile:
     resolved = asked.pop("resolved", {})
     init = asked.pop("init", None)
     if form != FORMAT:
-        raise UserError(f"{path}: format {form!r}, and this version reads format {FORMAT}; update selfattn_lm.")
+        advice = "train the run again" if form == 1 else "update selfattn_lm"
+        raise UserError(f"{path}: format {form!r}, and this version reads format {FORMAT}; {advice}.")
     settings_from(resolved, f"{path}: resolved")
     return ConfigFile(settings_from(asked, str(path)), resolved, asked, init)
 
