@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -200,9 +201,26 @@ def open_writer(path: Path | None, form: str, columns: list[str], added: list[st
 _json = partial(json.dumps, ensure_ascii=False, default=str)
 
 
+def _json_line(values: dict[str, Any]) -> str:
+    """A row as a line of JSON, which has no NaN and no infinity; null stands for them."""
+    try:
+        return _json(values, allow_nan=False) + "\n"
+    except ValueError:
+        return _json(_with_nulls(values), allow_nan=False) + "\n"
+
+
+def _with_nulls(value: Any) -> Any:
+    """The same plain values, nested or not, with None for what is not a finite number."""
+    if isinstance(value, dict):
+        return {key: _with_nulls(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_nulls(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _text_writer(file: IO[str], form: str, names: list[str]) -> Writer:
     if form == "jsonl":
-        return lambda old, new: file.write(_json(dict(zip(names, [*old, *new], strict=True))) + "\n")
+        return lambda old, new: file.write(_json_line(dict(zip(names, [*old, *new], strict=True))))
     writer = csv.writer(file, delimiter="\t" if form == "tsv" else ",", lineterminator="\n")
     writer.writerow(names)
     return lambda old, new: writer.writerow([_text(cell) for cell in (*old, *new)])
