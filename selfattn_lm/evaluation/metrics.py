@@ -8,20 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
-    MulticlassPrecision,
-    MulticlassRecall,
-)
 
 from selfattn_lm.errors import UserError
+from selfattn_lm.evaluation.intervals import Confusion, macro_f1_interval, wilson_interval
 from selfattn_lm.evaluation.report import Evaluation
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.runs import write_json
 from selfattn_lm.text.labels import encode_labels
 from selfattn_lm.text.splits import Split
+
+_MATRIX_LABELS = 200  # a confusion matrix of more labels is not written whole
 
 
 def score(
@@ -29,43 +25,50 @@ def score(
 ) -> dict[str, Any]:
     """Measure predictions in plain values: the probabilities of each label (N, L) against the true labels (N,).
 
-    `accuracy` and `macro_f1` come as `{"value", "low", "high"}`; a row of `confusion` is a true label.
+    `accuracy` and `macro_f1` come as `{"value", "low", "high"}`. A row of the matrix `confusion` is a true label; with
+    more than 200 labels it would be all of the file, and `confusion_cells` holds what is not zero instead.
     """
-    count, predicted = len(names), probabilities.argmax(1)
-    each = {
-        "precision": MulticlassPrecision(count, average="none")(predicted, labels).tolist(),
-        "recall": MulticlassRecall(count, average="none")(predicted, labels).tolist(),
-        "f1": MulticlassF1Score(count, average="none")(predicted, labels).tolist(),
-        "support": labels.bincount(minlength=count).tolist(),
+    assert len(labels), "nothing to score"
+    predicted = probabilities.argmax(1)
+    cells = Confusion.count(labels.numpy(), predicted.numpy(), len(names))
+    right, support, given = cells.per_label(cells.rows)
+    precision = right / np.maximum(given, 1)  # 0 where a label is never given, or never true
+    recall = right / np.maximum(support, 1)
+    f1 = 2 * right / np.maximum(support + given, 1)
+    per_class = {
+        name: {"precision": precision[i].item(), "recall": recall[i].item(), "f1": f1[i].item(), "support": count}
+        for i, (name, count) in enumerate(zip(names, support.astype(int).tolist(), strict=True))
     }
-    confusion = MulticlassConfusionMatrix(count)(predicted, labels).numpy()  # (L, L), a row for each true label
-    accuracy = float(MulticlassAccuracy(count, average="micro")(predicted, labels))
-    macro_f1 = float(MulticlassF1Score(count, average="macro")(predicted, labels))
-    bounds = _intervals(confusion, resamples, seed).tolist()
+    rows, all_right = len(labels), int(right.sum())
+    true_probabilities = probabilities.gather(1, labels[:, None]).double()
     return {
-        "accuracy": {"value": accuracy, "low": bounds[0][0], "high": bounds[0][1]},
-        "macro_f1": {"value": macro_f1, "low": bounds[1][0], "high": bounds[1][1]},
-        "weighted_f1": float(MulticlassF1Score(count, average="weighted")(predicted, labels)),
-        "log_loss": float(-probabilities.gather(1, labels[:, None]).clamp(min=1e-12).log().mean()),
-        "per_class": {name: {key: column[i] for key, column in each.items()} for i, name in enumerate(names)},
-        "confusion": confusion.tolist(),
-        "rows": len(labels),
+        "accuracy": _scored(all_right / rows, wilson_interval(all_right, rows)),
+        "macro_f1": _scored(cells.macro_f1(cells.rows), macro_f1_interval(cells, resamples, seed)),
+        "weighted_f1": float((f1 * support).sum() / rows),
+        "log_loss": float(-true_probabilities.clamp(min=1e-12).log().mean()),
+        "per_class": per_class,
+        **_plain_confusion(cells, names),
+        "rows": rows,
     }
 
 
-def _intervals(confusion: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """The bootstrap percentile intervals that hold 95 % (Efron 1979) of accuracy and macro-F1: (2, 2).
+def _scored(value: float, interval: tuple[float, float]) -> dict[str, float]:
+    return {"value": value, "low": interval[0], "high": interval[1]}
 
-    Both scores depend on the confusion matrix alone, so its cells are drawn anew instead of the rows: the same
-    distribution as torchmetrics' BootStrapper, some hundred times as fast.
-    """
-    cells = confusion.ravel() / confusion.sum()
-    drawn = np.random.default_rng(seed).multinomial(confusion.sum(), cells, resamples).reshape(-1, *confusion.shape)
-    right, seen = drawn.diagonal(axis1=1, axis2=2), drawn.sum(1) + drawn.sum(2)  # (resamples, L)
-    f1 = 2 * right / np.maximum(seen, 1)
-    scores = right.sum(1) / confusion.sum(), f1.sum(1) / (seen > 0).sum(1)
-    bounds: np.ndarray = np.quantile(scores, [0.025, 0.975], axis=1).T
-    return bounds
+
+def _plain_confusion(cells: Confusion, names: list[str]) -> dict[str, Any]:
+    """The matrix, or its cells by label names, most frequent first, where the matrix would be too large."""
+    if cells.labels <= _MATRIX_LABELS:
+        matrix = np.zeros((cells.labels, cells.labels), dtype=np.int64)
+        matrix[cells.true, cells.predicted] = cells.rows
+        return {"confusion": matrix.tolist()}
+    order = np.argsort(-cells.rows, kind="stable")
+    triples = zip(cells.true[order].tolist(), cells.predicted[order].tolist(), cells.rows[order].tolist(), strict=True)
+    return {
+        "confusion_cells": [
+            {"true": names[true], "predicted": names[predicted], "rows": rows} for true, predicted, rows in triples
+        ]
+    }
 
 
 def evaluate_split(classifier: TextClassifier, split: Split, *, skip_unknown: bool = False) -> Evaluation:
@@ -81,6 +84,10 @@ def evaluate_split(classifier: TextClassifier, split: Split, *, skip_unknown: bo
             names = ", ".join(classifier.labels[:10])
             raise UserError(f"{split.where}: the run knows none of the labels, only {names}.")
     probabilities = torch.from_numpy(classifier.predict_proba(split.texts))
+    broken = int((~probabilities.isfinite()).any(1).sum())
+    if broken:
+        reason = f"the model gives no number (NaN) for {broken:,} of {len(split):,} texts, so its weights are broken"
+        raise UserError(f"{split.where}: {reason}; train it again with a lower learning rate.")
     labels = torch.from_numpy(encode_labels(split.labels, classifier.labels))
     values = score(probabilities, labels, classifier.labels)
     return Evaluation(split.where, classifier.labels, values, dict(unknown.most_common()))

@@ -65,11 +65,16 @@ class Evaluation:
         return table
 
     def _most_confused(self) -> Table:
-        rows = enumerate(self.values["confusion"])
-        pairs = [(count, t, p) for t, row in rows for p, count in enumerate(row) if t != p and count]
-        table = _table("\nmost often confused (the whole matrix is in metrics.json)", "true label", "predicted", "rows")
+        names = self.labels
+        if "confusion_cells" in self.values:
+            cells = [(cell["rows"], cell["true"], cell["predicted"]) for cell in self.values["confusion_cells"]]
+        else:
+            matrix = self.values["confusion"]
+            cells = [(count, names[t], names[p]) for t, row in enumerate(matrix) for p, count in enumerate(row)]
+        pairs = [(count, true, predicted) for count, true, predicted in cells if count and true != predicted]
+        table = _table("\nmost often confused (all of them are in metrics.json)", "true label", "predicted", "rows")
         for count, true, predicted in sorted(pairs, key=lambda pair: -pair[0])[:10]:
-            table.add_row(Text(self.labels[true]), Text(self.labels[predicted]), str(count))
+            table.add_row(Text(true), Text(predicted), str(count))
         return table
 
 

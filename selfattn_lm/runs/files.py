@@ -33,5 +33,5 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write plain values as a whole JSON file or nothing."""
-    write_text(path, json.dumps(values, ensure_ascii=False, indent=1) + "\n")
+    """Write plain values as a whole JSON file or nothing; NaN and infinity, which JSON has not, are a ValueError."""
+    write_text(path, json.dumps(values, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
