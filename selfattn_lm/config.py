@@ -60,7 +60,10 @@ class TokenizerConfig(_Checked):
     unit: Literal["auto", "word", "wordpiece", "bpe", "character"] = opt("auto", "a token; auto: by the texts' script")
     vocab_size: int | Auto = opt("auto", "most tokens; auto: 30,000, but for bpe a quarter of the rows", 10)
     min_frequency: int = opt(2, "a token must occur so often in train", 1)
-    lowercase: bool = opt(True, "fold case and strip accents")
+    lowercase: bool = opt(True, "lower-case all letters; their accents stay")
+    strip_accents: bool = opt(
+        False, "drop accents, as uncased BERTs do, and with them the marks that are letters in Thai, Hindi or Japanese"
+    )
 
 
 @section

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import unicodedata
 from hashlib import sha256
 
 import numpy as np
@@ -17,6 +18,18 @@ TRIALS = ["", "the apple, and THE unknown zyzzyva", "naïve 9:30", HAN, "[CLS] [
 UNITS = ["word", "wordpiece", "bpe", "character"]
 every_unit = pytest.mark.parametrize("unit", UNITS)
 TRAINED = {unit: train_tokenizer(TEXTS, TokenizerConfig(unit=unit)) for unit in UNITS}
+# In each language two words, or two forms of a word, that only marks tell apart.
+DIFFER_BY_A_MARK = [
+    ("かき", "かぎ"),  # oyster, key
+    ("はり", "ばり"),
+    ("มา", "ม้า"),  # to come, horse
+    ("मल", "मूल"),  # dirt, root
+    ("ma", "má"),  # ghost, mother
+    ("ano", "año"),
+    ("schon", "schön"),
+    ("все", "всё"),
+    ("كتب", "كُتُب"),  # he wrote, books
+]
 HASHES = """
 from hashlib import sha256
 from test_tokenization import TRAINED
@@ -115,10 +128,81 @@ def test_scripts_without_spaces_are_noticed(text: str, unspaced: bool) -> None:
 
 @every_unit
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_case_and_accents_are_folded_if_asked(unit: str, lowercase: bool) -> None:
-    tokenizer = train_tokenizer(["Tea tea naïve naive"] * 3, TokenizerConfig(unit=unit, lowercase=lowercase))
-    for one, other in (("Tea", "tea"), ("naïve", "naive")):
-        assert (tokenizer.encode(one).ids == tokenizer.encode(other).ids) == lowercase
+def test_case_is_folded_if_asked(unit: str, lowercase: bool) -> None:
+    texts = ["Tea tea Ärger ärger İzmir izmir ΝΌΤΑ νότα ÉTÉ été"] * 3
+    tokenizer = train_tokenizer(texts, TokenizerConfig(unit=unit, lowercase=lowercase))
+    assert "[UNK]" not in tokens_of(tokenizer, texts[0])
+    for pair in ("Tea tea", "Ärger ärger", "İzmir izmir", "ΝΌΤΑ νότα", "ÉTÉ été"):
+        capital, small = pair.split()
+        assert (tokenizer.encode(capital).ids == tokenizer.encode(small).ids) == lowercase
+
+
+@every_unit
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize(("one", "other"), DIFFER_BY_A_MARK)
+def test_marks_stay_unless_they_are_stripped(unit: str, lowercase: bool, one: str, other: str) -> None:
+    texts = [f"{one} {other}"] * 3
+    tokenizer = train_tokenizer(texts, TokenizerConfig(unit=unit, lowercase=lowercase))
+    for word in (one, other):
+        written = "".join(tokens_of(tokenizer, word)[1:]).replace("##", "")
+        assert written == unicodedata.normalize("NFC", word)
+    assert tokenizer.encode(one).ids != tokenizer.encode(other).ids
+    stripping = train_tokenizer(texts, TokenizerConfig(unit=unit, lowercase=lowercase, strip_accents=True))
+    assert stripping.encode(one).ids == stripping.encode(other).ids
+
+
+@every_unit
+@pytest.mark.parametrize("strip_accents", [True, False])
+def test_both_spellings_of_a_letter_have_the_same_ids(unit: str, strip_accents: bool) -> None:
+    words = [
+        "été",
+        "Ärger",
+        "ngày",
+        "かぎ",
+        "パン",
+        "한국어",
+        "हिंदी क़लम",
+        "ที่นี่",
+        "ǰ J\u030c",
+        "Ἀθῆναι",
+        "йод",
+        "Å \u212b",
+    ]
+    composed = [unicodedata.normalize("NFC", word) for word in words]
+    in_parts = [unicodedata.normalize("NFD", word) for word in words]
+    config = TokenizerConfig(unit=unit, strip_accents=strip_accents)
+    tokenizer = train_tokenizer(composed * 3, config)
+    assert train_tokenizer(in_parts * 3, config).to_str() == tokenizer.to_str()
+    for one, other in zip(composed, in_parts, strict=True):
+        assert tokenizer.encode(one).ids == tokenizer.encode(other).ids
+        assert "[UNK]" not in tokens_of(tokenizer, one)
+
+
+@every_unit
+@pytest.mark.parametrize("strip_accents", [True, False])
+def test_hangul_is_not_taken_apart(unit: str, strip_accents: bool) -> None:
+    tokenizer = train_tokenizer(["한국어 한국"] * 3, TokenizerConfig(unit=unit, strip_accents=strip_accents))
+    assert "".join(tokens_of(tokenizer, "한국어")[1:]).replace("##", "") == "한국어"
+    assert len(tokens_of(tokenizer, "한국어")) <= 1 + 3
+
+
+@every_unit
+def test_what_cannot_be_seen_changes_nothing_and_joins_no_words(unit: str) -> None:
+    tokenizer = train_tokenizer(["I ❤ tea and cake"] * 3, TokenizerConfig(unit=unit))
+    plain = tokenizer.encode("I ❤ tea and cake").ids
+    for text in (
+        "I ❤\ufe0f tea and cake",
+        "I ❤ t\u200bea and\u00ad cake\ufeff",
+        "I ❤ tea\x0cand\x85cake",
+        "I ❤\u2028tea\vand cake",
+    ):
+        assert tokenizer.encode(text).ids == plain
+
+
+def test_a_mark_of_its_own_is_a_character() -> None:
+    tokenizer = train_tokenizer(["ที่ हिंदी é"] * 2, TokenizerConfig(unit="character"))
+    assert tokens_of(tokenizer, "ที่") == ["[CLS]", "ท", "ี", "่"]
+    assert tokens_of(tokenizer, "e\u0301 हि") == ["[CLS]", "é", "ह", "ि"]
 
 
 def test_token_ids_hold_each_text_cut() -> None:

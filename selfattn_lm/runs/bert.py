@@ -41,7 +41,7 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
         pooling = "cls" if classifies else sentence or ("cls" if pooled else "mean")
     shape = replace(shape, pooler=sentence != "cls")  # there it is the first token's own vector
     labels = _labels(config) if classifies and "classifier.weight" in weights else []
-    tokenizer, lowercase = read_tokenizer(folder)
+    tokenizer, lowercase, strip_accents = read_tokenizer(folder)
     if tokenizer.get_vocab_size() > shape.vocab_size:
         sizes = f"{tokenizer.get_vocab_size():,} tokens, but the model {shape.vocab_size:,}"
         raise UserError(f"{folder}: the tokenizer has {sizes}; they do not belong together.")
@@ -50,7 +50,7 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
         max_tokens=min(shape.places, 512), ngrams=1, ngram_rows=1, words=False, spelling=False, token_dropout=0.0,
         dropout=config.get(keys["dropout"], 0.1), embedding_dropout=config.get(keys["dropout"], 0.1),
     )  # fmt: skip
-    unit = TokenizerConfig("wordpiece", tokenizer.get_vocab_size(), 1, lowercase)
+    unit = TokenizerConfig("wordpiece", tokenizer.get_vocab_size(), 1, lowercase, strip_accents)
     settings = replace(Settings(), model=model, tokenizer=unit)
     with torch.random.fork_rng(devices=[]):  # its first weights are random
         built = new_model(settings, tokenizer, max(1, len(labels)), spelled=False, bert=shape)
@@ -132,11 +132,12 @@ def write_bert(run: Run, folder: Path) -> None:
     write_text(folder / "vocab.txt", "".join(f"{token}\n" for token in sorted(tokens, key=tokens.__getitem__)))
     write_text(folder / "tokenizer.json", run.tokenizer.to_str(pretty=True))
     options: dict[str, Any] = {"tokenizer_class": "BertTokenizer", "model_max_length": run.in_effect.model.max_tokens}
-    options |= {"do_lower_case": run.in_effect.tokenizer.lowercase, **SPECIAL}
+    ours = run.in_effect.tokenizer
+    options |= {"do_lower_case": ours.lowercase, "strip_accents": ours.strip_accents, **SPECIAL}
     write_json(folder / "tokenizer_config.json", options)
-    ours, weights = run.model.state_dict(), dict[str, Tensor]()
+    tensors, weights = run.model.state_dict(), dict[str, Tensor]()
     for name, theirs in foreign_names(run.bert, run.in_effect.model.layers, pooler=True, classifier=True).items():
-        weights |= zip(theirs, (part.contiguous() for part in ours[name].float().chunk(len(theirs))), strict=True)
+        weights |= zip(theirs, (part.contiguous() for part in tensors[name].float().chunk(len(theirs))), strict=True)
     with atomic(folder / "model.safetensors") as temporary:
         temporary.write_bytes(safetensors.torch.save(weights, {"format": "pt"}))
 

@@ -80,8 +80,8 @@ def read_json(file: Path) -> dict[str, Any]:
     return values
 
 
-def read_tokenizer(folder: Path) -> tuple[Tokenizer, bool]:
-    """The checkpoint's tokenizer, from tokenizer.json or vocab.txt, and whether it folds case."""
+def read_tokenizer(folder: Path) -> tuple[Tokenizer, bool, bool]:
+    """The checkpoint's tokenizer, from tokenizer.json or vocab.txt; whether it lower-cases, and strips accents."""
     file = folder / "tokenizer.json"
     if file.is_file():
         try:
@@ -95,7 +95,9 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, bool]:
     if missing := [token for token in SPECIAL.values() if tokenizer.token_to_id(token) is None]:
         raise UserError(f"{folder}: the tokenizer has no token {missing[0]}, so it is not BERT's.")
     normalizer = json.loads(tokenizer.to_str())["normalizer"] or {}
-    return tokenizer, bool(normalizer.get("lowercase", False))
+    lowercase = bool(normalizer.get("lowercase", False))
+    strip_accents = normalizer.get("strip_accents")
+    return tokenizer, lowercase, lowercase if strip_accents is None else bool(strip_accents)
 
 
 def _from_vocabulary(folder: Path) -> Tokenizer:

@@ -19,6 +19,11 @@ _START = "▁"  # marks the first piece of a word while WordPiece is trained
 # Han, kana, Thai, Lao, Khmer, Burmese and Tibetan are written without spaces between words.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
+# BERT's normalizer would drop these line breaks as control characters, and join the words on both sides.
+_LINE_BREAKS_TO_SPACES = normalizers.Replace(Regex("[\u000b\u000c\u001c-\u001f\u0085]"), " ")
+# They choose a glyph of the character before them, such as the coloured heart, and never another character.
+_NO_VARIATION_SELECTORS = normalizers.Replace(Regex("[\ufe00-\ufe0f]"), "")
+
 
 def mostly_unspaced(texts: Iterable[str]) -> bool:
     """Whether most letters are of a script that puts no spaces between words."""
@@ -49,15 +54,34 @@ def load_tokenizer(text: str) -> Tokenizer:
 
 
 def _untrained(model: models.Model, config: TokenizerConfig) -> Tokenizer:
-    """Clean text, fold case, and split at spaces and punctuation; only bpe learns words of several Han characters."""
+    """A tokenizer that splits normalized text at spaces and punctuation; only bpe learns words of several Han signs.
+
+    A token of the unit `character` is one code point: a mark that has no composed form with its letter, as in Thai
+    and Hindi, is a token of its own that follows the letter's.
+    """
     tokenizer = Tokenizer(model)
-    fold, single = config.lowercase, config.unit != "bpe"
-    tokenizer.normalizer = normalizers.BertNormalizer(handle_chinese_chars=single, lowercase=fold, strip_accents=fold)
+    tokenizer.normalizer = _normalizer(config)
     # A bpe token of more than 50 characters says nothing, and costs its learner time by the square of its length.
     run = {"character": r"\S", "bpe": ".{1,50}"}.get(config.unit, ".+")
     split = pre_tokenizers.Split(Regex(run), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), split])
     return tokenizer
+
+
+def _normalizer(config: TokenizerConfig) -> normalizers.Normalizer:
+    """Give a text its one canonical form (Unicode's NFC), drop what cannot be seen, and lower-case if asked.
+
+    NFC comes first, so that both ways to write é or ぎ are the same, and last, as lower-casing and stripping accents
+    leave some letters in parts, for example Hangul.
+    """
+    bert = normalizers.BertNormalizer(
+        handle_chinese_chars=config.unit != "bpe", lowercase=config.lowercase, strip_accents=config.strip_accents
+    )
+    steps = [_LINE_BREAKS_TO_SPACES, _NO_VARIATION_SELECTORS, normalizers.NFC(), bert]
+    if config.lowercase:
+        # Unicode's small form of the Turkish İ is an i and a dot above it, which no Turkish text has.
+        steps.append(normalizers.Replace("i\u0307", "i"))
+    return normalizers.Sequence([*steps, normalizers.NFC()])
 
 
 def _finish(tokenizer: Tokenizer) -> Tokenizer:
