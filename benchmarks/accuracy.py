@@ -56,7 +56,7 @@ app = App(help=__doc__)
 def run(arguments: Sequence[str]) -> dict[str, float]:
     """Run a verb in a process of its own; returns its peak memory in GB, and the minutes that it computed.
 
-    On one core that nobody shares these are the minutes it takes; unlike those, they hardly depend on the machine's load.
+    On one core that nobody shares these are the minutes it takes; unlike those, they hardly depend on the load.
     """
     command = [sys.executable, "-m", "selfattn_lm", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
