@@ -3,12 +3,15 @@
 import csv
 import os
 import random
+import tempfile
 from pathlib import Path
 
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches a network
 os.environ["HF_DATASETS_OFFLINE"] = "1"
+_cache = tempfile.TemporaryDirectory(prefix="selfattn-tests-")  # no test reads or writes the user's cache
+os.environ["SELFATTN_CACHE"] = _cache.name
 os.environ["OMP_NUM_THREADS"] = "1"  # the models are so small that a second thread only waits
 
 WORDS = {

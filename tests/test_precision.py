@@ -12,14 +12,15 @@ from conftest import sentences
 from selfattn_lm import TextClassifier
 from selfattn_lm.cli import main
 from selfattn_lm.config import ModelConfig
+from selfattn_lm.hardware import supports_bf16
 from selfattn_lm.inference import classifier as inference
-from selfattn_lm.inference.precision import FusedAttention, PackedLinear, best_precision, in_precision
+from selfattn_lm.inference.precision import FusedAttention, PackedLinear, in_precision
 from selfattn_lm.nn import build_classifier
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.positions import Rotary
 
 TEXTS = [text for text, _ in sentences(90, seed=5)]
-needs_bf16 = pytest.mark.skipif(best_precision("cpu") == "32", reason="this processor does not compute in bf16")
+needs_bf16 = pytest.mark.skipif(not supports_bf16("cpu"), reason="oneDNN does not compute in bf16 here")
 
 Threads = Callable[[int], None]
 

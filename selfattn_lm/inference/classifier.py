@@ -1,8 +1,8 @@
 """Texts in, labels, probabilities or vectors out. B batch, T tokens, C width, L labels, N texts."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from selfattn_lm.config import Precision
 from selfattn_lm.errors import UserError
-from selfattn_lm.inference.precision import in_precision
+from selfattn_lm.hardware import Device, choose_device, workers
+from selfattn_lm.inference.precision import float_precision, in_precision
 from selfattn_lm.runs import Run, read_run, write_run
 from selfattn_lm.text.batching import cut_by_budget, pad
 from selfattn_lm.text.tokenization import TokenIds
@@ -22,24 +23,43 @@ class TextClassifier:
     """A trained classifier, from a run folder or from `fit`; `labels` are its label names.
 
     It computes where the run's model lies, with encoders in a `precision`: 32, bf16, int8 (on a CPU; a text's result
-    then depends a little on those beside it), or auto, which is bf16 where the hardware has it and else 32.
+    then depends a little on those beside it), or auto, which is bf16 where it is measured to be faster and else 32.
+    It can be used from several threads at once, copied and pickled; a copy computes in the same precision.
     """
 
     def __init__(self, run: Run, precision: Precision = "auto") -> None:
         self.run = run
-        self.labels = run.labels
-        self._settings = run.in_effect.model
+        self._precision = precision
         self._device = next(run.model.parameters()).device
-        self._model = in_precision(run.model, precision, self._device.type)
+        self._floats = float_precision(run.model, precision, self._device.type)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make what follows from the run and the precision."""
+        self.labels = self.run.labels
+        self._settings = self.run.in_effect.model
+        self._model = in_precision(self.run.model, self._precision, self._device.type, self._floats)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the model in low precision, whose weights lie in an order of oneDNN's own: it is made again."""
+        left_out = ("labels", "_settings", "_model")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._prepare()
 
     @classmethod
-    def load(cls, folder: str | Path, precision: Precision = "auto") -> "TextClassifier":
-        """Load a run folder, which must be whole, onto a GPU if there is one; nothing in it can run code."""
+    def load(cls, folder: str | Path, precision: Precision = "auto", device: Device | None = None) -> "TextClassifier":
+        """Load a run folder, which must be whole, onto a GPU if there is one, or onto the `device` that is given.
+
+        Nothing in the folder can run code.
+        """
         run = read_run(Path(folder))
         if not run.labels:
             advice = f"`selfattn train DATA --init {folder}` makes a classifier of it"
             raise UserError(f"{folder}: pretrained on texts without labels; {advice}.")
-        run.model.to("cuda" if torch.cuda.is_available() else "cpu")
+        run.model.to(device or choose_device())
         return cls(run, precision)
 
     def save(self, folder: str | Path) -> None:
@@ -89,8 +109,5 @@ def _run_all(compute: Callable[[slice], None], parts: Sequence[slice], device: s
         for part in parts:
             compute(part)
         return
-    try:
-        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(compute, parts))
-    finally:
-        torch.set_num_threads(cores)  # of threads to come; this one has kept its own
+    for _ in workers(cores).map(compute, parts):
+        pass  # an error in a worker is raised here

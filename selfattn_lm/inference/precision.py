@@ -2,60 +2,67 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from selfattn_lm import hardware
 from selfattn_lm.config import Precision
 from selfattn_lm.errors import UserError
+from selfattn_lm.hardware import FloatPrecision
 from selfattn_lm.nn import Classifier, Encoder, View
 from selfattn_lm.nn.attention import SelfAttention
 
 
-def best_precision(device: str) -> Literal["32", "bf16"]:
-    """Half precision where a device (cpu, cuda, mps) computes in it; elsewhere it is emulated and slow."""
-    if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
-    abilities = torch.cpu.get_capabilities()
-    return "bf16" if device == "cpu" and (abilities.get("amx_bf16") or abilities.get("avx512_bf16")) else "32"
-
-
-def in_precision(model: Classifier, precision: Precision, device: str) -> Classifier:
+def in_precision(
+    model: Classifier, precision: Precision, device: str, floats: FloatPrecision | None = None
+) -> Classifier:
     """The model with encoders in another precision, sharing all else, which is small and decides: it stays in 32 bits.
 
-    `int8` computes the matrix products in 8 bits and the rest in the device's best precision.
+    `int8` computes the matrix products in 8 bits and the rest in `floats`, by default what is fastest on the device.
     """
-    with_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if precision == "int8" and not (device == "cpu" and with_onednn):
-        raise UserError(f"precision: int8 needs a CPU with oneDNN, and this is {device}; give bf16 or 32.")
-    bits = best_precision(device) if precision in ("auto", "int8") else precision
-    if bits == "32" and precision != "int8":
+    if precision == "int8":
+        require_int8(device)
+    if floats is None:
+        floats = float_precision(model, precision, device)
+    if precision != "int8" and floats == "32":
         return model
+    dtype = torch.bfloat16 if floats == "bf16" else torch.float32
     views = {}
     for name, view in model.views.items():
         encoder = view.encoder
         if isinstance(encoder, Encoder):
-            encoder = _Narrow(encoder, torch.bfloat16 if bits == "bf16" else torch.float32, precision == "int8")
+            converted = to_int8(encoder, dtype) if precision == "int8" else to_bf16(encoder)
+            encoder = LowPrecisionEncoder(converted, dtype)
         views[name] = View(encoder, view.pool, view.head)
     narrow = Classifier(model.embedding, views).eval()
     narrow.mix = model.mix
     return narrow
 
 
-class _Narrow(nn.Module):
-    """A copy of an encoder that computes in another type, or in 8 bits: (B, T, C), (B, T) -> (B, T, C), float32."""
+def float_precision(model: Classifier, precision: Precision, device: str) -> FloatPrecision:
+    """The precision of all that is not computed in 8 bits: the one asked for, or the fastest on the device."""
+    if precision in ("32", "bf16"):
+        return precision
+    encoders = [view.encoder for view in model.views.values() if isinstance(view.encoder, Encoder)]
+    return hardware.choose_precision(encoders, device)
 
-    def __init__(self, encoder: Encoder, dtype: torch.dtype, integer: bool) -> None:
+
+def require_int8(device: str) -> None:
+    """Refuse int8 where oneDNN does not compute it."""
+    if device != "cpu" or hardware.largest_int8_weight() == 0:
+        raise UserError(f"precision: int8 needs a CPU with oneDNN, and this is {device}; give bf16 or 32.")
+
+
+class LowPrecisionEncoder(nn.Module):
+    """An encoder of another type among parts in 32 bits: (B, T, C), (B, T) -> (B, T, C), float32."""
+
+    def __init__(self, encoder: Encoder, dtype: torch.dtype) -> None:
         super().__init__()
-        self.dtype, self.encoder = dtype, copy.deepcopy(encoder).requires_grad_(False)
-        if not integer:  # which is made from weights of 32 bits
-            self.encoder.to(dtype)
-        if integer or _packs(encoder, dtype):
-            for layer in self.encoder.layers:
-                _rebuild(layer, Int8Linear if integer else PackedLinear)
-        self.encoder.to(dtype)
+        self.encoder = encoder
+        self.dtype = dtype
 
     def forward(self, x: Tensor, keep: Tensor) -> Tensor:
         """Encode: (B, T, C), (B, T) -> (B, T, C)."""
@@ -63,21 +70,36 @@ class _Narrow(nn.Module):
         return states.float()
 
 
-def _packs(encoder: Encoder, dtype: torch.dtype) -> bool:
-    """Whether oneDNN multiplies this type here."""
+def to_bf16(encoder: Encoder) -> Encoder:
+    """A copy in bf16; where oneDNN multiplies in it, with its layers, elsewhere by torch's plain operations."""
+    converted = copy.deepcopy(encoder).requires_grad_(False).to(torch.bfloat16)
     on_cpu = next(encoder.parameters()).device.type == "cpu"
-    return on_cpu and dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if on_cpu and hardware.has_onednn_bf16():
+        for layer in converted.layers:
+            replace_linears(layer, PackedLinear)
+    return converted
 
 
-def _rebuild(layer: Any, linear: Callable[..., nn.Module]) -> None:
+def to_int8(encoder: Encoder, rest: torch.dtype) -> Encoder:
+    """A copy whose matrix products are those of 8-bit whole numbers, the `rest` in another type."""
+    converted = copy.deepcopy(encoder).requires_grad_(False)
+    for layer in converted.layers:
+        replace_linears(layer, Int8Linear)  # which is made from weights of 32 bits
+    return converted.to(rest)
+
+
+def replace_linears(layer: Any, linear: Callable[..., nn.Module]) -> None:
     """Give an `EncoderLayer` faster parts."""
-    attention, (first, activation, last) = layer.attention, layer.feed_forward
-    attention.project, attention.combine = linear(attention.project), linear(attention.combine)
-    if torch.cpu.get_capabilities().get("amx_bf16"):
+    attention = layer.attention
+    attention.project = linear(attention.project)
+    attention.combine = linear(attention.combine)
+    if hardware.has_amx():
         layer.attention = FusedAttention(attention)
-    exact = isinstance(activation, nn.GELU) and activation.approximate == "none"
-    first = [linear(first, "gelu")] if exact else [linear(first), activation]
-    layer.feed_forward = nn.Sequential(*first, linear(last))
+    first, activation, last = layer.feed_forward
+    if isinstance(activation, nn.GELU) and activation.approximate == "none":
+        layer.feed_forward = nn.Sequential(linear(first, "gelu"), linear(last))
+    else:
+        layer.feed_forward = nn.Sequential(linear(first), activation, linear(last))
 
 
 class FusedAttention(nn.Module):
@@ -122,16 +144,20 @@ class Int8Linear(nn.Module):
     """A linear layer of 8-bit whole numbers: (..., C) -> (..., O), in the type of what comes in.
 
     Each output's weights are scaled by the largest of them (Jacob et al. 2017, 1712.05877), what comes in by the
-    largest number of the batch, so that a text's result depends a little on its neighbours.
+    largest number of the batch, so that a text's result depends a little on its neighbours. Processors that add up
+    products in 16 bits get weights of 7 bits, whose sums fit.
     """
 
     def __init__(self, layer: nn.Linear, activation: str = "none") -> None:
         super().__init__()
         weight = layer.weight.detach().float()  # (O, C)
-        self.scale = (weight.abs().amax(1) / 127).clamp(min=1e-12)  # (O,)
-        self.bias, self.zero = layer.bias.detach().float(), torch.zeros(len(weight), dtype=torch.int64)
+        largest = hardware.largest_int8_weight()
+        self.scale = (weight.abs().amax(1) / largest).clamp(min=1e-12)  # (O,)
+        self.bias = layer.bias.detach().float()
+        self.zero = torch.zeros(len(weight), dtype=torch.int64)
         whole = (weight / self.scale[:, None]).round().to(torch.int8)
-        self.packed, self.activation = torch.ops.onednn.qlinear_prepack(whole, None), activation
+        self.packed = torch.ops.onednn.qlinear_prepack(whole, None)
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply and add: (..., C) -> (..., O)."""

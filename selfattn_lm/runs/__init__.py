@@ -6,6 +6,7 @@ from selfattn_lm.runs.files import atomic, write_json, write_text
 from selfattn_lm.runs.folder import (
     ConfigFile,
     model_card,
+    precision_recorded_in,
     read_config,
     read_origin,
     read_run,
@@ -27,6 +28,7 @@ __all__ = [
     "locate",
     "model_card",
     "new_model",
+    "precision_recorded_in",
     "read_bert",
     "read_config",
     "read_origin",

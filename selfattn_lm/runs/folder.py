@@ -108,6 +108,12 @@ def _origin(init: Any, path: Path) -> Origin | None:
         raise UserError(f"{path}: init does not hold what the run started from; train the run again.") from None
 
 
+def precision_recorded_in(config: Path) -> str:
+    """The precision that a run chose by measuring and wrote into its `config.yaml`, or nothing."""
+    recorded = read_config(config)[1].get("training", {})
+    return str(recorded.get("precision", ""))
+
+
 def read_shape(folder: Path) -> BertShape | None:
     """The shape of the BERT that a run is of, if it is one."""
     file = folder / "bert.json"

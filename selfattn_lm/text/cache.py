@@ -17,18 +17,13 @@ from tokenizers import Tokenizer
 
 from selfattn_lm import __version__
 from selfattn_lm.config import TokenizerConfig
+from selfattn_lm.places import cache_folder
 from selfattn_lm.text.tokenization import END, TokenIds, load_tokenizer, mapped, train_tokenizer
 
 log = logging.getLogger(__name__)
 MANY = 50_000  # texts from which on it is worth it: fewer take seconds
 _LEARNED_FROM = 200_000  # texts at most: more teach a vocabulary of 30,000 nothing new, and take half a minute
 _KEPT = 8  # entries, of some bytes a token
-
-
-def folder() -> Path:
-    """Where they are kept: SELFATTN_CACHE, or else `selfattn_lm` where a user's caches are. It may be deleted."""
-    own, common = os.environ.get("SELFATTN_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    return Path(own) if own else (Path(common) if common else Path.home() / ".cache") / "selfattn_lm"
 
 
 def tokenized(
@@ -41,7 +36,7 @@ def tokenized(
     if len(texts) < MANY:
         return _compute(texts, config, tokenizer, max_tokens)
     known = [__version__, fingerprint, max_tokens, tokenizer.to_str() if tokenizer else asdict(config)]
-    place = folder() / hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
+    place = cache_folder() / hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
     with suppress(Exception):  # not there, or broken: tokenizers raises nothing narrower
         return _read(place, max_tokens)
     try:

@@ -69,6 +69,16 @@ def build_optimizer(model: nn.Module, lr: float, weight_decay: float, layer_deca
     )
 
 
+def use_dense_gradients(model: nn.Module) -> None:
+    """Give tables gradients of all their rows, for devices that cannot add up those of the touched rows alone.
+
+    Then all rows move by their momentum in each step, and a step costs as much as the tables are large.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            module.sparse = False
+
+
 def depth(name: str) -> int:
     """How far above the input a parameter works: 0 in the embedding, 1 in the first layer, in the head beyond all."""
     if layer := re.search(r"\.encoder\.layers\.(\d+)\.", name):

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from selfattn_lm.config import Settings, with_changes
+from selfattn_lm.config import Settings, merge, with_changes
 from selfattn_lm.errors import UserError
+from selfattn_lm.hardware import choose_device
 from selfattn_lm.inference import MaskedModel
 from selfattn_lm.nn import Classifier
-from selfattn_lm.runs import Run, new_model, write_head, write_json, write_run
+from selfattn_lm.runs import Run, new_model, precision_recorded_in, write_head, write_json, write_run
 from selfattn_lm.text.tokenization import TokenIds, load_tokenizer, mostly_unspaced, train_tokenizer
 from selfattn_lm.training import rules
 from selfattn_lm.training.data import Examples, train_loader
@@ -53,10 +54,20 @@ class Pretraining:
     """Learns from the stream that each call of `texts` begins anew, and writes `folder`.
 
     Memory holds no text and no token, but some bytes for each text: token ids are kept in a file while it trains.
+    A run that repeats another computes in the precision that the other recorded, where the machine can.
     """
 
-    def __init__(self, settings: Settings, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        recorded_precision: str = "",
+    ) -> None:
         self.settings, self.folder, self.resume = settings, folder, resume
+        self.recorded_precision = precision_recorded_in(folder / "config.yaml") if resume else recorded_precision
         if not resume:
             refuse_to_replace(folder, overwrite)
 
@@ -107,6 +118,9 @@ class Pretraining:
     ) -> PretrainResult:
         settings = with_changes(self.settings, resolved)
         model = new_model(settings, tokenizer, 0, spelled=True)
+        precision = rules.precision(settings.training, model, self.recorded_precision)
+        resolved = merge(resolved, {"training": precision})
+        settings = with_changes(self.settings, resolved)
         training = Training(
             settings, self.folder, MaskedModule(model, settings, tokenizer.get_vocab_size()), train, validation
         )
@@ -138,10 +152,12 @@ class Pretraining:
 
 def _opening_lines(settings: Settings, tokenizer: Tokenizer, model: Classifier, facts: Mapping[str, int]) -> list[str]:
     parameters, vocabulary, unit = sum(model.sizes().values()), tokenizer.get_vocab_size(), settings.tokenizer.unit
+    device = choose_device(settings.training.accelerator)
     return [
         f"texts       {settings.data.source}: {facts['texts']:,} of at most {settings.model.max_tokens} tokens,"
         f" {facts['tokens']:,} tokens in all; {facts['held_out']:,} held out",
         f"model       {settings.model.kind}, {settings.model.width} wide, {settings.model.layers} layers; {unit},"
         f" vocabulary {vocabulary:,}; {parameters:,} parameters",
-        f"training    {settings.training.epochs} epochs at most, {settings.training.precision}, seed {settings.seed}",
+        f"training    {settings.training.epochs} epochs at most, {device}, {settings.training.precision},"
+        f" seed {settings.seed}",
     ]

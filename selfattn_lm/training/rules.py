@@ -3,12 +3,12 @@
 from typing import Any
 
 import numpy as np
-import torch
+from torch import nn
 
+from selfattn_lm import hardware
 from selfattn_lm.config import Settings, TokenizerConfig, TrainingConfig
 from selfattn_lm.errors import UserError
-from selfattn_lm.inference.precision import best_precision
-from selfattn_lm.nn.classifier import NGRAM_ROWS
+from selfattn_lm.nn.classifier import NGRAM_ROWS, Classifier, each
 
 MOST_TOKENS = 512  # of a text where max_tokens is `auto`
 
@@ -52,7 +52,7 @@ def training_changes(config: TrainingConfig, rule: int, batches: int, rate: floa
         "patience": max(5, rounds // 3),
         "ema": ema(steps_per_epoch * rounds),
         "validations": max(1, -(-steps_per_epoch // 1000)),
-        "precision": precision(config),
+        "devices": hardware.choose_device_count(config.devices),
     }
     return {name: value for name, value in values.items() if getattr(config, name) == "auto"}
 
@@ -91,8 +91,19 @@ def ema(steps: int) -> float:
     return round(1 - 1 / float(np.clip(steps / 20, 2, 1000)), 5)
 
 
-def precision(config: TrainingConfig) -> str:
-    """Half precision where the hardware that will be used computes in it."""
-    if config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return best_precision("cuda")
-    return best_precision("cpu" if config.accelerator == "cpu" or not torch.backends.mps.is_available() else "mps")
+def precision(config: TrainingConfig, model: Classifier, recorded: str) -> dict[str, Any]:
+    """What an `auto` precision becomes: what an earlier run `recorded`, if it is repeated, else what the model needs.
+
+    That is the faster one for the matrix products of its encoders, and for those of its head if it scores each token.
+    """
+    if config.precision != "auto":
+        return {}
+    device = hardware.choose_device(config.accelerator)
+    if recorded:
+        return {"precision": hardware.repeat_precision(recorded, device)}
+    modules: list[nn.Module] = []
+    for view in model.views.values():
+        modules.append(view.encoder)
+        if view.pool is each:
+            modules.append(view.head)
+    return {"precision": hardware.choose_precision(modules, device)}

@@ -15,6 +15,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from selfattn_lm.config import Settings, flatten, with_changes
 from selfattn_lm.errors import UserError
 from selfattn_lm.evaluation import Evaluation, evaluate_split, write_metrics
+from selfattn_lm.hardware import choose_device
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.nn import Classifier, TokenEmbedding
 from selfattn_lm.runs import (
@@ -22,6 +23,7 @@ from selfattn_lm.runs import (
     Run,
     model_card,
     new_model,
+    precision_recorded_in,
     read_origin,
     read_run,
     read_shape,
@@ -67,18 +69,20 @@ class TrainResult:
 class Session:
     """Trains once and writes `folder`, which `overwrite` replaces once the data is found good, `resume` goes on with.
 
-    `asked` are the settings asked for, nested, which what the run starts from, its `origin`, may not contradict.
+    `asked` are the settings asked for, nested, which what the run starts from, its `origin`, may not contradict. A run
+    that repeats another computes in the precision that the other recorded, where the machine can.
     """
 
     def __init__(
         self, settings: Settings, asked: Mapping[str, Any], folder: Path, origin: Origin | None = None,
-        *, resume: bool = False, overwrite: bool = False,
+        *, resume: bool = False, overwrite: bool = False, recorded_precision: str = "",
     ) -> None:  # fmt: skip
         self.settings, self.folder, self.resume, self.initial = settings, folder, resume, None
         self.origin = read_origin(folder) if resume else origin
         self.bert = read_shape(folder) if resume else None
         if not resume:
             refuse_to_replace(folder, overwrite)
+        self.recorded_precision = precision_recorded_in(folder / "config.yaml") if resume else recorded_precision
         if origin is not None:
             self.initial = read_run(Path(origin.path), settings.model.pooling)
             self.bert = self.initial.bert
@@ -106,7 +110,7 @@ class Session:
                 model.embedding.fold()
         run = Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval(), self.bert, self.origin)
         if not training.first:  # another process of the same run writes it
-            return TrainResult(self.folder, TextClassifier(run), {}, stopped)
+            return TrainResult(self.folder, TextClassifier(run, settings.training.precision), {}, stopped)
         result = self._finish(prepared, run, stopped, training)
         training.raise_if_not_finite()
         return result
@@ -131,6 +135,7 @@ class Session:
                 log.warning("%s what the run starts from, so its head is new", reason)
             model.load_state_dict(weights, strict=False)
         freeze(model, settings.training.freeze)
+        changes |= rules.precision(settings.training, model, self.recorded_precision)
         return model, {**prepared.resolved, **({"training": changes} if changes else {})}
 
     def _begin(self, prepared: Prepared, resolved: Mapping[str, Any]) -> None:
@@ -147,8 +152,8 @@ class Session:
     def _finish(self, prepared: Prepared, run: Run, stopped: str, training: Training) -> TrainResult:
         """Write the run folder and score what was written."""
         write_run(self.folder, run)
-        precision = training.settings.training.precision  # so that the scores are those by which it was chosen
-        classifier = TextClassifier.load(self.folder, precision)
+        used = run.in_effect.training  # so that the scores are those by which the weights were chosen
+        classifier = TextClassifier.load(self.folder, used.precision, choose_device(used.accelerator))
         scored = [name for name in sorted(prepared.splits, reverse=True) if name != "train"]  # validation, then test
         evaluations = {name: evaluate_split(classifier, prepared.splits[name]) for name in scored}
         facts = {**training.facts(), "stopped": stopped}
@@ -202,8 +207,7 @@ def opening_lines(
     parameters, tables = sum(sizes.values()), sum(n for name, n in sizes.items() if name.startswith("embedding."))
     bert = f", from BERT, {m.pooling} pooling" if initial is not None and initial.bert else ""
     heads = f", {m.heads} heads" if m.kind == "attention" else ""
-    on_gpu = t.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    device = "gpu" if on_gpu else "cpu" if t.accelerator == "auto" else t.accelerator
+    device = choose_device(t.accelerator)
     usual = flatten(asdict(Settings()))
     if initial is not None:
         usual |= flatten({"model": vars(initial.in_effect.model), "tokenizer": vars(initial.in_effect.tokenizer)})

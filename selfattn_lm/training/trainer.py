@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer, loggers
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from selfattn_lm.config import Settings, TrainingConfig
 from selfattn_lm.errors import UserError
+from selfattn_lm.hardware import can_reduce_sparse_gradients, choose_device
 from selfattn_lm.training.data import Examples, train_loader, validation_loader
 from selfattn_lm.training.journal import Journal, rounded
 from selfattn_lm.training.module import Module, NotFinite
+from selfattn_lm.training.optimizer import use_dense_gradients
 
 _LOGGERS = {"tensorboard": "TensorBoardLogger", "wandb": "WandbLogger", "mlflow": "MLFlowLogger"}
 # The journal has a bar for the whole run, the length buckets divide the batches among devices themselves.
@@ -127,12 +130,14 @@ class Training:
         self.first, self.interrupted = self.trainer.is_global_zero, False
         self.not_finite = ""  # what is to be said if the loss was NaN or infinite
         self.scores: dict[str, float] = {}  # of the best validation, by name
+        if not can_reduce_sparse_gradients(choose_device(config.accelerator), self.trainer.world_size):
+            use_dense_gradients(module)
 
     def _trainer(self, config: TrainingConfig, callbacks: list[Callback]) -> Trainer:
         assert config.epochs != "auto", "resolve the settings first"
         try:
             return Trainer(
-                accelerator=config.accelerator,
+                accelerator=choose_device(config.accelerator),
                 devices=config.devices,
                 num_nodes=config.num_nodes,
                 strategy=config.strategy,
@@ -146,7 +151,8 @@ class Training:
                 num_sanity_val_steps=0,
                 **_OURS,
             )
-        except (ValueError, RuntimeError, ImportError) as error:  # Lightning's own checks of these settings
+        # Lightning's own checks of these settings
+        except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"training.accelerator, devices, strategy or precision: {reason}") from None
 

@@ -65,12 +65,16 @@ def train(
     if not final.data.source:
         raise UserError("train: no data; name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs.")
     folder = Path(out) if out is not None else Path("runs") / _name(final.data.source)
+    repeated = _recorded_precision(config, settings)
     if pretrain:
-        origin = _pretrained(folder, asked, final, overwrite)
-    return Session(final, asked, folder, origin, overwrite=overwrite).run(load_splits(final.data))
+        origin = _pretrained(folder, asked, final, overwrite, repeated)
+    session = Session(final, asked, folder, origin, overwrite=overwrite, recorded_precision=repeated)
+    return session.run(load_splits(final.data))
 
 
-def _pretrained(folder: Path, asked: Mapping[str, Any], final: Settings, overwrite: bool) -> "Origin":
+def _pretrained(
+    folder: Path, asked: Mapping[str, Any], final: Settings, overwrite: bool, recorded_precision: str
+) -> "Origin":
     """Pretrain with the same data, tokenizer and shape, and the training of `pretrain`; goes on if it was stopped."""
     from selfattn_lm.runs import find_origin
     from selfattn_lm.text.splits import stream_texts
@@ -81,7 +85,8 @@ def _pretrained(folder: Path, asked: Mapping[str, Any], final: Settings, overwri
     asked = {name: values for name, values in asked.items() if name != "training"}
     settings = settings_from(merge(PRETRAINING, asked), "settings")
     begun = (place / "checkpoints" / "last.ckpt").is_file()
-    result = Pretraining(settings, place, resume=begun, overwrite=overwrite).run(lambda: stream_texts(final.data))
+    session = Pretraining(settings, place, resume=begun, overwrite=overwrite, recorded_precision=recorded_precision)
+    result = session.run(lambda: stream_texts(final.data))
     if result.resumable:
         raise KeyboardInterrupt(f"{place}: stopped; the same command goes on.")
     return find_origin(place)
@@ -120,7 +125,8 @@ def pretrain(
         if not final.data.source:
             raise UserError("pretrain: no texts; name a file, a folder, or a hub name.")
         folder = Path(out) if out is not None else Path("runs") / f"{_name(final.data.source)}-pretrained"
-    session = Pretraining(final, folder, resume=resume, overwrite=overwrite)
+    repeated = _recorded_precision(config, settings)
+    session = Pretraining(final, folder, resume=resume, overwrite=overwrite, recorded_precision=repeated)
     return session.run(lambda: stream_texts(final.data))
 
 
@@ -237,6 +243,15 @@ def _asked(source: str | None, config: Path | str | None, settings: Mapping[str,
         return asked, None
     file = read_config(Path(config))
     return merge(file.asked, asked), file.init
+
+
+def _recorded_precision(config: Path | str | None, settings: Mapping[str, Any]) -> str:
+    """The precision that the run of a config file chose by measuring, unless this call names one."""
+    from selfattn_lm.runs import precision_recorded_in
+
+    if config is None or "precision" in nest(settings).get("training", {}):
+        return ""
+    return precision_recorded_in(Path(config))
 
 
 def _name(source: str) -> str:
