@@ -1,48 +1,26 @@
-"""Small data that the tests write themselves, and a run trained once for those that only read it."""
+"""Settings of all tests, and the small data and runs that they share."""
 
-import csv
 import os
-import random
 import tempfile
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
+from helpers import EXACT, SMALL, sentences, write_csv, write_run_with_set_weights
+
+__all__ = ["SMALL", "sentences", "write_csv"]
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches a network
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 _cache = tempfile.TemporaryDirectory(prefix="selfattn-tests-")  # no test reads or writes the user's cache
 os.environ["SELFATTN_CACHE"] = _cache.name
-os.environ["OMP_NUM_THREADS"] = "1"  # the models are so small that a second thread only waits
-
-WORDS = {
-    "fruit": ["apple", "pear", "plum", "cherry", "grape", "melon", "lemon", "fig"],
-    "metal": ["iron", "copper", "zinc", "silver", "gold", "nickel", "lead", "tin"],
-    "water": ["river", "lake", "sea", "rain", "ice", "steam", "cloud", "dew"],
-}
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are so small that a second thread only waits
 
 
-def sentences(rows: int, seed: int = 0) -> list[tuple[str, str]]:
-    """(text, label) pairs that a small model learns in seconds: the label's words among words of no meaning."""
-    chance = random.Random(seed)
-    filler = ["the", "a", "of", "and", "with", "some", "on", "near", "under", "very"]
-    pairs = []
-    for i in range(rows):
-        label = sorted(WORDS)[i % len(WORDS)]
-        words = [chance.choice(WORDS[label]) for _ in range(2)] + [chance.choice(filler) for _ in range(4)]
-        chance.shuffle(words)
-        pairs.append((" ".join(words), label))
-    return pairs
-
-
-def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
-    """A csv file with a header."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    return path
-
-
-SMALL = {"model": {"width": 16, "heads": 2, "layers": 1}, "training": {"epochs": 6, "batch_size": 16, "lr": 0.02}}
+def pytest_sessionstart() -> None:
+    """Let the process that others are forked from import the package while the first tests run: it takes seconds."""
+    forkserver.set_forkserver_preload(["selfattn_lm.cli", "selfattn_lm.training"])
+    forkserver.ensure_running()
 
 
 @pytest.fixture(scope="session")
@@ -56,10 +34,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run on `data`; tests read it and never change it."""
+    """A run on `data` with set weights, for all that needs one that predicts right; tests never change it."""
+    return write_run_with_set_weights(tmp_path_factory.mktemp("runs") / "set", data)
+
+
+@pytest.fixture(scope="session")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was trained on `data`, with all that a training writes; tests never change it."""
     from selfattn_lm import train
 
-    return train(str(data), out=tmp_path_factory.mktemp("runs") / "small", **SMALL).folder
+    return train(str(data), out=tmp_path_factory.mktemp("runs") / "trained", **EXACT).folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

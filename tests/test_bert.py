@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import sentences
+from helpers import sentences
 from torch import Tensor
 
 from selfattn_lm import TextClassifier, UserError, export, fit, train

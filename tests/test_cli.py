@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import write_csv
+from helpers import write_csv
 
 from selfattn_lm.cli import main
 

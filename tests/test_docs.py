@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import sentences, write_csv
+from helpers import sentences, write_csv
 
 from selfattn_lm.cli import main
 from selfattn_lm.runs import read_config

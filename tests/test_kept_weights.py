@@ -4,14 +4,13 @@ import csv
 import json
 import math
 import random
-import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import WORDS, sentences, write_csv
+from helpers import WORDS, ctrl_c_at, sentences, write_csv
 from torch import nn
 from torch.nn import functional as F
 
@@ -23,7 +22,7 @@ from selfattn_lm.text.batching import Batch
 from selfattn_lm.training.branches import BRANCH_WEIGHTS, choose_branch_weight
 from selfattn_lm.training.data import balanced_weights
 from selfattn_lm.training.module import ClassifierModule, classification_loss
-from selfattn_lm.training.trainer import MovingAverage, StopOnRequest
+from selfattn_lm.training.trainer import MovingAverage
 
 SMALL = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "epochs": 3, "batch_size": 16, "ngram_rows": 1024}
 SMALL["patience"] = 100
@@ -46,19 +45,6 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_csv(folder / "train.csv", noisy(96, seed=1))
     write_csv(folder / "validation.csv", noisy(90, seed=2))
     return folder
-
-
-def stop_after(batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Press Ctrl-C after so many batches."""
-    original, seen = StopOnRequest.on_train_batch_end, [0]
-
-    def press(self: StopOnRequest, *args: Any) -> None:
-        seen[0] += 1
-        if seen[0] == batches:
-            signal.raise_signal(signal.SIGINT)
-        original(self, *args)
-
-    monkeypatch.setattr(StopOnRequest, "on_train_batch_end", press)
 
 
 def check_that_the_run_scores_what_its_log_says(run: Path, noise: Path, monitor: str = "macro_f1") -> None:
@@ -98,11 +84,8 @@ def test_the_saved_run_scores_what_its_log_says(settings: dict[str, Any], noise:
     check_that_the_run_scores_what_its_log_says(run, noise, settings.get("monitor", "macro_f1"))
 
 
-def test_an_interrupted_and_a_resumed_run_score_what_their_logs_say(
-    noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        stop_after(10, patch)  # of 6 batches an epoch
+def test_an_interrupted_and_a_resumed_run_score_what_their_logs_say(noise: Path, tmp_path: Path) -> None:
+    with ctrl_c_at(10):  # of 6 steps an epoch
         stopped = train(str(noise), out=tmp_path / "run", validations=2, **SMALL)
     assert stopped.stopped.startswith("by Ctrl-C")
     check_that_the_run_scores_what_its_log_says(stopped.folder, noise)

@@ -1,13 +1,14 @@
 """Prediction in fewer bits and on several cores."""
 
 import copy
+import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import sentences
+from helpers import sentences
 
 from selfattn_lm import TextClassifier
 from selfattn_lm.cli import main
@@ -96,8 +97,10 @@ def test_a_batch_on_each_core_gives_what_one_after_the_other_gives(run: Path, pr
     threads(1)
     probabilities, vectors = classifier.predict_proba(texts), classifier.embed(texts[:64])
     threads(3)
-    np.testing.assert_array_equal(classifier.predict_proba(texts), probabilities)
-    np.testing.assert_array_equal(classifier.embed(texts[:64]), vectors)
+    again = classifier.predict_proba(texts), classifier.embed(texts[:64])
+    tolerance = 0 if precision == "32" else 0.02  # either way a batch is computed on one core alone
+    np.testing.assert_allclose(again[0], probabilities, atol=tolerance, rtol=tolerance)
+    np.testing.assert_allclose(again[1], vectors, atol=tolerance, rtol=tolerance)
     assert torch.get_num_threads() == 3
 
 
@@ -122,7 +125,9 @@ def test_int8_is_refused_elsewhere(run: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("precision", ["32", "bf16", "int8", "auto"])
 def test_the_command_predicts_in_a_precision(run: Path, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(run), "--text", "gold iron", "--precision", precision]) == 0
-    assert capsys.readouterr().out.splitlines()[1].startswith("gold iron,metal,0.")
+    (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert row["prediction"] == "metal"
+    assert float(row["probability"]) == pytest.approx(0.96, abs=0.03)  # as the weights are set
 
 
 @pytest.mark.gpu

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import sentences, write_csv
-from test_training import same_bytes, start, wait_for_rows
+from helpers import run_killed_at, same_bytes, sentences, write_csv
 
 from selfattn_lm import MaskedModel, TextClassifier, UserError, pretrain, train
 from selfattn_lm.cli import main
@@ -91,10 +90,7 @@ def test_a_pretrained_run_is_no_classifier_and_a_classifier_guesses_no_words(pre
 @pytest.mark.slow
 def test_a_killed_pretraining_is_resumed_to_the_same_bytes(texts: Path, tmp_path: Path) -> None:
     flags = ["pretrain", str(texts), "--model.width", "16", "--training.epochs", "8"]
-    process = start([*flags, "--out", str(tmp_path / "killed")], tmp_path / "log")
-    wait_for_rows(tmp_path / "killed" / "log.csv", 3, process)
-    process.kill()
-    process.wait()
+    run_killed_at(24, [*flags, "--out", str(tmp_path / "killed")])
     assert main(["pretrain", "--resume", "--out", str(tmp_path / "killed")]) == 0
     pretrain(str(texts), out=tmp_path / "whole", width=16, epochs=8)
     assert same_bytes(tmp_path / "killed", tmp_path / "whole")

@@ -18,7 +18,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import sentences, write_csv
+from helpers import sentences, write_csv
 
 from selfattn_lm.config import DataConfig
 from selfattn_lm.errors import UserError

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import sentences, write_csv
+from helpers import sentences, write_csv
 
 from selfattn_lm import TextClassifier, UserError, fit, pretrain, train
 from selfattn_lm.cli import main

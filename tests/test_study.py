@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import sentences, write_csv
+from helpers import sentences, write_csv
 
 from selfattn_lm import study
 from selfattn_lm.cli import main

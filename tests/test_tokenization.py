@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
-from conftest import sentences
+from helpers import sentences
 from tokenizers import Tokenizer
 
 from selfattn_lm.config import TokenizerConfig

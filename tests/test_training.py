@@ -2,51 +2,31 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, sentences, write_csv
+from helpers import EXACT, SMALL, ctrl_c_at, run_killed_at, same_bytes, sentences, write_csv
 
 from selfattn_lm import MaskedModel, TextClassifier, UserError, fit, train
 from selfattn_lm.cli import main
-from selfattn_lm.training.trainer import StopOnRequest
-
-FILES = ("model.safetensors", "tokenizer.json", "labels.json")
 
 
-def same_bytes(one: Path, other: Path) -> bool:
-    return all((one / name).read_bytes() == (other / name).read_bytes() for name in FILES)
-
-
-def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "selfattn_lm", *arguments], stdout=log.open("wb"), stderr=2)
-
-
-def wait_for_rows(file: Path, rows: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(4500):  # a busy machine may need long to begin
-        if file.is_file() and len(file.read_text().splitlines()) > rows:
-            return
-        assert process.poll() is None, "training ended before it could be interrupted"
-        time.sleep(0.02)
-    raise AssertionError(f"{file} never had {rows} rows")
-
-
-def test_a_small_run_learns_its_task(run: Path) -> None:
-    metrics = json.loads((run / "metrics.json").read_text())
-    assert metrics["test"]["accuracy"]["value"] > 0.9
+def test_a_small_run_learns_its_task(trained: Path) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["test"]["accuracy"]["value"] > 0.7  # seen: 1.0; by chance: 0.33
     assert metrics["test"]["rows"] == 60
-    predicted = TextClassifier.load(run).predict(["the apple and a plum", "rain on the lake", "very iron tin"])
-    assert predicted == ["fruit", "water", "metal"]
+    texts, labels = zip(*sentences(60, seed=9), strict=True)
+    predicted = TextClassifier.load(trained, precision="32").predict(texts)
+    right = [said == label for said, label in zip(predicted, labels, strict=True)]
+    assert np.mean(right) > 0.7
 
 
-def test_a_finished_run_folder_holds_what_it_should(run: Path) -> None:
+def test_a_finished_run_folder_holds_what_it_should(trained: Path) -> None:
     names = {
         "config.yaml",
         "labels.json",
@@ -56,42 +36,43 @@ def test_a_finished_run_folder_holds_what_it_should(run: Path) -> None:
         "data.json",
         "README.md",
     }
-    assert {file.name for file in run.iterdir()} == names | {"log.csv"}
-    assert json.loads((run / "data.json").read_text())["train"]["labels"] == {"fruit": 80, "metal": 80, "water": 80}
-    assert (run / "log.csv").read_text().startswith("epoch,step,minutes,train_loss,tokens_per_s,validation_loss,")
+    assert {file.name for file in trained.iterdir()} == names | {"log.csv"}
+    facts = json.loads((trained / "data.json").read_text())
+    assert facts["train"]["labels"] == {"fruit": 80, "metal": 80, "water": 80}
+    assert (trained / "log.csv").read_text().startswith("epoch,step,minutes,train_loss,tokens_per_s,validation_loss,")
 
 
 @pytest.mark.parametrize("kind", ["attention", "bag", "cnn", "lstm"])
-def test_sixteen_texts_are_learned_by_heart(kind: str) -> None:
+def test_most_of_sixteen_texts_are_learned_by_heart(kind: str) -> None:
     texts, labels = zip(*sentences(16), strict=True)
     classifier = fit(
-        texts, labels, validation=(texts, labels), kind=kind, width=32, layers=1, epochs=25, lr=0.02, dropout=0.0,
-        embedding_dropout=0.0, token_dropout=0.0, ema=0, min_frequency=1, batch_size=4, patience=25,
+        texts, labels, validation=(texts, labels), kind=kind, width=32, layers=1, epochs=8, lr=0.02, dropout=0.0,
+        embedding_dropout=0.0, token_dropout=0.0, ema=0, min_frequency=1, batch_size=4, precision="32",
     )  # fmt: skip
-    assert classifier.predict(texts) == list(labels)
+    right = [said == label for said, label in zip(classifier.predict(texts), labels, strict=True)]
+    assert sum(right) >= 11  # seen with each of 10 seeds: 16; 11 by chance: once in 250
 
 
 @pytest.mark.parametrize("unit", ["wordpiece", "bpe"])
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(unit: str, data: Path, tmp_path: Path) -> None:
-    settings = {**SMALL, "tokenizer": {"unit": unit}, "training": {**SMALL["training"], "epochs": 1}}
+    settings = {**EXACT, "tokenizer": {"unit": unit}, "training": {**EXACT["training"], "epochs": 1}}
     runs = [train(str(data), out=tmp_path / str(i), seed=max(i, 1), **settings).folder for i in range(3)]
     assert same_bytes(runs[0], runs[1])
     assert (runs[1] / "model.safetensors").read_bytes() != (runs[2] / "model.safetensors").read_bytes()
 
 
-def test_the_config_of_a_run_repeats_it(run: Path, tmp_path: Path) -> None:
-    again = train(config=run / "config.yaml", out=tmp_path / "again").folder
-    assert same_bytes(run, again)
-    assert (run / "config.yaml").read_text() == (again / "config.yaml").read_text()
+def test_the_config_of_a_run_repeats_it(trained: Path, tmp_path: Path) -> None:
+    again = train(config=trained / "config.yaml", out=tmp_path / "again").folder
+    assert same_bytes(trained, again)
+    assert (trained / "config.yaml").read_text() == (again / "config.yaml").read_text()
 
 
 def test_fit_gives_what_the_command_gives(data: Path, tmp_path: Path) -> None:
-    from selfattn_lm.cli import main
-
     flags = ["--model.width", "16", "--training.epochs", "2", "--seed", "3", "--data.held-out", "0.2"]
+    flags += ["--training.precision", "32"]
     assert main(["train", str(data / "train.csv"), "--out", str(tmp_path / "command"), *flags]) == 0
     texts, labels = zip(*sentences(240), strict=True)
-    fit(texts, labels, out=tmp_path / "python", width=16, epochs=2, seed=3, held_out=0.2)
+    fit(texts, labels, out=tmp_path / "python", width=16, epochs=2, seed=3, held_out=0.2, precision="32")
     assert same_bytes(tmp_path / "command", tmp_path / "python")
 
 
@@ -106,20 +87,20 @@ def test_fitting_leaves_the_callers_random_state_alone() -> None:
 
 @pytest.mark.parametrize("accumulate", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_run_is_resumed_to_the_same_bytes(accumulate: int, data: Path, tmp_path: Path) -> None:
-    flags = ["train", str(data), "--model.width", "16", "--training.epochs", "4", "--training.validations", "3"]
-    flags += ["--training.batch-size", "8", "--training.accumulate", str(accumulate)]
-    process = start([*flags, "--out", str(tmp_path / "killed")], tmp_path / "log")
-    wait_for_rows(tmp_path / "killed" / "log.csv", 4, process)
-    process.kill()  # no chance to clean up
-    process.wait()
+    flags = ["train", str(data), "--model.width", "16", "--training.epochs", "2", "--training.validations", "3"]
+    flags += ["--training.batch-size", "8", "--training.accumulate", str(accumulate), "--training.precision", "32"]
+    steps = 60 // accumulate
+    run_killed_at(steps * 3 // 4, [*flags, "--out", str(tmp_path / "killed")])  # between two validations
     with pytest.raises(UserError, match="training has not finished; go on with `selfattn train --resume --out"):
         TextClassifier.load(tmp_path / "killed")
+    log = (tmp_path / "killed" / "log.csv").read_text()
     train(resume=True, out=tmp_path / "killed")
-    whole = {"width": 16, "epochs": 4, "validations": 3, "batch_size": 8, "accumulate": accumulate}
-    train(str(data), out=tmp_path / "whole", **whole)
+    assert (tmp_path / "killed" / "log.csv").read_text().startswith(log)  # it went on and did not begin anew
+    assert main([*flags, "--out", str(tmp_path / "whole")]) == 0
     assert same_bytes(tmp_path / "killed", tmp_path / "whole")
     columns = (0, 1, 3, 5, 6, 7)  # all but minutes and tokens/s
     logs = [np.genfromtxt(tmp_path / name / "log.csv", delimiter=",", usecols=columns) for name in ("killed", "whole")]
+    assert logs[0].shape == (7, 6)
     np.testing.assert_array_equal(*logs)
 
 
@@ -129,16 +110,14 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stopped")
     file, run = write_csv(folder / "data.csv", sentences(240)), folder / "run"
     flags = ["--model.width", "16", "--training.epochs", "300", "--out", str(run)]
-    process = start(["train", str(file), *flags], folder / "log")
-    wait_for_rows(run / "log.csv", 2, process)
-    process.send_signal(signal.SIGINT)
-    assert process.wait() == 0
+    with (folder / "log").open("w") as log, redirect_stdout(log), redirect_stderr(log), ctrl_c_at(10):  # of 4 an epoch
+        assert main(["train", str(file), *flags]) == 0
     return folder
 
 
 def test_ctrl_c_keeps_the_best_weights_and_the_run_can_go_on(stopped: Path) -> None:
     run, log = stopped / "run", (stopped / "log").read_text()
-    assert "stopped     by Ctrl-C at step" in log
+    assert "stopped     by Ctrl-C at step 10 of " in log
     assert f"to go on    selfattn train --resume --out {run}" in log
     assert len(TextClassifier.load(run).predict_proba(["an apple"])[0]) == 3
     assert json.loads((run / "metrics.json").read_text())["training"]["stopped"].startswith("by Ctrl-C")
@@ -148,16 +127,11 @@ def test_ctrl_c_keeps_the_best_weights_and_the_run_can_go_on(stopped: Path) -> N
 
 
 def test_a_run_stopped_before_its_first_validation_leaves_nothing(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def press(self: StopOnRequest, *args: Any) -> None:
-        signal.raise_signal(signal.SIGINT)
-        on_train_batch_end(self, *args)
-
-    on_train_batch_end = StopOnRequest.on_train_batch_end
-    monkeypatch.setattr(StopOnRequest, "on_train_batch_end", press)
     run = tmp_path / "run"
-    assert main(["train", str(data / "train.csv"), "--model.width", "16", "--out", str(run)]) == 130
+    with ctrl_c_at(1):
+        assert main(["train", str(data / "train.csv"), "--model.width", "16", "--out", str(run)]) == 130
     message = f"selfattn: {run}: stopped before the first validation, so nothing is kept; train anew."
     assert capsys.readouterr().err.splitlines()[-1] == message
     assert not run.exists()
@@ -176,9 +150,10 @@ def test_a_run_can_start_from_another_with_other_labels(
 
 
 def test_starting_from_a_run_takes_its_weights(run: Path, data: Path, tmp_path: Path) -> None:
-    tuned = train(str(data), init=run, out=tmp_path / "tuned", epochs=1, lr=1e-9, ema=0).classifier
+    train(str(data), init=run, out=tmp_path / "tuned", epochs=1, lr=1e-9, ema=0, precision="32")
     texts = [text for text, _ in sentences(20)]
-    np.testing.assert_allclose(tuned.embed(texts), TextClassifier.load(run).embed(texts), atol=1e-3)
+    tuned, initial = (TextClassifier.load(folder, precision="32") for folder in (tmp_path / "tuned", run))
+    np.testing.assert_allclose(tuned.embed(texts), initial.embed(texts), atol=1e-3)
 
 
 def test_a_contradicting_shape_is_refused_even_if_it_is_the_default(run: Path, data: Path, tmp_path: Path) -> None:
@@ -187,8 +162,8 @@ def test_a_contradicting_shape_is_refused_even_if_it_is_the_default(run: Path, d
 
 
 def test_training_stops_by_the_clock_and_says_so(data: Path, tmp_path: Path) -> None:
-    result = train(str(data), out=tmp_path / "run", width=16, epochs=5000, max_minutes=0.02, patience=5000)
-    assert result.stopped == "after training.max_minutes 0.02"
+    result = train(str(data), out=tmp_path / "run", width=16, epochs=5000, max_minutes=0.005, patience=5000)
+    assert result.stopped == "after training.max_minutes 0.005"
 
 
 def test_training_stops_early_when_nothing_gets_better(data: Path, tmp_path: Path) -> None:
@@ -253,8 +228,8 @@ def test_a_run_is_not_resumed_on_other_data(stopped: Path, tmp_path: Path) -> No
 def test_two_processes_train_together(data: Path, tmp_path: Path) -> None:
     flags = ["train", str(data), "--model.width", "16", "--training.epochs", "2", "--training.strategy", "ddp"]
     flags += ["--training.devices", "2", "--training.accelerator", "cpu", "--out", str(tmp_path / "run")]
-    process = start(flags, tmp_path / "log")
-    assert process.wait(timeout=300) == 0, (tmp_path / "log").read_text()
+    done = subprocess.run([sys.executable, "-m", "selfattn_lm", *flags], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["training"]["steps"] == 4
     assert os.listdir(tmp_path / "run").count("checkpoints") == 0
 
@@ -271,11 +246,15 @@ def test_the_first_steps_tell_how_many_minutes_a_run_takes(tmp_path: Path, caplo
 
 
 def test_training_can_begin_with_pretraining_on_the_same_texts(data: Path, tmp_path: Path) -> None:
-    result = train(str(data), out=tmp_path / "run", pretrain=True, **SMALL)
-    assert result.evaluations["test"].values["accuracy"]["value"] > 0.9
-    texts, there = [text for text, _ in sentences(20)], MaskedModel.load(tmp_path / "run-pretrained")
+    settings = {"model": SMALL["model"], "training": {"epochs": 1, "lr": 1e-9, "ema": 0, "precision": "32"}}
+    file = write_csv(tmp_path / "few.csv", sentences(60))
+    result = train(str(file), out=tmp_path / "run", pretrain=True, **settings)
+    there = MaskedModel.load(tmp_path / "run-pretrained")
     assert there.fill("the [MASK] and", top_k=2)[0][0][1] > 0
     assert there.run.tokenizer.to_str() == result.classifier.run.tokenizer.to_str()
-    assert result.classifier.predict(texts)
+    name = "views.context.encoder.layers.0.attention.project.weight"
+    pretrained, tuned = (run.model.state_dict()[name] for run in (there.run, result.classifier.run))
+    torch.testing.assert_close(tuned, pretrained, atol=1e-6, rtol=0)
+    assert result.classifier.predict([text for text, _ in sentences(20)])
     with pytest.raises(UserError, match=r"run: exists; --overwrite replaces it, --out names another folder\.$"):
-        train(str(data), out=tmp_path / "run", pretrain=True, **SMALL)
+        train(str(file), out=tmp_path / "run", pretrain=True, **settings)
