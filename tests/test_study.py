@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import sentences, write_csv
+import torch
+from helpers import EXACT, sentences, write_csv
 
-from selfattn_lm import study
+from selfattn_lm import TextClassifier, study
 from selfattn_lm.cli import main
-from selfattn_lm.config import merge, settings_from
+from selfattn_lm.config import ModelConfig, Settings, TokenizerConfig, merge, settings_from
+from selfattn_lm.runs import Run, new_model
 from selfattn_lm.study import PROBE, probe
 from selfattn_lm.study.grid import Grid
 from selfattn_lm.study.tasks import DISTANCES, TASKS, generate
+from selfattn_lm.text.tokenization import train_tokenizer
 
-TINY = {"model": {"width": 16, "heads": 2, "layers": 1}, "training": {"epochs": 4, "batch_size": 16, "lr": 0.02}}
+TINY = {"model": EXACT["model"], "training": {**EXACT["training"], "epochs": 4}}
 KINDS = ("attention", "cnn", "lstm", "bag", "tfidf")
 
 
@@ -36,8 +39,8 @@ def test_a_study_has_a_row_for_each_kind_and_share(folder: Path) -> None:
         assert 0 <= low <= accuracy <= high <= 100
         assert all(float(row[name]) > 0 for name in ("parameters", "seconds", "texts_per_s"))
     best = {row["kind"]: float(row["accuracy"]) for row in rows if row["share"] == "100"}
-    assert best["attention"] > 90
-    assert best["tfidf"] > 90
+    assert best["attention"] > 60  # seen: 100; by chance: 33
+    assert best["tfidf"] > 60
 
 
 def test_a_study_draws_its_picture_and_writes_its_table(folder: Path) -> None:
@@ -124,7 +127,7 @@ def test_ctrl_c_keeps_the_finished_cells(tmp_path: Path) -> None:
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_no_count_of_words_tells_the_label(task: str, distance: int) -> None:
     """Each arrangement of the deciding words has, whatever its label, the same words."""
-    split = generate(400, 0)[task, distance]
+    split = generate(400, 0, (distance,))[task, distance]
     counts: dict[str, Counter[tuple[str, ...]]] = {}
     for text, label in zip(split.texts, split.labels, strict=True):
         words = tuple(sorted(word for word in text.split() if not word.startswith("w")))
@@ -138,7 +141,7 @@ def test_no_count_of_words_tells_the_label(task: str, distance: int) -> None:
 
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_the_deciding_words_stand_at_their_distance(distance: int) -> None:
-    splits = generate(50, 0)
+    splits = generate(50, 0, (distance,))
     for text in splits["agreement", distance].texts:
         words = text.split()
         subject = next(i for i, word in enumerate(words) if word in ("sheep", "goats"))
@@ -158,15 +161,83 @@ def test_the_deciding_words_stand_at_their_distance(distance: int) -> None:
         assert (words[0] == words[-1]) == (label == "same")
 
 
-def test_a_small_probe_finds_attention_able_and_the_bag_at_chance(tmp_path: Path) -> None:
+def twin(task: str, text: str) -> str:
+    """The same words in another order, by which the label is the other one."""
+    words = text.split()
+    if task == "ends":  # the last word changes places with one of the other kind in between
+        place = next(i for i in range(2, len(words)) if words[i] in ("heads", "tails") and words[i] != words[-1])
+        words[place], words[-1] = words[-1], words[place]
+        return " ".join(words)
+    one, other = {"negation": ("good", "bad"), "agreement": ("sheep", "goats"), "matching": ("red", "blue")}[task]
+    return " ".join({one: other, other: one}.get(word, word) for word in words)
+
+
+def classifier_of(kind: str, texts: list[str]) -> TextClassifier:
+    """A classifier with random weights, of one view."""
+    model = ModelConfig(
+        kind=kind, width=8, heads=1, layers=1, ngrams=1, words=False, spelling=False, max_tokens=128, pooling="mean"
+    )  # type: ignore[arg-type]
+    settings = Settings(model=model, tokenizer=TokenizerConfig("word", 1000, min_frequency=1))
+    tokenizer = train_tokenizer(texts, settings.tokenizer)
+    torch.manual_seed(0)
+    built = new_model(settings, tokenizer, 2, spelled=False).eval()
+    return TextClassifier(Run(settings, {}, ["negative", "positive"], tokenizer, built), precision="32")
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_a_bag_cannot_tell_a_text_from_its_twin_of_the_other_label(task: str) -> None:
+    for (name, _), split in generate(100, 0).items():
+        if name != task:
+            continue
+        twins = [twin(task, text) for text in split.texts]
+        assert all(one != other for one, other in zip(split.texts, twins, strict=True))
+        assert [sorted(text.split()) for text in split.texts] == [sorted(text.split()) for text in twins]
+        bag = classifier_of("bag", split.texts)
+        np.testing.assert_allclose(bag.predict_proba(split.texts), bag.predict_proba(twins), atol=1e-6)
+
+
+def test_attention_can_tell_whether_the_judgement_is_negated_at_any_distance() -> None:
+    """Its weights are set: every token looks for the last judgement, and takes over what it says."""
+    splits = {distance: split for (task, distance), split in generate(100, 0).items() if task == "negation"}
+    classifier = classifier_of("attention", [text for split in splits.values() for text in split.texts])
+    model, tokenizer = classifier.run.model, classifier.run.tokenizer
+    good, bad, place, one = range(4)  # the features of a vector; 4 is the negative of 3, so that norms keep the rest
+    (layer,) = model.views["context"].encoder.layers
+    with torch.no_grad():
+        for parameter in model.views.parameters():
+            if parameter.ndim > 1:
+                parameter.zero_()
+        model.embedding.tokens.weight.zero_()
+        model.embedding.tokens.weight[:, one], model.embedding.tokens.weight[:, one + 1] = 10, -10
+        model.embedding.tokens.weight[tokenizer.token_to_id("good"), good] = 1
+        model.embedding.tokens.weight[tokenizer.token_to_id("bad"), bad] = 1
+        model.embedding.positions.table.zero_()
+        model.embedding.positions.table[:, place] = torch.arange(128) / 128
+        query, key, value = layer.attention.project.weight.chunk(3)
+        query[0, one] = 1000
+        key[0, good] = key[0, bad] = 10  # a judgement outweighs any place
+        key[0, place] = 5
+        value[good, good] = value[bad, bad] = 10
+        layer.attention.combine.weight.copy_(torch.eye(8))
+        head = model.views["context"].head[1].weight
+        head[0, good] = head[1, bad] = 10
+    for distance, split in splits.items():
+        assert classifier.predict(split.texts) == split.labels, distance
+        others = ["positive" if label == "negative" else "negative" for label in split.labels]
+        assert classifier.predict([twin("negation", text) for text in split.texts]) == others, distance
+
+
+def test_a_probe_scores_each_model_on_each_task_and_finds_the_bag_no_better_than_chance(tmp_path: Path) -> None:
     settings = settings_from(
-        merge(PROBE, {"model": {"width": 32, "heads": 2}, "training": {"epochs": 8, "lr": 0.01}}), "probe"
+        merge(PROBE, {"model": {"width": 8, "heads": 2, "layers": 1}, "training": {"epochs": 1}}), "probe"
     )
     kinds = ("attention, rotary", "bag")
-    result = probe(settings, tmp_path / "probe", texts=800, distances=(3,), kinds=kinds)
+    result = probe(settings, tmp_path / "probe", texts=50, distances=(3,), kinds=kinds)
     found = {(row["kind"], row["task"], row["distance"]): row["accuracy"] for row in result.rows()}
-    assert found["attention, rotary", "negation", 3] > 95
-    assert all(abs(found["bag", task, 3] - 50) < 15 for task in TASKS)
+    assert set(found) == {(kind, task, 3) for kind in kinds for task in TASKS}
+    assert all(0 <= accuracy <= 100 for accuracy in found.values())
+    # Whatever it learned, each of its 200 answers is right by chance: 15 percent are four standard deviations.
+    assert all(found["bag", task, 3] < 50 + 15 for task in TASKS)
     assert (tmp_path / "probe" / "study.png").is_file()
 
 
