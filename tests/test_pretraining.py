@@ -5,23 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import run_killed_at, same_bytes, sentences, write_csv
+from helpers import EXACT, run_killed_at, same_bytes, sentences, write_csv
 
 from selfattn_lm import MaskedModel, TextClassifier, UserError, pretrain, train
 from selfattn_lm.cli import main
-from selfattn_lm.config import DataConfig, TokenizerConfig
+from selfattn_lm.config import DataConfig, ModelConfig, Settings, TokenizerConfig
+from selfattn_lm.runs import Run, new_model
 from selfattn_lm.text.splits import stream_texts
 from selfattn_lm.text.tokenization import TokenIds, train_tokenizer
 
-TINY = {"model": {"width": 16, "heads": 2, "layers": 1}, "training": {"epochs": 12, "batch_size": 16, "lr": 0.02}}
+PAIRS = [("red", "rose"), ("blue", "sky"), ("green", "leaf"), ("white", "snow")]
+TINY = {"model": EXACT["model"], "training": {**EXACT["training"], "epochs": 8}}
 
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A text a line: a colour is always followed by its own thing, so that each can be guessed from the other."""
-    pairs = [("red", "rose"), ("blue", "sky"), ("green", "leaf"), ("white", "snow")]
     file = tmp_path_factory.mktemp("texts") / "texts.txt"
-    lines = [f"the {colour} {thing} is {colour}" for _ in range(100) for colour, thing in pairs]
+    lines = [f"the {colour} {thing} is {colour}" for _ in range(100) for colour, thing in PAIRS]
     file.write_text("\n".join([*lines, "", "   "]) + "\n", encoding="utf-8")
     return file
 
@@ -31,21 +32,50 @@ def pretrained(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pretrain(str(texts), out=tmp_path_factory.mktemp("pretrained") / "run", **TINY).folder
 
 
-def test_hidden_words_are_guessed_from_their_context(pretrained: Path) -> None:
-    model = MaskedModel.load(pretrained)
-    for colour, thing in (("red", "rose"), ("green", "leaf")):
-        (guesses,) = model.fill(f"the {colour} [MASK] is {colour}", top_k=3)
+@pytest.fixture(scope="module")
+def knowing() -> MaskedModel:
+    """A model with set weights: a hidden token takes the mean of all tokens, by which the head guesses what is missing.
+
+    Each colour and each thing has a feature of its own; the head answers a colour by its thing and the reverse.
+    """
+    lines = [f"the {colour} {thing} is" for colour, thing in PAIRS]
+    model = ModelConfig(
+        width=16, heads=2, layers=1, positions="none", ngrams=1, spelling=False, pooling="mean", max_tokens=16
+    )
+    settings = Settings(model=model, tokenizer=TokenizerConfig("word", 100, min_frequency=1))
+    tokenizer = train_tokenizer(lines, settings.tokenizer)
+    torch.manual_seed(0)
+    built = new_model(settings, tokenizer, 0, spelled=False).eval()
+    view = built.views["context"]
+    (layer,), head = view.encoder.layers, view.head[1]
+    with torch.no_grad():
+        for weights in (built.embedding.tokens.weight, layer.attention.project.weight, layer.feed_forward[2].weight):
+            weights.zero_()  # every query and key is the same
+        layer.attention.project.weight.chunk(3)[2].copy_(torch.eye(16))
+        layer.attention.combine.weight.copy_(torch.eye(16))
+        head.weight.mul_(0.01)  # the other tokens differ a little
+        for number, pair in enumerate(PAIRS):
+            colour, thing = (tokenizer.token_to_id(word) for word in pair)
+            built.embedding.tokens.weight[colour, 2 * number] = 1
+            built.embedding.tokens.weight[thing, 2 * number + 1] = 1
+            head.weight[thing, 2 * number] = head.weight[colour, 2 * number + 1] = 1
+    return MaskedModel(Run(settings, {}, [], tokenizer, built))
+
+
+def test_hidden_words_are_guessed_from_their_context(knowing: MaskedModel) -> None:
+    for colour, thing in PAIRS:
+        (guesses,) = knowing.fill(f"the {colour} [MASK] is {colour}", top_k=3)
         assert guesses[0][0] == thing
-        assert guesses[0][1] > guesses[1][1] > guesses[2][1] > 0
-    first, second = model.fill("the [MASK] sky is [MASK]", top_k=1)
+        assert 1 > guesses[0][1] > guesses[1][1] > guesses[2][1] > 0
+    first, second = knowing.fill("the [MASK] sky is [MASK]", top_k=1)
     assert first[0][0] == second[0][0] == "blue"
-    assert model.fill("nothing is hidden") == []
+    assert knowing.fill("nothing is hidden") == []
 
 
 def test_a_pretrained_run_tells_how_well_it_guesses(pretrained: Path) -> None:
     metrics = json.loads((pretrained / "metrics.json").read_text())
-    assert metrics["hidden"]["accuracy"] > 0.8
-    assert 1 <= metrics["hidden"]["perplexity"] < 10
+    assert metrics["hidden"]["accuracy"] > 0.6  # seen with 10 seeds: 0.93 to 1.0; the most frequent word: 0.2
+    assert 1 <= metrics["hidden"]["perplexity"] < 10  # seen: 1.0 to 1.8; by chance: 74, the size of the vocabulary
     rows = (pretrained / "log.csv").read_text().splitlines()
     assert rows[0] == "epoch,step,minutes,train_loss,tokens_per_s,validation_loss,validation_accuracy"
     best = max((row.split(",") for row in rows[1:]), key=lambda row: float(row[6]))

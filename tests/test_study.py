@@ -39,7 +39,7 @@ def test_a_study_has_a_row_for_each_kind_and_share(folder: Path) -> None:
         assert 0 <= low <= accuracy <= high <= 100
         assert all(float(row[name]) > 0 for name in ("parameters", "seconds", "texts_per_s"))
     best = {row["kind"]: float(row["accuracy"]) for row in rows if row["share"] == "100"}
-    assert best["attention"] > 60  # seen: 100; by chance: 33
+    assert best["attention"] > 60  # seen with 10 seeds: 92 to 100; by chance: 33
     assert best["tfidf"] > 60
 
 

@@ -18,12 +18,12 @@ from selfattn_lm.cli import main
 
 def test_a_small_run_learns_its_task(trained: Path) -> None:
     metrics = json.loads((trained / "metrics.json").read_text())
-    assert metrics["test"]["accuracy"]["value"] > 0.7  # seen: 1.0; by chance: 0.33
+    assert metrics["test"]["accuracy"]["value"] > 0.6  # seen with 10 seeds: 0.9 to 1.0; by chance: 0.33
     assert metrics["test"]["rows"] == 60
     texts, labels = zip(*sentences(60, seed=9), strict=True)
     predicted = TextClassifier.load(trained, precision="32").predict(texts)
     right = [said == label for said, label in zip(predicted, labels, strict=True)]
-    assert np.mean(right) > 0.7
+    assert np.mean(right) > 0.6
 
 
 def test_a_finished_run_folder_holds_what_it_should(trained: Path) -> None:
