@@ -112,8 +112,8 @@ def run_killed_at(step: int, arguments: list[str]) -> None:
 
 
 @contextmanager
-def ctrl_c_at(step: int) -> Iterator[None]:
-    """Within, Ctrl-C is pressed while a training of this process is at a step."""
+def ctrl_c_at(step: int, number: int = signal.SIGINT) -> Iterator[None]:
+    """Within, Ctrl-C is pressed, or another signal comes, while a training of this process is at a step."""
     import pytest
 
     from selfattn_lm.training.trainer import StopOnRequest
@@ -122,7 +122,7 @@ def ctrl_c_at(step: int) -> Iterator[None]:
 
     def press(self: StopOnRequest, trainer: Any, *args: Any) -> None:
         if trainer.global_step == step:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         on_train_batch_end(self, trainer, *args)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import sentences, write_csv
+from helpers import sentences, write_csv
 from torch import nn
 
 from selfattn_lm import UserError, hardware, measurements, pretrain, train

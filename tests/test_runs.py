@@ -47,9 +47,9 @@ def test_the_config_holds_its_format_and_what_auto_became(trained: Path) -> None
     assert config["format"] == 2
     assert config["model"]["max_tokens"] == config["model"]["pooling"] == "auto"
     assert config["resolved"]["model"] == {"max_tokens": 16, "pooling": "mean", "ngrams": 2, "ngram_rows": 2048}
-    settings, resolved, asked, _ = read_config(trained / "config.yaml")
-    assert resolved == config["resolved"]
-    assert settings.model.width == asked["model"]["width"] == 16
+    read = read_config(trained / "config.yaml")
+    assert read.resolved == config["resolved"]
+    assert read.settings.model.width == read.asked["model"]["width"] == 16
     assert read_run(trained).in_effect.model.max_tokens == 16
 
 

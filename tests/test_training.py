@@ -93,7 +93,7 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(accumulate: int, data: Path, 
     run_killed_at(steps * 3 // 4, [*flags, "--out", str(tmp_path / "killed")])  # between two validations
     with pytest.raises(UserError, match="training has not finished; go on with `selfattn train --resume --out"):
         TextClassifier.load(tmp_path / "killed")
-    log = (tmp_path / "killed" / "log.csv").read_text()
+    log = (tmp_path / "killed.partial" / "log.csv").read_text()
     train(resume=True, out=tmp_path / "killed")
     assert (tmp_path / "killed" / "log.csv").read_text().startswith(log)  # it went on and did not begin anew
     assert main([*flags, "--out", str(tmp_path / "whole")]) == 0

@@ -14,13 +14,17 @@ from selfattn_lm.runs.folder import (
     write_head,
     write_run,
 )
+from selfattn_lm.runs.lifecycle import CHECKPOINTS, LAST, RunFolder
 from selfattn_lm.runs.origin import Origin, find_origin, find_recorded
 from selfattn_lm.runs.run import Run, new_model
 
 __all__ = [
+    "CHECKPOINTS",
+    "LAST",
     "ConfigFile",
     "Origin",
     "Run",
+    "RunFolder",
     "atomic",
     "find_origin",
     "find_recorded",

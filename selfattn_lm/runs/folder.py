@@ -17,6 +17,7 @@ from selfattn_lm.errors import UserError
 from selfattn_lm.runs.bert import is_checkpoint, read_bert
 from selfattn_lm.runs.bert_files import read_json
 from selfattn_lm.runs.files import atomic, write_json, write_text
+from selfattn_lm.runs.lifecycle import CHECKED, LAST, RunFolder, digest, digests
 from selfattn_lm.runs.origin import Origin
 from selfattn_lm.runs.run import Run, new_model
 from selfattn_lm.text.tokenization import load_tokenizer
@@ -35,18 +36,26 @@ def write_head(
     origin: Origin | None = None,
 ) -> None:
     """Write all but the weights: settings, what `auto` became, labels, tokenizer, BERT's shape, the origin."""
-    plain = {"format": FORMAT, **asdict(settings), "resolved": dict(resolved)}
-    if origin is not None:
-        plain["init"] = asdict(origin)
-    write_text(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    _write_config(folder, settings, resolved, origin, {})
     write_json(folder / "labels.json", labels)
     write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True) + "\n")
     if bert is not None:
         write_json(folder / "bert.json", asdict(bert))
 
 
+def _write_config(
+    folder: Path, settings: Settings, resolved: Mapping[str, Any], origin: Origin | None, files: Mapping[str, str]
+) -> None:
+    plain: dict[str, Any] = {"format": FORMAT, **asdict(settings), "resolved": dict(resolved)}
+    if origin is not None:
+        plain["init"] = asdict(origin)
+    if files:
+        plain["files"] = dict(files)
+    write_text(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
 def write_run(folder: Path, run: Run) -> None:
-    """Write everything that prediction needs; the weights come last, so that a folder with weights is whole."""
+    """Write everything that prediction needs; at last the digests in config.yaml say that the files belong together."""
     write_head(folder, run.settings, run.resolved, run.labels, run.tokenizer, run.bert, run.origin)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in run.model.state_dict().items()}
     # Tables are nine tenths of a model, and a rounding of 1 in 2,000 changes nothing that they say.
@@ -55,6 +64,7 @@ def write_run(folder: Path, run: Run) -> None:
     }
     with atomic(folder / "model.safetensors") as temporary:
         temporary.write_bytes(safetensors.torch.save(weights))
+    _write_config(folder, run.settings, run.resolved, run.origin, digests(folder))
 
 
 class ConfigFile(NamedTuple):
@@ -65,12 +75,14 @@ class ConfigFile(NamedTuple):
         resolved: What `auto` became, in the file of a run.
         asked: The settings that the file names, nested.
         init: What to start from, a name or an `Origin` in plain values; None: from scratch.
+        files: The digests of the files that belong to a finished run, by name.
     """
 
     settings: Settings
     resolved: dict[str, Any]
     asked: dict[str, Any]
     init: Any
+    files: dict[str, str]
 
 
 def read_config(path: Path) -> ConfigFile:
@@ -86,11 +98,12 @@ def read_config(path: Path) -> ConfigFile:
     form = asked.pop("format", FORMAT)
     resolved = asked.pop("resolved", {})
     init = asked.pop("init", None)
+    files = asked.pop("files", {})
     if form != FORMAT:
         advice = "train the run again" if form == 1 else "update selfattn_lm"
         raise UserError(f"{path}: format {form!r}, and this version reads format {FORMAT}; {advice}.")
     settings_from(resolved, f"{path}: resolved")
-    return ConfigFile(settings_from(asked, str(path)), resolved, asked, init)
+    return ConfigFile(settings_from(asked, str(path)), resolved, asked, init, files)
 
 
 def read_origin(folder: Path) -> Origin | None:
@@ -151,6 +164,7 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
     except Exception as error:  # tokenizers raises plain Exception
         reason = " ".join(str(error).split())
         raise UserError(f"{part}: cannot be read as {part.suffix[1:]} ({reason}); train the run again.") from None
+    _require_digests(folder, config.files)
     model = with_changes(settings, resolved).model
     if "auto" in (model.max_tokens, model.pooling, model.ngrams):
         lacks = "resolved lacks model.max_tokens, model.pooling or model.ngrams"
@@ -165,7 +179,23 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
     return Run(settings, resolved, labels, tokenizer, classifier.eval(), bert, origin)
 
 
+def _require_digests(folder: Path, files: Mapping[str, str]) -> None:
+    """Refuse files that do not belong together, such as the weights of one run beside the labels of another."""
+    for name in CHECKED:
+        path = folder / name
+        found = digest(path) if path.is_file() else None
+        if found != files.get(name):
+            reason = f"{folder}: {name} is not the one that config.yaml belongs to (sha256)"
+            advice = "restore it, or train the run again"
+            if RunFolder(folder).interrupted_commit():
+                advice = f"a newer run is half in its place; `selfattn train --resume --out {folder}` completes it"
+            raise UserError(f"{reason}; {advice}.")
+
+
 def _require_finished(folder: Path) -> None:
+    if not folder.is_dir() and (RunFolder(folder).work / LAST).is_file():
+        advice = f"go on with `selfattn train --resume --out {folder}`"
+        raise UserError(f"{folder}: training has not finished; {advice}.")
     if not folder.is_dir():
         raise UserError(f"{folder}: no such run folder; `selfattn train DATA --out {folder}` makes one.")
     there = sorted(file.name for file in folder.iterdir())
@@ -174,7 +204,8 @@ def _require_finished(folder: Path) -> None:
             reason = f"weights in {pickles[0]}, which may run code when opened"
             raise UserError(f"{folder}: {reason}; only model.safetensors is.")
         if "checkpoints" in there:
-            advice = f"go on with `selfattn train --resume --out {folder}`"
+            place = folder.with_name(folder.name.removesuffix(".partial"))
+            advice = f"go on with `selfattn train --resume --out {place}`"
             raise UserError(f"{folder}: training has not finished; {advice}.")
         raise UserError(f"{folder}: no model.safetensors, so not a run folder; `selfattn train` makes one.")
     for name in ("config.yaml", "labels.json", "tokenizer.json"):

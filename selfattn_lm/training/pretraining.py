@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -19,13 +19,21 @@ from selfattn_lm.errors import UserError
 from selfattn_lm.hardware import choose_device
 from selfattn_lm.inference import MaskedModel
 from selfattn_lm.nn import Classifier
-from selfattn_lm.runs import Run, new_model, precision_recorded_in, write_head, write_json, write_run
+from selfattn_lm.runs import (
+    CHECKPOINTS,
+    Run,
+    RunFolder,
+    new_model,
+    precision_recorded_in,
+    write_head,
+    write_json,
+    write_run,
+)
 from selfattn_lm.text.tokenization import TokenIds, load_tokenizer, mostly_unspaced, train_tokenizer
 from selfattn_lm.training import rules
 from selfattn_lm.training.data import Examples, train_loader
 from selfattn_lm.training.module import MaskedModule
-from selfattn_lm.training.session import refuse_to_replace
-from selfattn_lm.training.trainer import Training
+from selfattn_lm.training.trainer import Training, is_first_process
 
 log = logging.getLogger(__name__)
 _MANY = 10_000  # texts, enough to choose a length by, and to measure by
@@ -67,9 +75,13 @@ class Pretraining:
         recorded_precision: str = "",
     ) -> None:
         self.settings, self.folder, self.resume = settings, folder, resume
-        self.recorded_precision = precision_recorded_in(folder / "config.yaml") if resume else recorded_precision
-        if not resume:
-            refuse_to_replace(folder, overwrite)
+        self.place = RunFolder(folder)
+        self.recorded_precision = recorded_precision
+        if resume:
+            self.begun = self.place.unfinished()
+            self.recorded_precision = precision_recorded_in(self.begun / "config.yaml")
+        elif is_first_process():
+            self.place.refuse_to_replace(overwrite)
 
     def run(self, texts: Callable[[], Iterable[str]]) -> PretrainResult:
         """Learn a tokenizer, turn the texts into token ids, train, and write the run."""
@@ -78,16 +90,29 @@ class Pretraining:
         resolved["tokenizer"] = rules.tokenizer_changes(self.settings.tokenizer, unspaced, 12 * _MANY)
         config = with_changes(self.settings, resolved).tokenizer
         if self.resume:
-            tokenizer = load_tokenizer((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
+            tokenizer = load_tokenizer((self.begun / "tokenizer.json").read_text(encoding="utf-8"))
         else:
             tokenizer = train_tokenizer(texts(), config)
         sample = TokenIds.of(tokenizer, islice(texts(), _MANY), rules.MOST_TOKENS)
         resolved["model"] = rules.model_changes(self.settings, sample.lengths, config.unit)
         settings = with_changes(self.settings, resolved)
-        if not self.resume:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        train, validation = (self._ids(texts, tokenizer, settings, held_out) for held_out in (False, True))
+        if is_first_process():
+            if self.resume:
+                self.place.reopen()
+            else:
+                self.place.begin()
+        with tempfile.TemporaryDirectory() as temporary:
+            # Each process has token ids of its own: one that wrote them anew would cut a file that others have mapped.
+            first = self.place.work / CHECKPOINTS
+            file = (first if is_first_process() else Path(temporary)) / "tokens.int32"
+            train = self._ids(texts, tokenizer, settings, file)
+            validation = self._ids(texts, tokenizer, settings)
+            return self._resolve_and_train(resolved, tokenizer, train, validation)
+
+    def _resolve_and_train(
+        self, resolved: dict[str, Any], tokenizer: Tokenizer, train: Examples, validation: Examples
+    ) -> PretrainResult:
+        settings = with_changes(self.settings, resolved)
         rounds = rules.pretraining_epochs(train.tokens.total)
         changes = rules.training_changes(settings.training, rounds, len(train_loader(train, settings)))
         resolved |= {"training": changes} if changes else {}
@@ -96,19 +121,24 @@ class Pretraining:
             return self._train(resolved, tokenizer, train, validation)
 
     def _ids(
-        self, texts: Callable[[], Iterable[str]], tokenizer: Tokenizer, settings: Settings, held_out: bool
+        self, texts: Callable[[], Iterable[str]], tokenizer: Tokenizer, settings: Settings, file: Path | None = None
     ) -> Examples:
-        """Token ids of the training texts, in pieces of at most `max_tokens`, or of some held out, each by chance."""
+        """Token ids of the training texts, kept in a `file`, in pieces of at most `max_tokens`.
+
+        Without a file they are those of the texts that are held out, which are drawn by the seed.
+        """
+        held_out = file is None
         random, share, longest = np.random.default_rng(settings.seed), settings.data.held_out, settings.model.max_tokens
         assert longest != "auto", "resolve the settings first"
         part = (text for text in texts() if (random.random() < share) == held_out)
         if held_out:
             tokens = TokenIds.of(tokenizer, islice(part, _MANY), longest)
         else:
-            tokens = TokenIds.of(tokenizer, part, 2**31, self.folder / "checkpoints" / "tokens.int32")
+            tokens = TokenIds.of(tokenizer, part, 2**31, file)
             tokens.split(longest)
         if not len(tokens):
-            shutil.rmtree(self.folder, ignore_errors=True)
+            if is_first_process() and not self.resume:
+                self.place.discard()
             what = "none of its few texts is left to validate by" if held_out else "all of its few texts were held out"
             raise UserError(f"{settings.data.source}: {what}; give more texts, or change --data.held-out.")
         return Examples(tokens, np.zeros(len(tokens), dtype=np.int64))
@@ -122,7 +152,7 @@ class Pretraining:
         resolved = merge(resolved, {"training": precision})
         settings = with_changes(self.settings, resolved)
         training = Training(
-            settings, self.folder, MaskedModule(model, settings, tokenizer.get_vocab_size()), train, validation
+            settings, self.place, MaskedModule(model, settings, tokenizer.get_vocab_size()), train, validation
         )
         facts = {"texts": len(train), "tokens": train.tokens.total, "held_out": len(validation)}
         if training.first:
@@ -132,19 +162,19 @@ class Pretraining:
         run = Run(self.settings, resolved, [], tokenizer, model.eval())
         accuracy, perplexity = training.scores["accuracy"], math.exp(min(training.scores["loss"], 700.0))
         if training.first:
-            write_run(self.folder, run)
+            work = self.place.work
+            write_run(work, run)
             scores = {"accuracy": accuracy, "perplexity": perplexity, "texts": len(validation)}
             how = {**training.facts(), "stopped": stopped}
-            write_json(self.folder / "metrics.json", {"hidden": scores, "training": how})
-            if not training.interrupted:
-                shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+            write_json(work / "metrics.json", {"hidden": scores, "training": how})
+            self.place.commit(resumable=training.interrupted)
         training.raise_if_not_finite()
         return PretrainResult(self.folder, MaskedModel(run), accuracy, perplexity, stopped, training.interrupted)
 
     def _begin(self, resolved: Mapping[str, Any], tokenizer: Tokenizer, facts: Mapping[str, int]) -> None:
-        file = self.folder / "data.json"
+        file = self.place.work / "data.json"
         if not self.resume:
-            write_head(self.folder, self.settings, resolved, [], tokenizer)
+            write_head(self.place.work, self.settings, resolved, [], tokenizer)
             write_json(file, facts)
         elif json.loads(file.read_text(encoding="utf-8")) != facts:
             raise UserError(f"{self.folder}: the texts are not what the run began with (data.json); pretrain anew.")

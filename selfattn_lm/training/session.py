@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from selfattn_lm.config import Settings, flatten, with_changes
 from selfattn_lm.errors import UserError
@@ -21,6 +19,7 @@ from selfattn_lm.nn import Classifier, TokenEmbedding
 from selfattn_lm.runs import (
     Origin,
     Run,
+    RunFolder,
     model_card,
     new_model,
     precision_recorded_in,
@@ -38,7 +37,7 @@ from selfattn_lm.training import rules
 from selfattn_lm.training.data import Prepared, balanced_weights, prepare, train_loader
 from selfattn_lm.training.module import ClassifierModule
 from selfattn_lm.training.optimizer import freeze
-from selfattn_lm.training.trainer import Training
+from selfattn_lm.training.trainer import Training, is_first_process
 
 log = logging.getLogger(__name__)
 _SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_tokens", "ngrams", "ngram_rows", "words")
@@ -67,7 +66,7 @@ class TrainResult:
 
 
 class Session:
-    """Trains once and writes `folder`, which `overwrite` replaces once the data is found good, `resume` goes on with.
+    """Trains once and writes `folder`: one that `overwrite` allows to replace, or that `resume` goes on with.
 
     `asked` are the settings asked for, nested, which what the run starts from, its `origin`, may not contradict. A run
     that repeats another computes in the precision that the other recorded, where the machine can.
@@ -78,11 +77,14 @@ class Session:
         *, resume: bool = False, overwrite: bool = False, recorded_precision: str = "",
     ) -> None:  # fmt: skip
         self.settings, self.folder, self.resume, self.initial = settings, folder, resume, None
-        self.origin = read_origin(folder) if resume else origin
-        self.bert = read_shape(folder) if resume else None
-        if not resume:
-            refuse_to_replace(folder, overwrite)
-        self.recorded_precision = precision_recorded_in(folder / "config.yaml") if resume else recorded_precision
+        self.place = RunFolder(folder)
+        self.origin, self.bert, self.recorded_precision = origin, None, recorded_precision
+        if resume:
+            self.begun = self.place.unfinished()
+            self.origin, self.bert = read_origin(self.begun), read_shape(self.begun)
+            self.recorded_precision = precision_recorded_in(self.begun / "config.yaml")
+        elif is_first_process():
+            self.place.refuse_to_replace(overwrite)
         if origin is not None:
             self.initial = read_run(Path(origin.path), settings.model.pooling)
             self.bert = self.initial.bert
@@ -92,7 +94,7 @@ class Session:
         """Train on the splits and score the result."""
         tokenizer = self.initial.tokenizer if self.initial else None
         if self.resume:
-            tokenizer = load_tokenizer((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
+            tokenizer = load_tokenizer((self.begun / "tokenizer.json").read_text(encoding="utf-8"))
         prepared = prepare(splits, self.settings, tokenizer)
         with torch.random.fork_rng():
             torch.manual_seed(self.settings.seed)
@@ -101,11 +103,11 @@ class Session:
             balanced = settings.training.class_weights == "balanced"
             weights = balanced_weights(prepared.train.labels, len(prepared.labels)) if balanced else None
             module = ClassifierModule(model, settings, len(prepared.labels), weights)
-            training = Training(settings, self.folder, module, prepared.train, prepared.validation)
+            training = Training(settings, self.place, module, prepared.train, prepared.validation)
             if training.first:
                 log.info("%s", "\n".join(opening_lines(prepared, settings, self.settings, model, self.initial)))
                 self._begin(prepared, resolved)
-            stopped = training.run(resume=self.resume)
+            stopped = training.run(resume=self.resume)  # leaves nothing behind if it raises before a validation
             if isinstance(model.embedding, TokenEmbedding):
                 model.embedding.fold()
         run = Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval(), self.bert, self.origin)
@@ -139,41 +141,33 @@ class Session:
         return model, {**prepared.resolved, **({"training": changes} if changes else {})}
 
     def _begin(self, prepared: Prepared, resolved: Mapping[str, Any]) -> None:
-        """Write what a resumed run needs, in the place of an older run."""
-        file = self.folder / "data.json"
+        """Write what a resumed run needs, or compare the data of a resumed run with what it began with."""
         if self.resume:
-            if json.loads(file.read_text(encoding="utf-8")) != prepared.facts:
+            facts = json.loads((self.begun / "data.json").read_text(encoding="utf-8"))
+            if facts != prepared.facts:
                 raise UserError(f"{self.folder}: the data is not what the run began with (data.json); train anew.")
+            self.place.reopen()
             return
-        shutil.rmtree(self.folder, ignore_errors=True)
-        write_head(self.folder, self.settings, resolved, prepared.labels, prepared.tokenizer, self.bert, self.origin)
-        write_json(file, prepared.facts)
+        self.place.begin()
+        work = self.place.work
+        write_head(work, self.settings, resolved, prepared.labels, prepared.tokenizer, self.bert, self.origin)
+        write_json(work / "data.json", prepared.facts)
 
     def _finish(self, prepared: Prepared, run: Run, stopped: str, training: Training) -> TrainResult:
-        """Write the run folder and score what was written."""
-        write_run(self.folder, run)
+        """Write the run, score what was written, and move it to its place."""
+        work = self.place.work
+        write_run(work, run)
         used = run.in_effect.training  # so that the scores are those by which the weights were chosen
-        classifier = TextClassifier.load(self.folder, used.precision, choose_device(used.accelerator))
+        classifier = TextClassifier.load(work, used.precision, choose_device(used.accelerator))
         scored = [name for name in sorted(prepared.splits, reverse=True) if name != "train"]  # validation, then test
         evaluations = {name: evaluate_split(classifier, prepared.splits[name]) for name in scored}
         facts = {**training.facts(), "stopped": stopped}
-        write_metrics(self.folder, evaluations, training=facts)
+        write_metrics(work, evaluations, training=facts)
         scores = {name: evaluation.values for name, evaluation in evaluations.items()}
         card = model_card(self.folder.name, run, prepared.facts["train"], scores, facts["minutes"])
-        write_text(self.folder / "README.md", card)
-        if not training.interrupted:
-            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        write_text(work / "README.md", card)
+        self.place.commit(resumable=training.interrupted)
         return TrainResult(self.folder, classifier, evaluations, stopped, training.interrupted)
-
-
-def refuse_to_replace(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds something else than a run, and a run unless it may be overwritten."""
-    first = not getattr(rank_zero_only, "rank", 0)  # other processes of the same run find what the first began
-    if first and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not (folder / "config.yaml").is_file() or not (folder / "tokenizer.json").is_file():
-            raise UserError(f"{folder}: exists and is not a run folder; name another with --out.")
-        if not overwrite:
-            raise UserError(f"{folder}: exists; --overwrite replaces it, --out names another folder.")
 
 
 def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], folder: str) -> Settings:

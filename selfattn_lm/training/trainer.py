@@ -3,7 +3,6 @@
 import importlib.util
 import logging
 import math
-import shutil
 import signal
 import threading
 import time
@@ -12,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer, loggers
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -23,6 +23,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from selfattn_lm.config import Settings, TrainingConfig
 from selfattn_lm.errors import UserError
 from selfattn_lm.hardware import can_reduce_sparse_gradients, choose_device
+from selfattn_lm.runs import CHECKPOINTS, LAST, RunFolder
 from selfattn_lm.training.data import Examples, train_loader, validation_loader
 from selfattn_lm.training.journal import Journal, rounded
 from selfattn_lm.training.module import Module, NotFinite
@@ -33,34 +34,56 @@ _LOGGERS = {"tensorboard": "TensorBoardLogger", "wandb": "WandbLogger", "mlflow"
 _OURS: Any = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "use_distributed_sampler"), False)
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def is_first_process() -> bool:
+    """Whether this is the process of a run that writes; the others find what it has written."""
+    return not getattr(rank_zero_only, "rank", 0)
+
+
 class Interrupted(Exception):
     """The user asked to stop."""
 
 
 class StopOnRequest(Callback):
-    """Ctrl-C ends the run after the step at hand; a second one ends it at once."""
+    """Ctrl-C or SIGTERM ends the run after the step at hand; a second Ctrl-C ends it at once."""
 
     asked = False
+    by = "Ctrl-C"
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.asked = True
+        if number == signal.SIGTERM:
+            self.by = "SIGTERM"
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take Ctrl-C while training, if this is the thread that gets it."""
-
-        def ask(number: int, frame: Any) -> None:
-            self.asked = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
+        """Take the signals while training, if this is the thread that gets them."""
         here = threading.current_thread() is threading.main_thread()
-        before = signal.signal(signal.SIGINT, ask) if here else None
+        before = {number: signal.signal(number, self._ask) for number in _SIGNALS} if here else {}
         try:
             yield
         finally:
-            if here:
-                signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
-    def on_train_batch_end(self, *args: Any) -> None:
-        if self.asked:
-            raise Interrupted  # with nothing validated or saved: `--resume` repeats from the last checkpoint
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take SIGTERM back from Lightning, whose own handler has the processes of a run wait for each other."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._ask)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Stop with nothing validated or saved: `--resume` repeats from the last checkpoint.
+
+        The processes of a run agree, since one that stopped alone would leave the others waiting.
+        """
+        asked = self.asked
+        if trainer.world_size > 1:
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if asked:
+            raise Interrupted
 
 
 class MovingAverage(WeightAveraging):
@@ -110,8 +133,10 @@ class BestCheckpoint(ModelCheckpoint):
 class Training:
     """Trains the model in `module` and leaves its best weights in it; `settings` are resolved."""
 
-    def __init__(self, settings: Settings, folder: Path, module: Module, train: Examples, validation: Examples) -> None:
-        self.settings, self.folder, self.module = settings, folder, module
+    def __init__(
+        self, settings: Settings, place: RunFolder, module: Module, train: Examples, validation: Examples
+    ) -> None:
+        self.settings, self.place, self.module = settings, place, module
         self.train, self.validation = train, validation
         config, score = settings.training, f"validation/{settings.training.monitor}"
         assert config.ema != "auto", "resolve the settings first"
@@ -120,9 +145,9 @@ class Training:
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         tokens = train.tokens.total + validation.tokens.total / 3  # without the backward pass it is a third
-        self.stop, self.journal = StopOnRequest(), Journal(folder / "log.csv", config.epochs * tokens)
+        self.stop, self.journal = StopOnRequest(), Journal(place.work / "log.csv", config.epochs * tokens)
         self.early = EarlyStopping(score, mode="max", patience=config.patience)  # in validations: see `run`
-        self.best = BestCheckpoint(folder / "checkpoints", score)
+        self.best = BestCheckpoint(place.work / CHECKPOINTS, score)
         callbacks: list[Callback] = [self.journal, self.stop, self.early, self.best]
         if config.ema:
             callbacks.insert(2, MovingAverage(config.ema))
@@ -147,7 +172,7 @@ class Training:
                 accumulate_grad_batches=config.accumulate,
                 callbacks=callbacks,
                 logger=self._logger(config.logger),
-                default_root_dir=self.folder,
+                default_root_dir=self.place.work,
                 num_sanity_val_steps=0,
                 **_OURS,
             )
@@ -162,7 +187,7 @@ class Training:
             return False
         if importlib.util.find_spec(name) is None:
             raise UserError(f"training.logger: {name} is not installed; pip install {name}.")
-        return getattr(loggers, _LOGGERS[name])(save_dir=self.folder)
+        return getattr(loggers, _LOGGERS[name])(save_dir=self.place.work)
 
     def run(self, *, resume: bool) -> str:
         """Train; returns why it ended before its last epoch, or nothing."""
@@ -181,25 +206,42 @@ class Training:
             for harmless in ("does not have many workers", "exists and is not empty", "not resumable", "LeafSpec"):
                 warnings.filterwarnings("ignore", message=f".*{harmless}.*")
             try:
-                checkpoint = self.folder / "checkpoints" / "last.ckpt" if resume else None
+                checkpoint = self.place.work / LAST if resume else None
                 trainer.fit(module, loader, validation, ckpt_path=checkpoint, weights_only=True)
             except Interrupted:
                 self.interrupted = True
             except NotFinite:
                 self.not_finite = self._not_finite()
+            except SystemExit:  # so Lightning answers a second Ctrl-C
+                raise KeyboardInterrupt(self._goes_on()) from None
+            except OSError as error:
+                reason = f"{self.place.name}: a checkpoint cannot be written ({error.strerror or error})"
+                raise UserError(f"{reason}; {self._goes_on()}") from None
         self.seconds = time.monotonic() - started
         best = Path(self.best.best_model_path)
         if not best.is_file():
-            if not resume:  # a resumed run still has the checkpoint that it came from
-                shutil.rmtree(self.folder, ignore_errors=True)
-            if self.not_finite:
-                raise UserError(f"{self.folder}: {self.not_finite}.")
-            reason = f"{self.folder}: stopped before the first validation, so nothing is kept; train anew."
-            raise KeyboardInterrupt(reason) if self.interrupted else UserError(reason)
+            self._nothing_kept(resume)
         kept = torch.load(best, weights_only=True, map_location="cpu")
         module.load_best(kept)
+        trainer.strategy.barrier()  # until all have read it, the first process moves nothing
         self.scores = {name.removeprefix("validation/"): score for name, score in kept["scores"].items()}
         return self._reason()
+
+    def _goes_on(self) -> str:
+        """What is left of a run that was ended at once."""
+        if (self.place.work / LAST).is_file():
+            return f"`--resume` goes on from the last validation, in {self.place.work}."
+        if self.first:
+            self.place.discard()
+        return f"{self.place.name}: stopped before the first validation, so nothing is kept; train anew."
+
+    def _nothing_kept(self, resume: bool) -> NoReturn:
+        if self.first and not resume:  # a resumed run still has the checkpoint that it came from
+            self.place.discard()
+        if self.not_finite:
+            raise UserError(f"{self.place.name}: {self.not_finite}.")
+        reason = f"{self.place.name}: stopped before the first validation, so nothing is kept; train anew."
+        raise KeyboardInterrupt(reason) if self.interrupted else UserError(reason)
 
     def _not_finite(self) -> str:
         config = self.settings.training
@@ -211,14 +253,14 @@ class Training:
     def raise_if_not_finite(self) -> None:
         """Say at the end of a run that its loss was not finite; the run holds the best weights before that."""
         if self.not_finite:
-            raise UserError(f"{self.folder}: {self.not_finite}; the run keeps the best weights from before.")
+            raise UserError(f"{self.place.name}: {self.not_finite}; the run keeps the best weights from before.")
 
     def _reason(self) -> str:
         config, step, steps = self.settings.training, self.trainer.global_step, self.journal.total_steps
         if self.not_finite:
             return self.not_finite
         if self.interrupted:
-            return f"by Ctrl-C at step {step} of {steps}"
+            return f"by {self.stop.by} at step {step} of {steps}"
         if step >= steps:
             return ""
         if self.early.wait_count >= self.early.patience:

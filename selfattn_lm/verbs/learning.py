@@ -76,15 +76,15 @@ def _pretrained(
     folder: Path, asked: Mapping[str, Any], final: Settings, overwrite: bool, recorded_precision: str
 ) -> "Origin":
     """Pretrain with the same data, tokenizer and shape, and the training of `pretrain`; goes on if it was stopped."""
-    from selfattn_lm.runs import find_origin
+    from selfattn_lm.runs import LAST, RunFolder, find_origin
     from selfattn_lm.text.splits import stream_texts
-    from selfattn_lm.training import Pretraining, refuse_to_replace
+    from selfattn_lm.training import Pretraining
 
-    refuse_to_replace(folder, overwrite)
+    RunFolder(folder).refuse_to_replace(overwrite)
     place = folder.with_name(f"{folder.name}-pretrained")
     asked = {name: values for name, values in asked.items() if name != "training"}
     settings = settings_from(merge(PRETRAINING, asked), "settings")
-    begun = (place / "checkpoints" / "last.ckpt").is_file()
+    begun = any((folder / LAST).is_file() for folder in (place, RunFolder(place).work))
     session = Pretraining(settings, place, resume=begun, overwrite=overwrite, recorded_precision=recorded_precision)
     result = session.run(lambda: stream_texts(final.data))
     if result.resumable:
@@ -265,18 +265,14 @@ def _resumed(
     out: Path | str | None, asked: Mapping[str, Any], init: Path | str | None, verb: str
 ) -> tuple[Path, Settings]:
     """The folder of the interrupted run and its own settings, which what is `asked` for may not contradict."""
-    from selfattn_lm.runs import read_config
+    from selfattn_lm.runs import RunFolder, read_config
 
     final = settings_from(asked, "settings")
     if out is None and not final.data.source:
         raise UserError(f"{verb}: --resume needs the run folder; name it with --out.")
     name = _name(final.data.source) if verb == "train" else f"{_name(final.data.source)}-pretrained"
     folder = Path(out) if out is not None else Path("runs") / name
-    if not (folder / "checkpoints" / "last.ckpt").is_file():
-        weights = folder / "model.safetensors"
-        reason = "the run is finished" if weights.is_file() else "no checkpoint of an interrupted run"
-        raise UserError(f"{folder}: {reason}, so there is nothing to resume; train without --resume.")
-    config = read_config(folder / "config.yaml")
+    config = read_config(RunFolder(folder).unfinished() / "config.yaml")
     began, now = flatten(asdict(config.settings)), flatten(asdict(final))
     for name in flatten(asked):
         if now[name] != began[name]:
