@@ -14,7 +14,8 @@ from selfattn_lm import __version__, verbs
 from selfattn_lm.config import STUDIED, Settings, flatten
 from selfattn_lm.errors import UserError
 from selfattn_lm.memory import keep_memory
-from selfattn_lm.verbs.learning import SHARES, Preset
+from selfattn_lm.verbs.learning import SHARES
+from selfattn_lm.verbs.starting import Preset
 
 _given: list[str] = []  # the flags of this call, as `model.width`: a default asked for is more than a default
 

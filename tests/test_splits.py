@@ -315,7 +315,7 @@ def test_a_row_that_cannot_be_used_is_refused_with_its_number(
 
 
 def test_texts_in_memory_are_held_to_the_same_rules() -> None:
-    assert Split.in_memory("texts", ["a", " "], [1, 2]) == Split("texts", ["a"], ["1"], blank=1)
+    assert Split.in_memory("texts", ["a", " "], [1, 2]) == Split("texts", ["a"], ["1"], blank=1, integer_labels=True)
     with pytest.raises(UserError, match=r"^texts: 2 texts but 1 labels; give one label a text\.$"):
         Split.in_memory("texts", ["a", "b"], ["x"])
 

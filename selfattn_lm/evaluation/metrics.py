@@ -73,24 +73,24 @@ def _plain_confusion(cells: Confusion, names: list[str]) -> dict[str, Any]:
 
 def evaluate_split(classifier: TextClassifier, split: Split, *, skip_unknown: bool = False) -> Evaluation:
     """Score a classifier on labelled texts; labels that it does not know are refused, or skipped and counted."""
-    known = set(classifier.labels)
+    names = classifier.run.labels
+    known = set(names)
     unknown = Counter(label for label in split.labels if label not in known)
     if unknown and not skip_unknown:
-        names = ", ".join(f"{name!r} ({count} rows)" for name, count in unknown.most_common(10))
-        raise UserError(f"{split.where}: the run does not know the labels {names}; --skip-unknown leaves them out.")
+        found = ", ".join(f"{name!r} ({count} rows)" for name, count in unknown.most_common(10))
+        raise UserError(f"{split.where}: the run does not know the labels {found}; --skip-unknown leaves them out.")
     if unknown:
         split = split.take(i for i, label in enumerate(split.labels) if label in known)
         if not len(split):
-            names = ", ".join(classifier.labels[:10])
-            raise UserError(f"{split.where}: the run knows none of the labels, only {names}.")
+            raise UserError(f"{split.where}: the run knows none of the labels, only {', '.join(names[:10])}.")
     probabilities = torch.from_numpy(classifier.predict_proba(split.texts))
     broken = int((~probabilities.isfinite()).any(1).sum())
     if broken:
         reason = f"the model gives no number (NaN) for {broken:,} of {len(split):,} texts, so its weights are broken"
         raise UserError(f"{split.where}: {reason}; train it again with a lower learning rate.")
-    labels = torch.from_numpy(encode_labels(split.labels, classifier.labels))
-    values = score(probabilities, labels, classifier.labels)
-    return Evaluation(split.where, classifier.labels, values, dict(unknown.most_common()))
+    labels = torch.from_numpy(encode_labels(split.labels, names))
+    values = score(probabilities, labels, names)
+    return Evaluation(split.where, names, values, dict(unknown.most_common()))
 
 
 def write_metrics(folder: Path, evaluations: Mapping[str, Evaluation], **more: Any) -> None:

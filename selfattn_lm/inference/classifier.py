@@ -1,6 +1,6 @@
 """Texts in, labels, probabilities or vectors out. B batch, T tokens, C width, L labels, N texts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,18 @@ from selfattn_lm.hardware import Device, choose_device, workers
 from selfattn_lm.inference.precision import float_precision, in_precision
 from selfattn_lm.runs import Run, read_run, write_run
 from selfattn_lm.text.batching import cut_by_budget, pad
+from selfattn_lm.text.python_inputs import texts_to_predict
 from selfattn_lm.text.tokenization import TokenIds
 
 _STEP = 8  # of a batch's length in tokens: each new shape of a matrix product costs oneDNN milliseconds
 
 
 class TextClassifier:
-    """A trained classifier, from a run folder or from `fit`; `labels` are its label names.
+    """A trained classifier, from a run folder or from `fit`.
+
+    `labels` are its label names, or integers if it was trained by `fit` with labels that are all integers. Texts may
+    be in a list, a tuple, a generator, an array, a pandas Series or another column; each must be a str, and anything
+    else is a TypeError that says what to pass.
 
     It computes where the run's model lies, with encoders in a `precision`: 32, bf16, int8 (on a CPU; a text's result
     then depends a little on those beside it), or auto, which is bf16 where it is measured to be faster and else 32.
@@ -36,7 +41,7 @@ class TextClassifier:
 
     def _prepare(self) -> None:
         """Make what follows from the run and the precision."""
-        self.labels = self.run.labels
+        self.labels = self.run.labels_as_given
         self._settings = self.run.in_effect.model
         self._model = in_precision(self.run.model, self._precision, self._device.type, self._floats)
 
@@ -66,22 +71,21 @@ class TextClassifier:
         """Write a run folder that `load` and the command line read."""
         write_run(Path(folder), self.run)
 
-    def predict(self, texts: Sequence[str]) -> list[str]:
-        """The most probable label of each text."""
+    def predict(self, texts: Iterable[str]) -> list[Any]:
+        """The most probable label of each text: a str, or an int if the labels were integers in `fit`."""
         return [self.labels[i] for i in self.predict_proba(texts).argmax(1)]
 
-    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+    def predict_proba(self, texts: Iterable[str]) -> np.ndarray:
         """The probability of each label, in the order of `labels`: float32 (N, L)."""
         return self._apply(texts, lambda ids, keep: self._model(ids, keep).softmax(-1), len(self.labels))
 
-    def embed(self, texts: Sequence[str]) -> np.ndarray:
+    def embed(self, texts: Iterable[str]) -> np.ndarray:
         """A vector for each text, from which the heads of its K views compute their logits: float32 (N, K · C)."""
         return self._apply(texts, self._model.embed, len(self.run.model.views) * self._settings.width)
 
-    def _apply(self, texts: Sequence[str], function: Callable[[Tensor, Tensor], Tensor], width: int) -> np.ndarray:
+    def _apply(self, texts: Iterable[str], function: Callable[[Tensor, Tensor], Tensor], width: int) -> np.ndarray:
         """Run a function over batches of texts of like length, and put its results back in order."""
-        if isinstance(texts, str):
-            raise TypeError("give a list of texts, not one text")
+        texts = texts_to_predict(texts)
         longest = self._settings.max_tokens
         assert longest != "auto"
         tokens = TokenIds.of(self.run.tokenizer, texts, longest)

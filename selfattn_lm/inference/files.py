@@ -107,7 +107,7 @@ class Job:
         trained = self.classifier.run.in_effect.data.text_column
         self.text_columns = find_text(self.columns, self.text_column, self.source, trained)
         self.added: list[str] = []
-        for name in self.wanted.names(self.classifier.labels):
+        for name in self.wanted.names(self.classifier.run.labels):
             free = name
             while free in self.columns or free in self.added:
                 free += "_new"
@@ -120,7 +120,8 @@ class Job:
         texts = [self._text(row) for row in chunk]
         probabilities = iter(self.classifier.predict_proba([text for text in texts if text]))
         bad = [None] * len(self.added)
-        return [self.wanted.cells(next(probabilities), self.classifier.labels) if text else bad for text in texts]
+        labels = self.classifier.run.labels
+        return [self.wanted.cells(next(probabilities), labels) if text else bad for text in texts]
 
     def _text(self, row: Row) -> str:
         """The row's text; an empty one, and a report, where there is none."""

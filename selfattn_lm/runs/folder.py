@@ -30,7 +30,7 @@ def write_head(
     folder: Path,
     settings: Settings,
     resolved: Mapping[str, Any],
-    labels: list[str],
+    labels: list[str] | list[int],
     tokenizer: Tokenizer,
     bert: BertShape | None = None,
     origin: Origin | None = None,
@@ -56,7 +56,7 @@ def _write_config(
 
 def write_run(folder: Path, run: Run) -> None:
     """Write everything that prediction needs; at last the digests in config.yaml say that the files belong together."""
-    write_head(folder, run.settings, run.resolved, run.labels, run.tokenizer, run.bert, run.origin)
+    write_head(folder, run.settings, run.resolved, run.labels_as_given, run.tokenizer, run.bert, run.origin)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in run.model.state_dict().items()}
     # Tables are nine tenths of a model, and a rounding of 1 in 2,000 changes nothing that they say.
     weights |= {
@@ -151,9 +151,11 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
     origin = _origin(config.init, folder / "config.yaml")
     try:
         part = folder / "labels.json"
-        labels = json.loads(part.read_text(encoding="utf-8"))
-        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        given = json.loads(part.read_text(encoding="utf-8"))
+        kinds = {type(label) for label in given} if isinstance(given, list) else {dict}
+        if kinds not in ({str}, {int}, set()):
             raise UserError(f"{part}: not a list of label names; train the run again.")
+        labels = [str(label) for label in given]
         part = folder / "tokenizer.json"
         tokenizer = load_tokenizer(part.read_text(encoding="utf-8"))
         part = folder / "model.safetensors"
@@ -176,7 +178,7 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
     except RuntimeError as error:
         reason = " ".join(str(error).split()[:40])
         raise UserError(f"{folder}: model.safetensors does not fit config.yaml and labels.json: {reason}.") from None
-    return Run(settings, resolved, labels, tokenizer, classifier.eval(), bert, origin)
+    return Run(settings, resolved, labels, tokenizer, classifier.eval(), bert, origin, integer_labels=kinds == {int})
 
 
 def _require_digests(folder: Path, files: Mapping[str, str]) -> None:

@@ -18,7 +18,8 @@ class Run:
     """A trained run: settings as asked, what `auto` became, label names in the order of the head's rows, model.
 
     `bert` is given if the model is a BERT, which a run started from or which was read from its own format. `origin` is
-    what the run started from, if it did not start from scratch.
+    what the run started from, if it did not start from scratch. `integer_labels`: the labels were given in Python, all
+    as integers, and are given back as such there.
     """
 
     settings: Settings
@@ -28,6 +29,12 @@ class Run:
     model: Classifier
     bert: BertShape | None = None
     origin: Origin | None = None
+    integer_labels: bool = False
+
+    @property
+    def labels_as_given(self) -> list[str] | list[int]:
+        """The labels, integers if they were given as such; everywhere else they are names."""
+        return [int(label) for label in self.labels] if self.integer_labels else self.labels
 
     @property
     def in_effect(self) -> Settings:

@@ -5,7 +5,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from selfattn_lm.config import DataConfig
 from selfattn_lm.errors import UserError
 from selfattn_lm.text import stdlib_docs
 from selfattn_lm.text.columns import find_label, find_text, label_of, refuse_scalars, text_of
+from selfattn_lm.text.python_inputs import all_integers, plain_labels, plain_texts
 from selfattn_lm.text.sources import Row, format_of, read_rows
 
 log = logging.getLogger(__name__)
@@ -23,29 +24,36 @@ _Sources = dict[str, tuple[str, Iterator[Row]]]  # by split: where it is, for me
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled texts, none of them blank; `where` they are from, in which columns, and how many rows were blank."""
+    """Labelled texts, none of them blank; `where` they are from, in which columns, and how many rows were blank.
+
+    Labels are names, whatever they were given as; `integer_labels` says that all were integers, given in Python.
+    """
 
     where: str
     texts: list[str]
     labels: list[str]
     blank: int = 0
     text_columns: str = "text"
+    integer_labels: bool = False
 
     def __len__(self) -> int:
         return len(self.texts)
 
     @classmethod
-    def in_memory(cls, where: str, texts: Sequence[str], labels: Sequence[str | int]) -> "Split":
-        """A split from Python lists, held to the same rules as a file."""
-        if len(texts) != len(labels):
-            raise UserError(f"{where}: {len(texts)} texts but {len(labels)} labels; give one label a text.")
-        return _labelled(where, _pairs(zip(texts, labels, strict=True)), DataConfig())
+    def in_memory(cls, where: str, texts: Iterable[str], labels: Iterable[str | int]) -> "Split":
+        """A split from Python lists, arrays or columns, held to the same rules as a file; `where` begins messages."""
+        prefix = "" if where == "texts" else f"{where} "
+        plain, given = plain_texts(texts, f"{prefix}texts"), plain_labels(labels, f"{prefix}labels")
+        if len(plain) != len(given):
+            raise UserError(f"{where}: {len(plain)} texts but {len(given)} labels; give one label a text.")
+        split = _labelled(where, _pairs(zip(plain, given, strict=True)), DataConfig())
+        return replace(split, integer_labels=all_integers(given))
 
     def take(self, rows: Iterable[int]) -> "Split":
         """Some of the rows, in the order given."""
         rows = list(rows)
         texts, labels = [self.texts[i] for i in rows], [self.labels[i] for i in rows]
-        return Split(self.where, texts, labels, 0, self.text_columns)
+        return Split(self.where, texts, labels, 0, self.text_columns, self.integer_labels)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -153,7 +161,7 @@ def _hub_rows(data: Any, labels: Sequence[str]) -> Iterator[Row]:
         yield Row(number, values | {key: data.features[key].names[i] if i >= 0 else None for key, i in known.items()})
 
 
-def _pairs(pairs: Iterable[tuple[str, Any]]) -> Iterator[Row]:
+def _pairs(pairs: Iterable[tuple[str | None, Any]]) -> Iterator[Row]:
     return (Row(i, {"text": text, "label": label}) for i, (text, label) in enumerate(pairs, 1))
 
 

@@ -92,6 +92,7 @@ class Session:
 
     def run(self, splits: dict[str, Split]) -> TrainResult:
         """Train on the splits and score the result."""
+        integer_labels = all(split.integer_labels for split in splits.values())
         tokenizer = self.initial.tokenizer if self.initial else None
         if self.resume:
             tokenizer = load_tokenizer((self.begun / "tokenizer.json").read_text(encoding="utf-8"))
@@ -106,11 +107,14 @@ class Session:
             training = Training(settings, self.place, module, prepared.train, prepared.validation)
             if training.first:
                 log.info("%s", "\n".join(opening_lines(prepared, settings, self.settings, model, self.initial)))
-                self._begin(prepared, resolved)
+                self._begin(prepared, resolved, integer_labels)
             stopped = training.run(resume=self.resume)  # leaves nothing behind if it raises before a validation
             if isinstance(model.embedding, TokenEmbedding):
                 model.embedding.fold()
-        run = Run(self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval(), self.bert, self.origin)
+        run = Run(
+            self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval(), self.bert, self.origin,
+            integer_labels=integer_labels,
+        )  # fmt: skip
         if not training.first:  # another process of the same run writes it
             return TrainResult(self.folder, TextClassifier(run, settings.training.precision), {}, stopped)
         result = self._finish(prepared, run, stopped, training)
@@ -140,7 +144,7 @@ class Session:
         changes |= rules.precision(settings.training, model, self.recorded_precision)
         return model, {**prepared.resolved, **({"training": changes} if changes else {})}
 
-    def _begin(self, prepared: Prepared, resolved: Mapping[str, Any]) -> None:
+    def _begin(self, prepared: Prepared, resolved: Mapping[str, Any], integer_labels: bool) -> None:
         """Write what a resumed run needs, or compare the data of a resumed run with what it began with."""
         if self.resume:
             facts = json.loads((self.begun / "data.json").read_text(encoding="utf-8"))
@@ -150,7 +154,8 @@ class Session:
             return
         self.place.begin()
         work = self.place.work
-        write_head(work, self.settings, resolved, prepared.labels, prepared.tokenizer, self.bert, self.origin)
+        labels = [int(label) for label in prepared.labels] if integer_labels else prepared.labels
+        write_head(work, self.settings, resolved, labels, prepared.tokenizer, self.bert, self.origin)
         write_json(work / "data.json", prepared.facts)
 
     def _finish(self, prepared: Prepared, run: Run, stopped: str, training: Training) -> TrainResult:

@@ -1,13 +1,22 @@
 """What makes a run: train, pretrain, fit; and study, which makes many."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from selfattn_lm.config import FINETUNING, PRESETS, PRETRAINING, STUDIED, Settings, flatten, merge, nest, settings_from
+from selfattn_lm.config import PRETRAINING, STUDIED, Settings, merge, nest, settings_from
 from selfattn_lm.errors import UserError
+from selfattn_lm.text.python_inputs import without_paths
+from selfattn_lm.verbs.starting import (
+    Preset,
+    asked_settings,
+    named,
+    recorded_precision,
+    resumed,
+    run_name,
+    settings_of_run,
+)
 
 if TYPE_CHECKING:
     from selfattn_lm.inference import TextClassifier
@@ -16,11 +25,10 @@ if TYPE_CHECKING:
     from selfattn_lm.training import PretrainResult, TrainResult
 
 SHARES = (1, 3, 10, 30, 100)
-Preset = Literal["accurate", "quick"]
 
 
 def train(
-    data: str | None = None,
+    data: Path | str | None = None,
     /,
     *,
     config: Path | str | None = None,
@@ -49,32 +57,30 @@ def train(
     from selfattn_lm.text.splits import load_splits
     from selfattn_lm.training import Session
 
-    asked, recorded = _asked(data, config, settings)
+    asked, recorded = asked_settings(named(data, "train: data"), config, settings)
     if pretrain and (init is not None or recorded is not None):
         other = "--init" if init is not None else f"the init in {config}"
         raise UserError(f"train: --pretrain and {other} both say what to start from; leave one of them out.")
     if resume:
-        folder, final = _resumed(out, asked, init, "train")
+        folder, final = resumed(out, asked, init, "train")
         return Session(final, asked, folder, resume=True).run(load_splits(final.data))
     origin = None
     if init is not None:
         origin = find_origin(init)
     elif recorded is not None:
         origin = find_recorded(recorded, str(config))
-    final = _begin_with(asked, preset, origin, pretrain=pretrain)
+    final = settings_of_run(asked, preset, origin, pretrain=pretrain)
     if not final.data.source:
         raise UserError("train: no data; name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs.")
-    folder = Path(out) if out is not None else Path("runs") / _name(final.data.source)
-    repeated = _recorded_precision(config, settings)
+    folder = Path(out) if out is not None else Path("runs") / run_name(final.data.source)
+    precision = recorded_precision(config, settings)
     if pretrain:
-        origin = _pretrained(folder, asked, final, overwrite, repeated)
-    session = Session(final, asked, folder, origin, overwrite=overwrite, recorded_precision=repeated)
+        origin = _pretrained(folder, asked, final, overwrite, precision)
+    session = Session(final, asked, folder, origin, overwrite=overwrite, recorded_precision=precision)
     return session.run(load_splits(final.data))
 
 
-def _pretrained(
-    folder: Path, asked: Mapping[str, Any], final: Settings, overwrite: bool, recorded_precision: str
-) -> "Origin":
+def _pretrained(folder: Path, asked: Mapping[str, Any], final: Settings, overwrite: bool, precision: str) -> "Origin":
     """Pretrain with the same data, tokenizer and shape, and the training of `pretrain`; goes on if it was stopped."""
     from selfattn_lm.runs import LAST, RunFolder, find_origin
     from selfattn_lm.text.splits import stream_texts
@@ -85,7 +91,7 @@ def _pretrained(
     asked = {name: values for name, values in asked.items() if name != "training"}
     settings = settings_from(merge(PRETRAINING, asked), "settings")
     begun = any((folder / LAST).is_file() for folder in (place, RunFolder(place).work))
-    session = Pretraining(settings, place, resume=begun, overwrite=overwrite, recorded_precision=recorded_precision)
+    session = Pretraining(settings, place, resume=begun, overwrite=overwrite, recorded_precision=precision)
     result = session.run(lambda: stream_texts(final.data))
     if result.resumable:
         raise KeyboardInterrupt(f"{place}: stopped; the same command goes on.")
@@ -93,7 +99,7 @@ def _pretrained(
 
 
 def pretrain(
-    texts: str | None = None,
+    texts: Path | str | None = None,
     /,
     *,
     config: Path | str | None = None,
@@ -115,29 +121,29 @@ def pretrain(
     from selfattn_lm.text.splits import stream_texts
     from selfattn_lm.training import Pretraining
 
-    asked, recorded = _asked(texts, config, settings)
+    asked, recorded = asked_settings(named(texts, "pretrain: texts"), config, settings)
     if recorded is not None:
         raise UserError(f"pretrain: {config} says what to start from (init), but pretraining starts from scratch.")
     if resume:
-        folder, final = _resumed(out, asked, None, "pretrain")
+        folder, final = resumed(out, asked, None, "pretrain")
     else:
         final = settings_from(merge(PRETRAINING, asked), "settings")
         if not final.data.source:
             raise UserError("pretrain: no texts; name a file, a folder, or a hub name.")
-        folder = Path(out) if out is not None else Path("runs") / f"{_name(final.data.source)}-pretrained"
-    repeated = _recorded_precision(config, settings)
-    session = Pretraining(final, folder, resume=resume, overwrite=overwrite, recorded_precision=repeated)
+        folder = Path(out) if out is not None else Path("runs") / f"{run_name(final.data.source)}-pretrained"
+    precision = recorded_precision(config, settings)
+    session = Pretraining(final, folder, resume=resume, overwrite=overwrite, recorded_precision=precision)
     return session.run(lambda: stream_texts(final.data))
 
 
 def study(
-    data: str | None = None,
+    data: Path | str | None = None,
     /,
     *,
     config: Path | str | None = None,
     out: Path | str | None = None,
-    kinds: tuple[str, ...] = STUDIED,
-    shares: tuple[float, ...] = SHARES,
+    kinds: str | Sequence[str] = STUDIED,
+    shares: float | Sequence[float] = SHARES,
     seeds: int = 1,
     **settings: Any,
 ) -> "StudyResult | ProbeResult":
@@ -157,14 +163,17 @@ def study(
     from selfattn_lm.study import PROBE, compare, probe
     from selfattn_lm.text.splits import load_splits
 
-    generated = data == "probe"
-    asked, recorded = _asked(None if generated else data, config, settings)
+    source = named(data, "study: data")
+    generated = source == "probe"
+    kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+    shares = (shares,) if isinstance(shares, int | float) else tuple(shares)
+    asked, recorded = asked_settings(None if generated else source, config, settings)
     if recorded is not None:
         raise UserError(f"study: {config} says what to start from (init), but a study trains from scratch.")
     final = settings_from(merge(PROBE if generated else {}, asked), "settings")
     if not generated and not final.data.source:
         raise UserError("study: no data; name a file, a folder, a hub name, stdlib-docs, or probe.")
-    folder = Path(out) if out is not None else Path("studies") / ("probe" if generated else _name(final.data.source))
+    folder = Path(out) if out is not None else Path("studies") / ("probe" if generated else run_name(final.data.source))
     if generated and (kinds, shares, seeds) != (STUDIED, SHARES, 1):
         raise UserError("study probe: its models are fixed; --kinds, --shares and --seeds are for a study of data.")
     if generated:
@@ -173,10 +182,10 @@ def study(
 
 
 def fit(
-    texts: Sequence[str],
-    labels: Sequence[str | int],
+    texts: Iterable[str],
+    labels: Iterable[str | int],
     *,
-    validation: tuple[Sequence[str], Sequence[str | int]] | None = None,
+    validation: tuple[Iterable[str], Iterable[str | int]] | None = None,
     out: Path | str | None = None,
     init: Path | str | None = None,
     preset: Preset = "accurate",
@@ -186,98 +195,27 @@ def fit(
     """Train a classifier on texts in memory, with the settings of `train`, and write a run folder if `out` names one.
 
     The best weights are chosen by `validation`, texts and labels; a share of `texts` is held out if it is not given.
+
+    Texts and labels may be in a list, a tuple, a generator, an array, a tensor, a pandas Series or another column; a
+    missing text is left out as an empty one is. A label is a str or an integer, or what stands for one: a number of
+    numpy, a tensor with one element, a member of an enumeration of texts or integers, True and False (as texts). If
+    all labels are integers, they come back as integers in Python; everywhere else, as in files, they are texts. What
+    has no one meaning, such as one-hot rows, is a TypeError that says what to pass.
     """
     from selfattn_lm.runs import find_origin
     from selfattn_lm.text.splits import Split
-    from selfattn_lm.training import Session
 
     splits = {"train": Split.in_memory("texts", texts, labels)}
     if validation is not None:
+        if not isinstance(validation, tuple | list) or len(validation) != 2:
+            raise TypeError("validation: give a pair, (texts, labels).")
         splits["validation"] = Split.in_memory("validation", *validation)
-    asked = nest(settings)
+
+    from selfattn_lm.training import Session  # takes seconds, and what is wrong with the texts is said before
+
+    asked = nest(without_paths(settings))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run" if out is None else Path(out)
         origin = find_origin(init) if init is not None else None
-        final = _begin_with(asked, preset, origin)
+        final = settings_of_run(asked, preset, origin)
         return Session(final, asked, folder, origin, overwrite=overwrite).run(splits).classifier
-
-
-def _begin_with(
-    asked: Mapping[str, Any], preset: Preset, origin: "Origin | None" = None, *, pretrain: bool = False
-) -> Settings:
-    """The settings of a run: the defaults, over them the preset's or a BERT's, over them those `asked` for.
-
-    A preset is a whole: its training suits its model. So what gives the run another model (a flag, a config file, a
-    run or a BERT to start from, pretraining) contradicts it, and is refused.
-    """
-    from selfattn_lm.runs import is_checkpoint, read_config, read_shape
-
-    if origin is not None:
-        folder = Path(origin.path)
-        if is_checkpoint(folder) or read_shape(folder) is not None:
-            if preset != "accurate":
-                raise _contradiction(preset, f"{origin.source} is a BERT")
-            return settings_from(merge(FINETUNING, asked), "settings")
-        if preset != "accurate" and (kind := read_config(folder / "config.yaml").settings.model.kind) != "bag":
-            raise _contradiction(preset, f"{origin.source} is of the kind {kind}")
-    final = settings_from(merge(PRESETS[preset], asked), "settings")
-    if preset != "accurate" and final.model.kind != "bag":
-        raise _contradiction(preset, f"model.kind is {final.model.kind}")
-    if preset != "accurate" and pretrain:
-        raise _contradiction(preset, "--pretrain learns words from their context, which a bag does not see")
-    return final
-
-
-def _contradiction(preset: Preset, reason: str) -> UserError:
-    return UserError(f"--preset {preset}: trains a bag of embeddings, but {reason}; leave one of them out.")
-
-
-def _asked(source: str | None, config: Path | str | None, settings: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-    """The settings asked for, nested: those of the call over those of the config file; and the file's `init`."""
-    from selfattn_lm.runs import read_config
-
-    asked = nest(settings)
-    if source is not None:
-        asked = merge(asked, {"data": {"source": source}})
-    if config is None:
-        return asked, None
-    file = read_config(Path(config))
-    return merge(file.asked, asked), file.init
-
-
-def _recorded_precision(config: Path | str | None, settings: Mapping[str, Any]) -> str:
-    """The precision that the run of a config file chose by measuring, unless this call names one."""
-    from selfattn_lm.runs import precision_recorded_in
-
-    if config is None or "precision" in nest(settings).get("training", {}):
-        return ""
-    return precision_recorded_in(Path(config))
-
-
-def _name(source: str) -> str:
-    """What a run on this data is called: `ag_news` of `data/ag_news/train.csv.gz`, of `fancyzhx/ag_news`."""
-    path = Path(source)
-    stem = path.name.split(".")[0]
-    return path.resolve().parent.name if stem == "train" else stem or path.resolve().name
-
-
-def _resumed(
-    out: Path | str | None, asked: Mapping[str, Any], init: Path | str | None, verb: str
-) -> tuple[Path, Settings]:
-    """The folder of the interrupted run and its own settings, which what is `asked` for may not contradict."""
-    from selfattn_lm.runs import RunFolder, read_config
-
-    final = settings_from(asked, "settings")
-    if out is None and not final.data.source:
-        raise UserError(f"{verb}: --resume needs the run folder; name it with --out.")
-    name = _name(final.data.source) if verb == "train" else f"{_name(final.data.source)}-pretrained"
-    folder = Path(out) if out is not None else Path("runs") / name
-    config = read_config(RunFolder(folder).unfinished() / "config.yaml")
-    began, now = flatten(asdict(config.settings)), flatten(asdict(final))
-    for name in flatten(asked):
-        if now[name] != began[name]:
-            raise UserError(f"{name}: {now[name]!r} is asked, but {folder} began with {began[name]!r}; leave it out.")
-    started = (config.init or {}).get("source", "scratch")
-    if init is not None and str(init) != started:
-        raise UserError(f"--init: {init} is asked, but {folder} began from {started}; leave it out.")
-    return folder, config.settings

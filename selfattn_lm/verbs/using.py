@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from selfattn_lm.config import Precision
 from selfattn_lm.errors import UserError
+from selfattn_lm.text.python_inputs import plain_path, texts_to_predict
 
 if TYPE_CHECKING:
     from selfattn_lm.evaluation import Evaluation
@@ -38,7 +39,7 @@ def export(run: Path | str, /, *, out: Path | str, format: Literal["bert"] = "be
 
 def evaluate(
     run: Path | str,
-    data: str,
+    data: str | Path,
     /,
     *,
     split: str = "test",
@@ -67,8 +68,10 @@ def evaluate(
     from selfattn_lm.inference import TextClassifier
     from selfattn_lm.text.splits import load_split
 
+    source = DataConfig(
+        plain_path(data, "evaluate: data"), text_column=text_column, label_column=label_column, subset=subset
+    )
     classifier = TextClassifier.load(run, precision)
-    source = DataConfig(str(data), text_column=text_column, label_column=label_column, subset=subset)
     found = load_split(source, split, classifier.run.in_effect.data.text_column)
     evaluation = evaluate_split(classifier, found, skip_unknown=skip_unknown)
     if out is not None:
@@ -78,7 +81,7 @@ def evaluate(
 
 def predict(
     run: Path | str,
-    source: Annotated[str | None, Parameter(name="FILE", allow_leading_hyphen=True)] = None,
+    source: Annotated[str | Path | None, Parameter(name="FILE", allow_leading_hyphen=True)] = None,
     /,
     *,
     text: Annotated[Sequence[str], Parameter(allow_leading_hyphen=True)] = (),
@@ -93,10 +96,12 @@ def predict(
 ) -> Predicted:
     """Predict the label of each row of a file, or of a few texts; a bad row is reported and gets an empty prediction.
 
+    For texts in memory there is `TextClassifier.load(run).predict(texts)`, which returns the labels.
+
     Args:
         run: The run folder.
         source: A file, or - for standard input, one text a line.
-        text: A text; may be given several times.
+        text: A text; may be given several times (in Python: one text, or a list of them).
         out: The file to write, csv, tsv, jsonl or parquet by its name; standard output by default.
         top_k: So many labels a text, the most probable first.
         probabilities: Write a column for each label's probability.
@@ -106,14 +111,16 @@ def predict(
         input_format: Of the input, if its name does not tell.
         output_format: Of standard output.
     """
-    if (source is None) == (not text):
+    texts = [text] if isinstance(text, str) else texts_to_predict(text)
+    if (source is None) == (not texts):
         raise UserError("predict: give a FILE, or - for standard input, or --text, and only one of them.")
     from selfattn_lm.inference.files import Columns, Job
     from selfattn_lm.text.sources import Row, read_rows
 
     columns = Columns(top_k, probabilities, min_probability)
     if source is None:
-        rows = (Row(i, {"text": one}) for i, one in enumerate(text, 1))
+        rows = (Row(i, {"text": one}) for i, one in enumerate(texts, 1))
         return Job("--text", rows, columns, out, output_format, "text").run(run, precision)
+    source = plain_path(source, "predict: the file")
     form = input_format or ("txt" if source == "-" else None)
     return Job(source, read_rows(Path(source), form), columns, out, output_format, text_column).run(run, precision)

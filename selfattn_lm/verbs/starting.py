@@ -1,0 +1,105 @@
+"""How the settings of a run come about, and what it starts from."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from selfattn_lm.config import FINETUNING, PRESETS, Settings, flatten, merge, nest, settings_from
+from selfattn_lm.errors import UserError
+from selfattn_lm.text.python_inputs import plain_path, without_paths
+
+if TYPE_CHECKING:
+    from selfattn_lm.runs import Origin
+
+Preset = Literal["accurate", "quick"]
+
+
+def settings_of_run(
+    asked: Mapping[str, Any], preset: Preset, origin: "Origin | None" = None, *, pretrain: bool = False
+) -> Settings:
+    """The settings of a run: the defaults, over them the preset's or a BERT's, over them those `asked` for.
+
+    A preset is a whole: its training suits its model. So what gives the run another model (a flag, a config file, a
+    run or a BERT to start from, pretraining) contradicts it, and is refused.
+    """
+    from selfattn_lm.runs import is_checkpoint, read_config, read_shape
+
+    if origin is not None:
+        folder = Path(origin.path)
+        if is_checkpoint(folder) or read_shape(folder) is not None:
+            if preset != "accurate":
+                raise _contradiction(preset, f"{origin.source} is a BERT")
+            return settings_from(merge(FINETUNING, asked), "settings")
+        if preset != "accurate" and (kind := read_config(folder / "config.yaml").settings.model.kind) != "bag":
+            raise _contradiction(preset, f"{origin.source} is of the kind {kind}")
+    final = settings_from(merge(PRESETS[preset], asked), "settings")
+    if preset != "accurate" and final.model.kind != "bag":
+        raise _contradiction(preset, f"model.kind is {final.model.kind}")
+    if preset != "accurate" and pretrain:
+        raise _contradiction(preset, "--pretrain learns words from their context, which a bag does not see")
+    return final
+
+
+def named(data: Any, what: str) -> str | None:
+    """The data as it was named, if it was."""
+    return None if data is None else plain_path(data, what)
+
+
+def _contradiction(preset: Preset, reason: str) -> UserError:
+    return UserError(f"--preset {preset}: trains a bag of embeddings, but {reason}; leave one of them out.")
+
+
+def asked_settings(
+    source: str | None, config: Path | str | None, settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], Any]:
+    """The settings asked for, nested: those of the call over those of the config file; and the file's `init`."""
+    from selfattn_lm.runs import read_config
+
+    asked = nest(without_paths(settings))
+    if source is not None:
+        asked = merge(asked, {"data": {"source": source}})
+    if config is None:
+        return asked, None
+    file = read_config(Path(config))
+    return merge(file.asked, asked), file.init
+
+
+def recorded_precision(config: Path | str | None, settings: Mapping[str, Any]) -> str:
+    """The precision that the run of a config file chose by measuring, unless this call names one."""
+    from selfattn_lm.runs import precision_recorded_in
+
+    if config is None or "precision" in nest(settings).get("training", {}):
+        return ""
+    return precision_recorded_in(Path(config))
+
+
+def run_name(source: str) -> str:
+    """What a run on this data is called: `ag_news` of `data/ag_news/train.csv.gz`, of `fancyzhx/ag_news`."""
+    path = Path(source)
+    stem = path.name.split(".")[0]
+    return path.resolve().parent.name if stem == "train" else stem or path.resolve().name
+
+
+def resumed(
+    out: Path | str | None, asked: Mapping[str, Any], init: Path | str | None, verb: str
+) -> tuple[Path, Settings]:
+    """The folder of the interrupted run and its own settings, which what is `asked` for may not contradict."""
+    from selfattn_lm.runs import RunFolder, read_config
+
+    final = settings_from(asked, "settings")
+    if out is None and not final.data.source:
+        raise UserError(f"{verb}: --resume needs the run folder; name it with --out.")
+    name = run_name(final.data.source) if verb == "train" else f"{run_name(final.data.source)}-pretrained"
+    folder = Path(out) if out is not None else Path("runs") / name
+    config = read_config(RunFolder(folder).unfinished() / "config.yaml")
+    if not config.settings.data.source:
+        raise UserError(f"{folder}: began with texts given in Python, which it does not keep; call `fit` again.")
+    began, now = flatten(asdict(config.settings)), flatten(asdict(final))
+    for name in flatten(asked):
+        if now[name] != began[name]:
+            raise UserError(f"{name}: {now[name]!r} is asked, but {folder} began with {began[name]!r}; leave it out.")
+    started = (config.init or {}).get("source", "scratch")
+    if init is not None and str(init) != started:
+        raise UserError(f"--init: {init} is asked, but {folder} began from {started}; leave it out.")
+    return folder, config.settings
