@@ -13,11 +13,14 @@ import pytest
 import torch
 from conftest import SMALL, sentences, write_csv
 
-from selfattn_lm import TextClassifier, UserError, evaluate, fit, predict, pretrain, study, train
+from selfattn_lm import TextClassifier, UserError, evaluate, export, fit, predict, pretrain, study, train
 from selfattn_lm.cli import main
-from selfattn_lm.runs import read_run
+from selfattn_lm.config import BertShape, ModelConfig, Settings, TokenizerConfig
+from selfattn_lm.nn import build_bert
+from selfattn_lm.runs import Run, read_run, write_run
 from selfattn_lm.text.python_inputs import all_integers, plain_labels, texts_to_predict
 from selfattn_lm.text.splits import Split
+from selfattn_lm.text.tokenization import train_tokenizer
 
 PLAIN = ["a plum", "a lake"]
 
@@ -114,6 +117,12 @@ def test_what_is_no_list_of_texts_is_refused_with_what_to_pass(texts: Any, messa
     assert str(error.value) == message
 
 
+def test_half_a_character_is_refused_by_its_place() -> None:
+    assert texts_to_predict(["ok \U0001f600"]) == ["ok \U0001f600"]
+    with pytest.raises(UserError, match=r"^texts\[1\]: holds no character at position 3 but half of one"):
+        texts_to_predict(["a", "ok \ud83d"])
+
+
 def test_a_missing_text_is_a_blank_row_of_a_split() -> None:
     split = Split.in_memory("texts", ["a", None, float("nan"), pd.NA, "b"], list("xyzxy"))
     assert (split.texts, split.labels, split.blank) == (["a", "b"], ["x", "y"], 3)
@@ -185,6 +194,10 @@ def test_labels_of_any_type_are_plain_values(labels: Any, expected: list[Any]) -
         ),
         ([b"pos"], "labels[0] is a bytes; each label is a str or an int; decode it, as in item.decode()."),
         ([1, Code.GOOD], "labels[1] is a Code; each label is a str or an int; give its .name or its .value."),
+        (
+            [np.datetime64("2020-01-01")],
+            "labels[0] is a datetime64; each label is a str or an int; convert it with str().",
+        ),
         ([1 + 2j], "labels[0] is a complex; each label is a str or an int; convert it with str()."),
     ],
 )
@@ -290,6 +303,22 @@ def test_a_labels_file_of_anything_but_names_or_integers_is_refused(
         read_run(tmp_path)
 
 
+def test_an_export_names_integers_by_text(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(PLAIN, TokenizerConfig(unit="wordpiece", min_frequency=1))
+    shape = BertShape(
+        "bert", tokenizer.get_vocab_size(), places=8, types=2, inner=16, activation="gelu", norm_eps=1e-12
+    )
+    model = ModelConfig(width=8, heads=2, layers=1, pooling="cls", max_tokens=8, ngrams=1, words=False, spelling=False)
+    bert = build_bert(shape, model, 3).eval()
+    run = Run(Settings(model=model), {}, ["-1", "2", "10"], tokenizer, bert, shape, integer_labels=True)
+    write_run(tmp_path / "run", run)
+    assert set(TextClassifier.load(tmp_path / "run").predict(PLAIN)) <= {-1, 2, 10}
+    export(tmp_path / "run", out=tmp_path / "exported")
+    config = json.loads((tmp_path / "exported" / "config.json").read_text(encoding="utf-8"))
+    assert config["id2label"] == {"0": "-1", "1": "2", "2": "10"}
+    assert config["label2id"] == {"-1": 0, "2": 1, "10": 2}
+
+
 def test_one_text_for_predict_is_one_text(run: Path, tmp_path: Path) -> None:
     for text, rows in (("hello", 1), (["a plum", "a lake"], 2), (np.array(["a plum"]), 1)):
         assert predict(run, text=text, out=tmp_path / "out.csv").rows == rows
@@ -309,7 +338,8 @@ def test_data_to_pretrain_on_and_to_study_may_be_named_by_a_path(tmp_path: Path)
     data = write_csv(tmp_path / "small.csv", sentences(30))
     settings: dict[str, Any] = {"width": 8, "heads": 1, "epochs": 1, "precision": "32"}
     assert pretrain(data, out=tmp_path / "pretrained", **settings).folder == tmp_path / "pretrained"
-    assert str(study(data, out=tmp_path / "study", kinds="bag", shares=100, **settings))  # one kind, one share
+    test = write_csv(tmp_path / "test.csv", sentences(9))
+    assert str(study(data, test=test, out=tmp_path / "study", kinds="bag", shares=100, **settings))
 
 
 @pytest.mark.parametrize("verb", [train, pretrain, study, lambda given: evaluate("run", given)])

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
+from selfattn_lm.errors import UserError
+
 Label = str | int | float | bool | None  # None: it is missing
 _MISSING = ("NAType", "NaTType")  # the types of pandas.NA and pandas.NaT
 
@@ -29,8 +31,19 @@ def texts_to_predict(texts: Any) -> list[str]:
     for i, text in enumerate(plain_texts(texts)):
         if text is None:
             raise TypeError(f"texts[{i}] is missing (None or NaN); leave it out, or give '', which is a text too.")
+        if not text.isascii():
+            _require_characters(text, f"texts[{i}]")
         found.append(text)
     return found
+
+
+def _require_characters(text: str, where: str) -> None:
+    """Refuse half of a character (a surrogate), which JSON may hold and no tokenizer takes."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        reason = f"no character at position {error.start} but half of one (a surrogate)"
+        raise UserError(f"{where}: holds {reason}; leave the text out, or remove it.") from None
 
 
 def plain_labels(labels: Any, what: str = "labels") -> list[Label]:
@@ -139,6 +152,6 @@ def _advice(item: Any, what: str) -> str:
         return "; give its .name or its .value"
     if isinstance(item, Mapping):
         return f"; give the {what} in it, as in item['{what}']"
-    if isinstance(item, list | tuple | set) or hasattr(item, "shape"):
+    if isinstance(item, list | tuple | set) or getattr(item, "shape", None):
         return "; join its parts into one" if what == "text" else "; only one label a text is supported yet"
     return "; convert it with str()"
