@@ -53,7 +53,7 @@ class Split:
         """Some of the rows, in the order given."""
         rows = list(rows)
         texts, labels = [self.texts[i] for i in rows], [self.labels[i] for i in rows]
-        return Split(self.where, texts, labels, 0, self.text_columns, self.integer_labels)
+        return Split(self.where, texts, labels, 0, self.text_columns, integer_labels=self.integer_labels)
 
     @cached_property
     def fingerprint(self) -> str:
