@@ -346,6 +346,24 @@ def test_a_run_given_back_has_the_same_logits_in_transformers(name: str, tmp_pat
     )
 
 
+def test_added_tokens_and_limits_of_a_checkpoint_stay_from_the_first_file_to_the_exported_one(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    checkpoint(folder)
+    options = {"do_lower_case": False, "model_max_length": 16, "additional_special_tokens": ["river", "##s"]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(options))
+    texts, labels = zip(*sentences(30), strict=True)
+    fit(texts, labels, init=folder, out=tmp_path / "run", epochs=1)
+    export(tmp_path / "run", out=tmp_path / "back")
+    ours = TextClassifier.load(tmp_path / "run").run
+    assert ours.in_effect.model.max_tokens == 16
+    first = transformers.AutoTokenizer.from_pretrained(folder)
+    last = transformers.AutoTokenizer.from_pretrained(tmp_path / "back")
+    assert first.model_max_length == last.model_max_length == 16
+    for text in ["the rivers##s of Iron iron", *TEXTS]:
+        assert ours.tokenizer.encode(text).ids == first(text)["input_ids"] == last(text)["input_ids"]
+    assert "river" in ours.tokenizer.encode("rivers").tokens
+
+
 def test_a_run_of_bert_can_be_loaded_evaluated_and_started_from(tuned: Path, data: Path, tmp_path: Path) -> None:
     assert TextClassifier.load(tuned).run.bert == read_bert(tuned.parent / "model").bert
     assert main(["evaluate", str(tuned), str(data)]) == 0

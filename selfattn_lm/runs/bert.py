@@ -11,9 +11,11 @@ from torch import Tensor
 
 from selfattn_lm.config import BertShape, ModelConfig, Pooling, Settings, TokenizerConfig
 from selfattn_lm.errors import UserError
-from selfattn_lm.runs.bert_files import SPECIAL, read_json, read_tokenizer, read_weights
+from selfattn_lm.runs.bert_added_tokens import SPECIAL
+from selfattn_lm.runs.bert_files import read_json, read_weights
 from selfattn_lm.runs.bert_names import ACTIVATIONS, KEYS, POOLER, TASKS, foreign_names, modern
-from selfattn_lm.runs.files import atomic, write_json, write_text
+from selfattn_lm.runs.bert_tokenizer import longest_text, lowercases, read_tokenizer, strips_accents, write_tokenizer
+from selfattn_lm.runs.files import atomic, write_json
 from selfattn_lm.runs.run import Run, new_model
 
 _OWN_POOLER = "views.context.pool.dense.weight"
@@ -41,16 +43,21 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
         pooling = "cls" if classifies else sentence or ("cls" if pooled else "mean")
     shape = replace(shape, pooler=sentence != "cls")  # there it is the first token's own vector
     labels = _labels(config) if classifies and "classifier.weight" in weights else []
-    tokenizer, lowercase, strip_accents = read_tokenizer(folder)
-    if tokenizer.get_vocab_size() > shape.vocab_size:
-        sizes = f"{tokenizer.get_vocab_size():,} tokens, but the model {shape.vocab_size:,}"
+    tokenizer = read_tokenizer(folder)
+    rows_needed = 1 + max(tokenizer.get_vocab().values())
+    if rows_needed > shape.vocab_size:
+        sizes = f"{rows_needed:,} tokens, but the model {shape.vocab_size:,}"
         raise UserError(f"{folder}: the tokenizer has {sizes}; they do not belong together.")
+    max_tokens = min(shape.places, longest_text(folder), 512)
     model = ModelConfig(
         width=config[keys["width"]], heads=config[keys["heads"]], layers=config[keys["layers"]], pooling=pooling,
-        max_tokens=min(shape.places, 512), ngrams=1, ngram_rows=1, words=False, spelling=False, token_dropout=0.0,
+        max_tokens=max_tokens, ngrams=1, ngram_rows=1, words=False, spelling=False, token_dropout=0.0,
         dropout=config.get(keys["dropout"], 0.1), embedding_dropout=config.get(keys["dropout"], 0.1),
     )  # fmt: skip
-    unit = TokenizerConfig("wordpiece", tokenizer.get_vocab_size(), 1, lowercase, strip_accents)
+    unit = TokenizerConfig(
+        unit="wordpiece", vocab_size=tokenizer.get_vocab_size(), min_frequency=1,
+        lowercase=lowercases(tokenizer), strip_accents=strips_accents(tokenizer),
+    )  # fmt: skip
     settings = replace(Settings(), model=model, tokenizer=unit)
     with torch.random.fork_rng(devices=[]):  # its first weights are random
         built = new_model(settings, tokenizer, max(1, len(labels)), spelled=False, bert=shape)
@@ -128,13 +135,9 @@ def write_bert(run: Run, folder: Path) -> None:
         advice = "train it with --model.pooling cls" if run.bert.pooler else "start from a checkpoint with a pooler"
         raise UserError(f"export: the run {pooling}, which BertForSequenceClassification cannot; {advice}.")
     write_json(folder / "config.json", _config(run, run.bert))
-    tokens = run.tokenizer.get_vocab()
-    write_text(folder / "vocab.txt", "".join(f"{token}\n" for token in sorted(tokens, key=tokens.__getitem__)))
-    write_text(folder / "tokenizer.json", run.tokenizer.to_str(pretty=True))
-    options: dict[str, Any] = {"tokenizer_class": "BertTokenizer", "model_max_length": run.in_effect.model.max_tokens}
-    ours = run.in_effect.tokenizer
-    options |= {"do_lower_case": ours.lowercase, "strip_accents": ours.strip_accents, **SPECIAL}
-    write_json(folder / "tokenizer_config.json", options)
+    max_length = run.in_effect.model.max_tokens
+    assert max_length != "auto"
+    write_tokenizer(run.tokenizer, max_length, folder)
     tensors, weights = run.model.state_dict(), dict[str, Tensor]()
     for name, theirs in foreign_names(run.bert, run.in_effect.model.layers, pooler=True, classifier=True).items():
         weights |= zip(theirs, (part.contiguous() for part in tensors[name].float().chunk(len(theirs))), strict=True)

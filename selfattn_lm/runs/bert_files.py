@@ -9,16 +9,15 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from torch import Tensor
 
 from selfattn_lm.errors import UserError
-from selfattn_lm.text.tokenization import load_tokenizer
 
-SPECIAL = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]"}
-SPECIAL |= {"mask_token": "[MASK]"}
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_PARTS = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "*_Pooling/config.json"]
+_PARTS = [
+    "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "added_tokens.json",
+    "special_tokens_map.json", "*_Pooling/config.json",
+]  # fmt: skip
 
 
 def locate(name: str | Path, revision: str | None = None) -> Path:
@@ -80,38 +79,6 @@ def read_json(file: Path) -> dict[str, Any]:
     return values
 
 
-def read_tokenizer(folder: Path) -> tuple[Tokenizer, bool, bool]:
-    """The checkpoint's tokenizer, from tokenizer.json or vocab.txt; whether it lower-cases, and strips accents."""
-    file = folder / "tokenizer.json"
-    if file.is_file():
-        try:
-            tokenizer = load_tokenizer(file.read_text(encoding="utf-8"))
-        except Exception as error:  # tokenizers raises plain Exception
-            raise UserError(f"{file}: cannot be read as a tokenizer ({' '.join(str(error).split())}).") from None
-    elif (folder / "vocab.txt").is_file():
-        tokenizer = _from_vocabulary(folder)
-    else:
-        raise UserError(f"{folder}: neither tokenizer.json nor vocab.txt is there; download the tokenizer too.")
-    if missing := [token for token in SPECIAL.values() if tokenizer.token_to_id(token) is None]:
-        raise UserError(f"{folder}: the tokenizer has no token {missing[0]}, so it is not BERT's.")
-    normalizer = json.loads(tokenizer.to_str())["normalizer"] or {}
-    lowercase = bool(normalizer.get("lowercase", False))
-    strip_accents = normalizer.get("strip_accents")
-    return tokenizer, lowercase, lowercase if strip_accents is None else bool(strip_accents)
-
-
-def _from_vocabulary(folder: Path) -> Tokenizer:
-    file, config = folder / "vocab.txt", folder / "tokenizer_config.json"
-    options = read_json(config) if config.is_file() else {}
-    tokens = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    vocabulary = {token: i for i, token in enumerate(tokens)}
-    lowercase = options.get("do_lower_case", True)
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        handle_chinese_chars=options.get("tokenize_chinese_chars", True), lowercase=lowercase,
-        strip_accents=options.get("strip_accents"),
-    )  # fmt: skip
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
-    special = [AddedToken(token, special=True, normalized=False) for token in SPECIAL.values() if token in vocabulary]
-    tokenizer.add_special_tokens(special)
-    return load_tokenizer(tokenizer.to_str())
+def read_if_there(file: Path) -> dict[str, Any]:
+    """The object in a JSON file, which is empty if there is no such file."""
+    return read_json(file) if file.is_file() else {}
