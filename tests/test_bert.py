@@ -219,23 +219,33 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(
 
 
 SUPPORTED = (
-    "BertModel, BertForMaskedLM, BertForSequenceClassification, "
-    "DistilBertModel, DistilBertForMaskedLM, DistilBertForSequenceClassification are."
+    "is not supported (supported: BertModel, BertForMaskedLM, BertForSequenceClassification, "
+    "DistilBertModel, DistilBertForMaskedLM, DistilBertForSequenceClassification)."
 )
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "roberta", "architectures": ["RobertaModel"]},
-         "config.json: RobertaModel is not supported; " + SUPPORTED),
-        ({"model_type": "t5", "architectures": None}, "config.json: t5 is not supported; " + SUPPORTED),
+        ({"model_type": "roberta", "architectures": ["RobertaModel"]}, "config.json: RobertaModel " + SUPPORTED),
+        ({"model_type": "t5", "architectures": None}, "config.json: t5 " + SUPPORTED),
+        ({"architectures": ["BertForMultipleChoice"]}, "config.json: BertForMultipleChoice " + SUPPORTED),
+        ({"architectures": "RobertaModel"}, "config.json: RobertaModel " + SUPPORTED),
+        ({"model_type": None, "architectures": None, "type_vocab_size": None},
+         "config.json: no model_type " + SUPPORTED),
         ({"position_embedding_type": "relative_key"},
-         "config.json: positions of type relative_key cannot be read; encoders with absolute positions are."),
-        ({"is_decoder": True}, "config.json: a decoder cannot be read; encoders with absolute positions are."),
-        ({"hidden_size": None}, "config.json: hidden_size is missing or not a whole number."),
-        ({"hidden_act": "mish"}, "config.json: activation 'mish' is not supported; gelu, gelu_python, relu, silu, "
-         "swish, gelu_new, gelu_fast, gelu_pytorch_tanh, gelu_accurate are."),
+         "config.json: position_embedding_type 'relative_key' is not supported (supported: 'absolute')."),
+        ({"is_decoder": True}, "config.json: a decoder is not supported (supported: encoders)."),
+        ({"hidden_size": None}, "config.json: hidden_size is missing or not a whole number above 0."),
+        ({"num_attention_heads": True},
+         "config.json: num_attention_heads is missing or not a whole number above 0."),
+        ({"num_hidden_layers": 0}, "config.json: num_hidden_layers is missing or not a whole number above 0."),
+        ({"num_attention_heads": 5}, "config.json: num_attention_heads 5 does not divide hidden_size 32."),
+        ({"layer_norm_eps": "small"}, "config.json: layer_norm_eps 'small' is not a number."),
+        ({"hidden_dropout_prob": "0.1"}, "config.json: hidden_dropout_prob '0.1' is not a number."),
+        ({"type_vocab_size": -1}, "config.json: type_vocab_size -1 is not a whole number."),
+        ({"hidden_act": "mish"}, "config.json: hidden_act 'mish' is not supported (supported: gelu, gelu_python, relu, "
+         "silu, swish, gelu_new, gelu_fast, gelu_pytorch_tanh, gelu_accurate)."),
         ({"num_hidden_layers": 3},
          ": the weights lack bert.encoder.layer.2.attention.self.query.weight, which its config.json asks for."),
         ({"intermediate_size": 64},
@@ -252,6 +262,94 @@ def test_a_checkpoint_that_cannot_be_used_is_refused_in_a_sentence(
     with pytest.raises(UserError) as refused:
         read_bert(tmp_path)
     assert str(refused.value) == f"{tmp_path}{'' if message.startswith(':') else '/'}{message}"
+
+
+ONE_LABEL = "(supported: 'single_label_classification')"
+HEADS: list[tuple[dict[str, Any], str]] = [
+    ({"problem_type": "regression"}, f"problem_type 'regression' is not supported {ONE_LABEL}"),
+    ({"problem_type": "multi_label_classification"},
+     f"problem_type 'multi_label_classification' is not supported {ONE_LABEL}"),
+    ({"id2label": {"0": "a", "1": "b", "2": "a"}},
+     "id2label has the label 'a' twice; give each number its own label"),
+    ({"id2label": {"0": 1, "1": "1", "2": 2}}, "id2label has the label '1' twice; give each number its own label"),
+    ({"id2label": {"0": "a", "2": "b", "3": "c"}},
+     "id2label numbers its labels 0, 2, 3; they must be 0 to 2, each once"),
+    ({"id2label": {"1": "a", "2": "b", "3": "c"}},
+     "id2label numbers its labels 1, 2, 3; they must be 0 to 2, each once"),
+    ({"id2label": {"0": "a", "00": "b", "1": "c"}},
+     "id2label numbers its labels 0, 0, 1; they must be 0 to 2, each once"),
+    ({"id2label": {"a": "0", "b": "1", "c": "2"}},
+     "id2label holds no labels by their number, such as {'0': 'no', '1': 'yes'}"),
+    ({"id2label": ["a", "b", "c"]}, "id2label holds no labels by their number, such as {'0': 'no', '1': 'yes'}"),
+    ({"id2label": {"0": "a", "1": "b"}}, "it tells of 2 labels, but classifier.weight has 3 rows"),
+    ({"id2label": None, "num_labels": 4}, "it tells of 4 labels, but classifier.weight has 3 rows"),
+    ({"id2label": None, "num_labels": "three"}, "num_labels 'three' is not a whole number above 0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "reason"), HEADS)
+def test_a_head_that_cannot_predict_labels_is_refused_and_its_encoder_can_be_trained(
+    changes: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    checkpoint(tmp_path, "BertForSequenceClassification")
+    damage(tmp_path, **changes)
+    with pytest.raises(UserError) as refused:
+        TextClassifier.load(tmp_path)
+    advice = f"`selfattn train DATA --init {tmp_path}` gives it a new head"
+    assert str(refused.value) == f"{tmp_path / 'config.json'}: {reason}; {advice}."
+    run = read_bert(tmp_path)
+    assert run.labels == []
+    assert run.head_problem == f"{tmp_path / 'config.json'}: {reason}."
+
+
+def test_a_model_with_one_output_is_refused_and_its_encoder_can_be_trained(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "model", tmp_path / "run"
+    checkpoint(folder, "BertForSequenceClassification", labels=1)
+    told = (
+        f"selfattn: {folder / 'config.json'}: the model has one output, so it predicts a number and no labels; "
+        f"`selfattn train DATA --init {folder}` gives it a new head."
+    )
+    for flags in (["predict", str(folder), "--text", "the apple"], ["evaluate", str(folder), str(data)]):
+        assert main(flags) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == told
+    assert main(["train", str(data), "--init", str(folder), "--out", str(out), "--training.epochs", "1"]) == 0
+    assert "no labels are known to what the run starts from, so its head is new" in capsys.readouterr().err
+    assert TextClassifier.load(out).labels == ["fruit", "metal", "water"]
+
+
+@pytest.mark.parametrize("family", ["Bert", "DistilBert"])
+@pytest.mark.parametrize("problem_type", [None, "single_label_classification"])
+def test_labels_without_names_are_called_as_transformers_calls_them(
+    problem_type: str | None, family: str, tmp_path: Path
+) -> None:
+    checkpoint(tmp_path, f"{family}ForSequenceClassification")
+    damage(tmp_path, id2label=None, label2id=None, num_labels=3, problem_type=problem_type)
+    theirs = transformers.AutoConfig.from_pretrained(tmp_path).id2label
+    assert TextClassifier.load(tmp_path).labels == list(theirs.values()) == ["LABEL_0", "LABEL_1", "LABEL_2"]
+
+
+def test_without_names_or_number_there_is_a_label_for_each_row_of_the_head(tmp_path: Path) -> None:
+    checkpoint(tmp_path, "BertForSequenceClassification", labels=4)
+    damage(tmp_path, id2label=None, label2id=None)
+    assert TextClassifier.load(tmp_path).labels == ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"]
+
+
+def test_labels_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    checkpoint(tmp_path, "BertForSequenceClassification", labels=11)
+    damage(tmp_path, id2label={str(i): f"label {i}" for i in (10, 1, 0, 9, 2, 3, 5, 4, 6, 8, 7)})
+    assert TextClassifier.load(tmp_path).labels == [f"label {i}" for i in range(11)]
+
+
+def test_a_classifier_without_its_head_is_said_to_lack_it(tmp_path: Path) -> None:
+    checkpoint(tmp_path, "BertModel")
+    damage(tmp_path, architectures=["BertForSequenceClassification"])
+    with pytest.raises(UserError) as refused:
+        TextClassifier.load(tmp_path)
+    advice = f"`selfattn train DATA --init {tmp_path}` gives it a new head"
+    reason = "the weights lack classifier.weight, so it cannot predict labels"
+    assert str(refused.value) == f"{tmp_path}: {reason}; {advice}."
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,9 @@ class TextClassifier:
         Nothing in the folder can run code.
         """
         run = read_run(Path(folder))
+        if run.head_problem:
+            advice = f"`selfattn train DATA --init {folder}` gives it a new head"
+            raise UserError(f"{run.head_problem.removesuffix('.')}; {advice}.")
         if not run.labels:
             advice = f"`selfattn train DATA --init {folder}` makes a classifier of it"
             raise UserError(f"{folder}: pretrained on texts without labels; {advice}.")

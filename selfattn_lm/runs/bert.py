@@ -27,32 +27,38 @@ def is_checkpoint(folder: Path) -> bool:
 
 
 def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
-    """A checkpoint as a run to start from, or to predict with if it was trained to classify (else without labels).
+    """A checkpoint as a run to start from, or to predict with if it was trained to choose one label of several.
 
-    `pooling` is by default what it was made for: what a sentence-transformers folder says, else its own pooler, else
-    the mean.
+    Otherwise the run has no labels, and `head_problem` says why if the checkpoint has a head. `pooling` is by default
+    what it was made for: what a sentence-transformers folder says, else its own pooler, else the mean.
     Raises UserError for another architecture, or a file that is missing, broken or does not fit the others.
     """
     config = read_json(folder / "config.json")
-    shape = _shape(folder, config)
+    shape = _shape(folder / "config.json", config)
     keys = KEYS[shape.family]
     weights = {modern(name, shape.family): tensor for name, tensor in read_weights(folder).items()}
-    classifies = any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or ())
+    classifies = any(name.endswith("ForSequenceClassification") for name in _architectures(config))
     pooled, sentence = f"{POOLER[shape.family]}.weight" in weights, _sentence_pooling(folder)
     if pooling == "auto":
         pooling = "cls" if classifies else sentence or ("cls" if pooled else "mean")
     shape = replace(shape, pooler=sentence != "cls")  # there it is the first token's own vector
-    labels = _labels(config) if classifies and "classifier.weight" in weights else []
+    labels: list[str] = []
+    head_problem = ""
+    if classifies:
+        try:
+            labels = _labels(folder / "config.json", config, weights.get("classifier.weight"))
+        except UserError as error:
+            head_problem = str(error)
     tokenizer = read_tokenizer(folder)
     rows_needed = 1 + max(tokenizer.get_vocab().values())
     if rows_needed > shape.vocab_size:
         sizes = f"{rows_needed:,} tokens, but the model {shape.vocab_size:,}"
         raise UserError(f"{folder}: the tokenizer has {sizes}; they do not belong together.")
-    max_tokens = min(shape.places, longest_text(folder), 512)
+    dropout = config.get(keys["dropout"], 0.1)
     model = ModelConfig(
         width=config[keys["width"]], heads=config[keys["heads"]], layers=config[keys["layers"]], pooling=pooling,
-        max_tokens=max_tokens, ngrams=1, ngram_rows=1, words=False, spelling=False, token_dropout=0.0,
-        dropout=config.get(keys["dropout"], 0.1), embedding_dropout=config.get(keys["dropout"], 0.1),
+        max_tokens=min(shape.places, longest_text(folder), 512), ngrams=1, ngram_rows=1, words=False, spelling=False,
+        token_dropout=0.0, dropout=dropout, embedding_dropout=dropout,
     )  # fmt: skip
     unit = TokenizerConfig(
         unit="wordpiece", vocab_size=tokenizer.get_vocab_size(), min_frequency=1,
@@ -61,7 +67,7 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
     settings = replace(Settings(), model=model, tokenizer=unit)
     with torch.random.fork_rng(devices=[]):  # its first weights are random
         built = new_model(settings, tokenizer, max(1, len(labels)), spelled=False, bert=shape)
-    run = Run(settings, {}, labels, tokenizer, built, shape)
+    run = Run(settings, {}, labels, tokenizer, built, shape, head_problem)
     run.model.load_state_dict(_ours(folder, run, weights, pooled), strict=False)
     run.model.eval()
     return run
@@ -83,33 +89,97 @@ def _ours(folder: Path, run: Run, weights: Mapping[str, Tensor], pooled: bool) -
     return found
 
 
-def _shape(folder: Path, config: Mapping[str, Any]) -> BertShape:
+def _shape(file: Path, config: Mapping[str, Any]) -> BertShape:
     """The shape that `config.json` says, which must be one that our parts can take."""
-    where = folder / "config.json"
-    names = config.get("architectures") or []
-    family = config.get("model_type") or ("bert" if "type_vocab_size" in config else "?")
-    known = {"bert": "Bert", "distilbert": "DistilBert"}
-    if family not in known or any(name not in [known[family] + task for task in TASKS] for name in names):
-        supported = ", ".join(f"{name}{task}" for name in known.values() for task in TASKS[:3])
-        raise UserError(f"{where}: {', '.join(names) or family} is not supported; {supported} are.")
-    if (position := config.get("position_embedding_type", "absolute")) != "absolute" or config.get("is_decoder"):
-        reason = "a decoder" if config.get("is_decoder") else f"positions of type {position}"
-        raise UserError(f"{where}: {reason} cannot be read; encoders with absolute positions are.")
-    keys, needed = KEYS[family], ("vocab_size", "max_position_embeddings")
-    if missing := [key for key in (*needed, *list(keys.values())[:4]) if not isinstance(config.get(key), int)]:
-        raise UserError(f"{where}: {missing[0]} is missing or not a whole number.")
-    if (activation := config.get(keys["activation"], "gelu")) not in ACTIVATIONS:
-        raise UserError(f"{where}: activation {activation!r} is not supported; {', '.join(ACTIVATIONS)} are.")
+
+    def require(fulfilled: bool, otherwise: str) -> None:
+        if not fulfilled:
+            raise UserError(f"{file}: {otherwise}.")
+
+    family = _family(file, config)
+    keys = KEYS[family]
+    positions = config.get("position_embedding_type") or "absolute"
+    activation = str(config.get(keys["activation"], "gelu"))
+    norm_eps = config.get("layer_norm_eps", 1e-12)
+    dropout = config.get(keys["dropout"], 0.1)
     types = config.get("type_vocab_size", 2) if family == "bert" else 0
+    sizes = ["vocab_size", "max_position_embeddings", keys["width"], keys["heads"], keys["layers"], keys["inner"]]
+    require(positions == "absolute", f"position_embedding_type {positions!r} is not supported (supported: 'absolute')")
+    require(not config.get("is_decoder"), "a decoder is not supported (supported: encoders)")
+    require(
+        activation in ACTIVATIONS,
+        f"{keys['activation']} {activation!r} is not supported (supported: {', '.join(ACTIVATIONS)})",
+    )
+    require(isinstance(norm_eps, int | float), f"layer_norm_eps {norm_eps!r} is not a number")
+    require(isinstance(dropout, int | float), f"{keys['dropout']} {dropout!r} is not a number")
+    require(_is_whole(types, 0), f"type_vocab_size {types!r} is not a whole number")
+    for key in sizes:
+        require(_is_whole(config.get(key), 1), f"{key} is missing or not a whole number above 0")
+    width, heads = config[keys["width"]], config[keys["heads"]]
+    require(width % heads == 0, f"{keys['heads']} {heads} does not divide {keys['width']} {width}")
     return BertShape(
-        family, config["vocab_size"], config["max_position_embeddings"], types, config[keys["inner"]],
-        ACTIVATIONS[activation], config.get("layer_norm_eps", 1e-12),
-    )  # fmt: skip
+        family=family,
+        vocab_size=config["vocab_size"],
+        places=config["max_position_embeddings"],
+        types=types,
+        inner=config[keys["inner"]],
+        activation=ACTIVATIONS[activation],
+        norm_eps=norm_eps,
+    )
 
 
-def _labels(config: Mapping[str, Any]) -> list[str]:
-    names = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-    return [str(names[key]) for key in sorted(names, key=int)]
+def _family(file: Path, config: Mapping[str, Any]) -> str:
+    """Which of the supported families the model is of; the first BERTs do not say."""
+    classes = {"bert": "Bert", "distilbert": "DistilBert"}
+    family = config.get("model_type") or ("bert" if "type_vocab_size" in config else "no model_type")
+    problem = "" if family in ("bert", "distilbert") else str(family)
+    for name in _architectures(config):
+        if problem or name not in [f"{classes[family]}{task}" for task in TASKS]:
+            problem = name
+    if problem:
+        models = ", ".join(f"{name}{task}" for name in classes.values() for task in TASKS[:3])
+        raise UserError(f"{file}: {problem} is not supported (supported: {models}).")
+    return str(family)
+
+
+def _architectures(config: Mapping[str, Any]) -> list[str]:
+    named = config.get("architectures") or []
+    return [named] if isinstance(named, str) else [str(name) for name in named]
+
+
+def _labels(file: Path, config: Mapping[str, Any], head: Tensor | None) -> list[str]:
+    """The names of the labels that the `head` (L, C) chooses from; refuses a head that does something else."""
+    if head is None:
+        raise UserError(f"{file.parent}: the weights lack classifier.weight, so it cannot predict labels.")
+    problem_type = config.get("problem_type") or "single_label_classification"
+    if problem_type != "single_label_classification":
+        supported = "(supported: 'single_label_classification')"
+        raise UserError(f"{file}: problem_type {problem_type!r} is not supported {supported}.")
+    names = config.get("id2label")
+    if names is None:
+        count = config.get("num_labels", len(head))
+        if not _is_whole(count, 1):
+            raise UserError(f"{file}: num_labels {count!r} is not a whole number above 0.")
+        names = {i: f"LABEL_{i}" for i in range(count)}
+    if not isinstance(names, dict) or not all(str(i).isdecimal() for i in names):
+        raise UserError(f"{file}: id2label holds no labels by their number, such as {{'0': 'no', '1': 'yes'}}.")
+    numbers = sorted(int(i) for i in names)
+    if numbers != list(range(len(numbers))):
+        told = ", ".join(map(str, numbers))
+        raise UserError(f"{file}: id2label numbers its labels {told}; they must be 0 to {len(numbers) - 1}, each once.")
+    labels = [str(name) for _, name in sorted(names.items(), key=lambda item: int(item[0]))]
+    if len(labels) != len(head):
+        raise UserError(f"{file}: it tells of {len(labels)} labels, but classifier.weight has {len(head)} rows.")
+    if len(labels) == 1:
+        raise UserError(f"{file}: the model has one output, so it predicts a number and no labels.")
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UserError(f"{file}: id2label has the label {label!r} twice; give each number its own label.")
+    return labels
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _sentence_pooling(folder: Path) -> Pooling | None:

@@ -17,9 +17,12 @@ from selfattn_lm.text.tokenization import spellings
 class Run:
     """A trained run: settings as asked, what `auto` became, label names in the order of the head's rows, model.
 
-    `bert` is given if the model is a BERT, which a run started from or which was read from its own format. `origin` is
-    what the run started from, if it did not start from scratch. `integer_labels`: the labels were given in Python, all
-    as integers, and are given back as such there.
+
+    Attributes:
+        bert: Given if the model is a BERT, which a run started from or which was read from its own format.
+        origin: What the run started from, if it did not start from scratch.
+        integer_labels: Whether the labels were given in Python, all as integers, and are given back as such there.
+        head_problem: Why the head of a checkpoint cannot predict labels, in a sentence; it has no labels then.
     """
 
     settings: Settings
@@ -30,6 +33,7 @@ class Run:
     bert: BertShape | None = None
     origin: Origin | None = None
     integer_labels: bool = False
+    head_problem: str = ""
 
     @property
     def labels_as_given(self) -> list[str] | list[int]:
