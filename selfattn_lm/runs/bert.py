@@ -33,21 +33,25 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
     what it was made for: what a sentence-transformers folder says, else its own pooler, else the mean.
     Raises UserError for another architecture, or a file that is missing, broken or does not fit the others.
     """
-    config = read_json(folder / "config.json")
-    shape = _shape(folder / "config.json", config)
+    file = folder / "config.json"
+    config = read_json(file)
+    shape = _shape(file, config)
     keys = KEYS[shape.family]
     weights = {modern(name, shape.family): tensor for name, tensor in read_weights(folder).items()}
     classifies = any(name.endswith("ForSequenceClassification") for name in _architectures(config))
-    pooled, sentence = f"{POOLER[shape.family]}.weight" in weights, _sentence_pooling(folder)
-    if pooling == "auto":
-        pooling = "cls" if classifies else sentence or ("cls" if pooled else "mean")
-    shape = replace(shape, pooler=sentence != "cls")  # there it is the first token's own vector
+    pooled = f"{POOLER[shape.family]}.weight" in weights
+    sentence_pooling = _sentence_pooling(folder)
+    if pooling == "auto" and classifies:
+        pooling = "cls"
+    elif pooling == "auto":
+        pooling = sentence_pooling or ("cls" if pooled else "mean")
+    shape = replace(shape, pooler=sentence_pooling != "cls")  # there it is the first token's own vector
     labels: list[str] = []
     head_problem = ""
     if classifies:
         try:
-            labels = _labels(folder / "config.json", config, weights.get("classifier.weight"))
-        except UserError as error:
+            labels = _labels(file, config, weights.get("classifier.weight"))
+        except UserError as error:  # what is read to be trained further gets a new head, and needs no labels
             head_problem = str(error)
     tokenizer = read_tokenizer(folder)
     rows_needed = 1 + max(tokenizer.get_vocab().values())
