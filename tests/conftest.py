@@ -1,5 +1,6 @@
 """Settings of all tests, and the small data and runs that they share."""
 
+import logging
 import os
 import tempfile
 from multiprocessing import forkserver
@@ -44,6 +45,13 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from selfattn_lm import train
 
     return train(str(data), out=tmp_path_factory.mktemp("runs") / "trained", **EXACT).folder
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What the package logs, also after a test that ran the command line, which keeps it to itself."""
+    monkeypatch.setattr(logging.getLogger("selfattn_lm"), "propagate", True)
+    return caplog
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

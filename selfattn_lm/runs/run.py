@@ -17,7 +17,6 @@ from selfattn_lm.text.tokenization import spellings
 class Run:
     """A trained run: settings as asked, what `auto` became, label names in the order of the head's rows, model.
 
-
     Attributes:
         bert: Given if the model is a BERT, which a run started from or which was read from its own format.
         origin: What the run started from, if it did not start from scratch.

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfattn_lm.errors import UserError
+from selfattn_lm.text.characters import visible_text
 
 _TEXT_NAMES = """text texts sentence content review question query utterance message comment tweet post document body
     headline title description sms input"""
@@ -41,12 +42,17 @@ def _find(columns: Sequence[str], asked: str, known: str, what: str, where: str)
 def text_of(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """The row's text, its columns joined by newlines; None where a cell is not a text. A null cell is an empty text."""
     cells = ["" if (cell := values.get(name)) is None else cell for name in names]
-    return "\n".join(cells).strip() if all(isinstance(cell, str) for cell in cells) else None
+    return visible_text("\n".join(cells)) if all(isinstance(cell, str) for cell in cells) else None
 
 
 def label_of(values: Mapping[str, Any], name: str, where: str) -> str:
-    """The row's label as a name; refuses a missing label, several labels, or a number with a fraction."""
+    """The row's label as a name, without white space around it.
+
+    Refuses a missing label, several labels, or a number with a fraction.
+    """
     cell = values.get(name)
+    if isinstance(cell, str):
+        cell = visible_text(cell)
     if cell is None or cell == "" or cell != cell:
         raise UserError(f"{where}: no label in column {name!r}; fill it in or remove the row.")
     if isinstance(cell, list | tuple | dict):

@@ -13,6 +13,7 @@ from typing import Any
 from selfattn_lm.config import DataConfig
 from selfattn_lm.errors import UserError
 from selfattn_lm.text import stdlib_docs
+from selfattn_lm.text.characters import visible_text
 from selfattn_lm.text.columns import find_label, find_text, label_of, refuse_scalars, text_of
 from selfattn_lm.text.python_inputs import all_integers, plain_labels, plain_texts
 from selfattn_lm.text.sources import Row, format_of, read_rows
@@ -217,10 +218,12 @@ def _labelled(where: str, rows: Iterator[Row], config: DataConfig, trained_on: s
             names = find_text(list(values), config.text_column, where, trained_on)
             label = find_label(list(values), config.label_column, where)
         cell, tag = values.get(names[0]), values.get(label)
-        if len(names) == 1 and type(cell) is str and type(tag) is str and tag and (text := cell.strip()):
-            texts.append(text)  # as nearly all rows are; what follows says what is wrong with the others
-            labels.append(tag)
-            continue
+        if len(names) == 1 and type(cell) is str and type(tag) is str:  # as nearly all rows are: a shorter way
+            text, name = visible_text(cell), visible_text(tag)
+            if text and name:
+                texts.append(text)
+                labels.append(name)
+                continue
         place = f"{where}, {row.place}"
         if text := _text(values, names, place, label):
             texts.append(text)
