@@ -2,7 +2,6 @@ import argparse
 import csv
 import doctest
 import json
-import logging
 import pdb
 import re
 import shutil
@@ -10,7 +9,6 @@ import string
 import textwrap
 import timeit
 import traceback
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +21,12 @@ from helpers import sentences, write_csv
 from selfattn_lm.config import DataConfig
 from selfattn_lm.errors import UserError
 from selfattn_lm.text import stdlib_docs
-from selfattn_lm.text.labels import hold_out, label_names, warnings_about
+from selfattn_lm.text.labels import label_names
 from selfattn_lm.text.splits import SPLITS, Split, load_split, load_splits
 
 ROWS: list[tuple[str, ...]] = [("an apple", "fruit"), ("a pear", "fruit"), ("tin", "metal"), ("zinc", "metal")]
 SCALAR = "in column 'label' is a scalar; only classes are supported yet."
 NO_LABEL = "no label in column 'label'; fill it in or remove the row."
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    monkeypatch.setattr(logging.getLogger("selfattn_lm"), "propagate", True)  # the command line turns it off
-    return caplog
 
 
 def load(source: Path | str, **config: Any) -> dict[str, Split]:
@@ -224,47 +216,6 @@ def test_labels_that_are_numbers_are_sorted_as_numbers() -> None:
 def test_labels_of_a_parquet_file_may_be_numbers(labels: list[Any], names: list[str], tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": list("abcd"), "label": labels * 2}), tmp_path / "a.parquet")
     assert label_names(load(tmp_path / "a.parquet")) == names
-
-
-def test_rows_held_out_are_a_share_of_each_label_and_a_label_seen_once_stays() -> None:
-    rows = [
-        (f"{label} {i}", label) for label, count in (("a", 60), ("b", 20), ("c", 2), ("d", 1)) for i in range(count)
-    ]
-    split = Split("a", *map(list, zip(*rows, strict=True)))
-    rest, held = hold_out(split, 0.1, seed=0)
-    assert Counter(held.labels) == {"a": 6, "b": 2, "c": 1}
-    assert sorted(rest.texts + held.texts) == sorted(split.texts)
-    assert hold_out(split, 0.1, seed=0) == (rest, held)
-    assert hold_out(split, 0.1, seed=1)[1] != held
-
-
-def test_nothing_can_be_held_out_where_no_label_has_two_rows() -> None:
-    with pytest.raises(UserError) as caught:
-        hold_out(Split("a.csv", ["a", "b"], ["x", "y"]), 0.1, seed=0)
-    message = "a.csv: no label has two rows, so none can be held out; name a file with --data.validation."
-    assert str(caught.value) == message
-
-
-def test_what_is_odd_about_the_data_is_said_a_sentence_each() -> None:
-    train = Split("a.csv", ["a", "b", "b", "c", "c", "d"], ["x", "y", "y", "x", "y", "z"], blank=3)
-    validation = Split("b.csv", ["a", "e"], ["x", "y"])
-    test = Split("c.csv", ["f", "c", "a"], ["w", "x", "v"])
-    assert warnings_about({"train": train, "validation": validation, "test": test}) == [
-        "a.csv: seen once in train: 'z'",
-        "c.csv: never seen in train, so never predicted: 'v', 'w'",
-        "a.csv: 3 rows without a text are left out",
-        "a.csv: 1 rows say again what another row says",
-        "a.csv: 1 texts stand with more than one label",
-        "b.csv: 1 of 2 validation texts also stand in train",
-        "c.csv: 2 of 3 test texts also stand in train",
-    ]
-    assert warnings_about({"train": Split("a.csv", list("abcd"), ["x", "y"] * 2)}) == []
-
-
-def test_of_many_labels_ten_are_named() -> None:
-    train = Split("a.csv", [str(i) for i in range(12)], [f"l{i:02}" for i in range(12)])
-    names = ", ".join(f"'l{i:02}'" for i in range(10))
-    assert warnings_about({"train": train}) == [f"a.csv: seen once in train: {names} and 2 more"]
 
 
 def test_rows_without_a_text_are_counted(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from selfattn_lm.study.grid import Cell, Grid
 from selfattn_lm.study.linear import tfidf
 from selfattn_lm.study.picture import draw_comparison, require_matplotlib
 from selfattn_lm.study.results import StudyResult
-from selfattn_lm.text.labels import hold_out, label_names, warnings_about
+from selfattn_lm.text.checks import leaked_texts, warnings_about
+from selfattn_lm.text.holdout import hold_out
+from selfattn_lm.text.labels import label_names
 from selfattn_lm.text.splits import Split
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ def compare(
         log.warning("%s", sentence)
     if "validation" not in splits:
         splits["train"], splits["validation"] = hold_out(splits["train"], settings.data.held_out, settings.seed)
+        for sentence in leaked_texts(splits["train"], splits["validation"], "held-out"):
+            log.warning("%s", sentence)
     labels = label_names(splits)
     enough = [share for share in sorted(shares) if len(splits["train"]) * share >= 200 * len(labels)]
     if few := sorted(set(shares) - set(enough)):

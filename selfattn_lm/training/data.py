@@ -13,7 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 from selfattn_lm.config import Settings, with_changes
 from selfattn_lm.text.batching import Batch, LengthBuckets, cut_by_budget, pad
 from selfattn_lm.text.cache import tokenized
-from selfattn_lm.text.labels import encode_labels, few, hold_out, label_names, warnings_about
+from selfattn_lm.text.checks import leaked_texts, warnings_about
+from selfattn_lm.text.holdout import few, hold_out
+from selfattn_lm.text.labels import encode_labels, label_names
 from selfattn_lm.text.splits import Split
 from selfattn_lm.text.tokenization import TokenIds, mostly_unspaced
 from selfattn_lm.training import rules
@@ -65,6 +67,9 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
         splits["train"], splits["validation"] = hold_out(splits["train"], settings.data.held_out, settings.seed)
     if settings.data.shots:
         splits |= {name: few(splits[name], settings.data.shots, settings.seed) for name in ("train", "validation")}
+    if held_out:
+        for sentence in leaked_texts(splits["train"], splits["validation"], "held-out"):
+            log.warning("%s", sentence)
     train, validation = splits["train"], splits["validation"]
     resolved: dict[str, Any] = {"data": {"text_column": train.text_columns}}
     resolved["tokenizer"] = rules.tokenizer_changes(settings.tokenizer, mostly_unspaced(train.texts), len(train))
