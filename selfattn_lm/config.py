@@ -44,8 +44,8 @@ class DataConfig(_Checked):
     """What is read, and how."""
 
     source: str = opt("", "a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs")
-    validation: str = opt("", "a file for the validation split; else one found beside train, else rows held out")
-    test: str = opt("", "a file for the test split; else one found beside train")
+    validation: str = opt("", "a file or folder for validation; else one found beside train, else rows held out")
+    test: str = opt("", "a file or folder for the test split; else one found beside train")
     text_column: str = opt("auto", "column of the text; several are joined: title,description")
     label_column: str = opt("auto", "column of the label")
     subset: str = opt("", "which configuration of a hub data set that has several, such as sst2 of nyu-mll/glue")

@@ -34,11 +34,13 @@ class Row:
     values: dict[str, Any] | None  # its columns; None where it could not be read
     problem: str = ""  # why it could not be read
     line: int = 0  # the line of the file on which it ends, 0 for formats without lines
+    file: str = ""  # which file, where one source has several
 
     @property
     def place(self) -> str:
         """Where it stands, for messages."""
-        return f"row {self.number} (line {self.line})" if self.line not in (0, self.number) else f"row {self.number}"
+        row = f"row {self.number} (line {self.line})" if self.line not in (0, self.number) else f"row {self.number}"
+        return f"{self.file}, {row}" if self.file else row
 
 
 def format_of(path: Path) -> str | None:

@@ -1,7 +1,6 @@
 """DATA, whatever it is, to labelled texts: files, folders, hub names and the embedded corpus."""
 
 import hashlib
-import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,12 +14,10 @@ from selfattn_lm.errors import UserError
 from selfattn_lm.text import stdlib_docs
 from selfattn_lm.text.characters import visible_text
 from selfattn_lm.text.columns import find_label, find_text, label_of, refuse_scalars, text_of
+from selfattn_lm.text.folders import SPLITS, find_in_folder, is_one_split, read_one_split, refuse_without_data
+from selfattn_lm.text.hub import Sources, load_from_hub, read_named_rows
 from selfattn_lm.text.python_inputs import all_integers, plain_labels, plain_texts
-from selfattn_lm.text.sources import Row, format_of, read_rows
-
-log = logging.getLogger(__name__)
-SPLITS = {name: name for name in ("train", "validation", "test")} | dict.fromkeys(("valid", "dev", "val"), "validation")
-_Sources = dict[str, tuple[str, Iterator[Row]]]  # by split: where it is, for messages, and its rows
+from selfattn_lm.text.sources import Row, format_of
 
 
 @dataclass(frozen=True)
@@ -72,8 +69,9 @@ class Split:
 
 def load_splits(config: DataConfig) -> dict[str, Split]:
     """Read everything that `config` names: train, and what there is of validation and test."""
-    files = {"validation": config.validation, "test": config.test}
-    sources = _find(config) | {name: (file, read_rows(Path(file))) for name, file in files.items() if file}
+    sources = _find(config)
+    for name, path in _given(config).items():
+        sources[name] = read_one_split(Path(path))
     if "train" not in sources:
         raise UserError(f"{config.source}: no train split; found {', '.join(sources)}.")
     return {name: _labelled(where, rows, config) for name, (where, rows) in sources.items() if name in SPLITS}
@@ -82,7 +80,7 @@ def load_splits(config: DataConfig) -> dict[str, Split]:
 def load_split(config: DataConfig, name: str, trained_on: str = "auto") -> Split:
     """Read one split of a source, or a whole file; text columns that a run was `trained_on` are taken if they exist."""
     sources = _find(config)
-    name = "train" if Path(config.source).is_file() else name
+    name = "train" if is_one_split(Path(config.source)) else name
     if name not in sources:
         raise UserError(f"{config.source}: no {name} split; found {', '.join(sources)}. Use --split or name a file.")
     return _labelled(*sources[name], config, trained_on)
@@ -90,7 +88,7 @@ def load_split(config: DataConfig, name: str, trained_on: str = "auto") -> Split
 
 def stream_texts(config: DataConfig) -> Iterator[str]:
     """The texts of a whole file or of the train split, one by one; labels are not needed, blank texts are left out."""
-    sources = _find(config)
+    sources = _find(config, labelled=False)
     if "train" not in sources:
         raise UserError(f"{config.source}: no train split; found {', '.join(sources)}.")
     where, rows = sources["train"]
@@ -106,93 +104,31 @@ def stream_texts(config: DataConfig) -> Iterator[str]:
         raise UserError(f"{where}: no row has a text.")
 
 
-def _find(config: DataConfig) -> _Sources:
+def _given(config: DataConfig) -> dict[str, str]:
+    """The splits that have a file or folder of their own in the settings."""
+    return {name: path for name, path in (("validation", config.validation), ("test", config.test)) if path}
+
+
+def _find(config: DataConfig, *, labelled: bool = True) -> Sources:
+    """The splits of the source, without those that are given apart; `labelled` says whether labels are needed."""
     source, path = config.source, Path(config.source)
     if source == stdlib_docs.NAME and not path.exists():
         return {name: (f"{source} {name}", _pairs(pairs)) for name, pairs in stdlib_docs.load().items()}
     if path.is_file():
-        return {"train": (source, read_rows(path))}
+        return {"train": (source, read_named_rows(path))}
     if path.is_dir():
-        if found := _split_files(path) or _class_folders(path):
+        found = find_in_folder(path, labelled=labelled, given=_given(config))
+        if found:
             return found
         source = str(path)
-        data = [file for file in (*path.iterdir(), *(path / "data").glob("*")) if file.is_file() and format_of(file)]
-        if not data and not (path / "README.md").is_file():  # neither data where the hub's loader looks, nor a card
-            there = ", ".join(file.name for file in sorted(path.iterdir())[:10]) or "nothing"
-            reason = f"no train file (such as train.csv), and no sub-folder of .txt files a label; found {there}"
-            raise UserError(f"{path}: {reason}.")
+        refuse_without_data(path)
     elif format_of(path) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source):
         raise UserError(f"{source}: no such file or folder, and not a hub name of the form owner/name.")
-    return {SPLITS.get(name, name): rows for name, rows in _from_hub(source, config.subset).items()}
-
-
-def _from_hub(source: str, subset: str) -> _Sources:
-    """A row stream for each split, by the hub's name for it, of a hub name or of a folder in the hub's layout."""
-    import datasets
-
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity_error()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of each time that it tries again
-    try:
-        found = datasets.load_dataset(source, subset or None)
-    except Exception as error:  # the loader raises of all kinds: connection, HTTP, value, parse errors
-        text, kind = " ".join(str(error).split()), type(error).__name__
-        if "Config name is missing" in text or "BuilderConfig" in text:
-            names = re.findall(r"\[(.*?)\]", text)
-            reason = f"no subset {subset!r}; name one of {names[0] if names else '?'} with --data.subset."
-        elif Path(source).is_dir():
-            reason = f"not readable as a folder in hub layout: {text[:200]}"
-        elif kind in ("DatasetNotFoundError", "RepositoryNotFoundError"):
-            reason = "no such file, folder or data set on the hub; check the spelling, or name a local file."
-        else:
-            reason = f"not a local file or folder, and the hub could not be reached ({kind});"
-            reason += " check the connection, or download the data set and name its folder."
-        raise UserError(f"{source}: {reason}") from None
-    labels = {name: [key for key, f in data.features.items() if hasattr(f, "names")] for name, data in found.items()}
-    for name in [name for name, data in found.items() if any(data[:1][key] == [-1] for key in labels[name])]:
-        log.warning("%s %s: its labels are withheld, so it is left out", source, name)
-        del found[name]
-    return {name: (f"{source} {name}", _hub_rows(data, labels[name])) for name, data in found.items()}
-
-
-def _hub_rows(data: Any, labels: Sequence[str]) -> Iterator[Row]:
-    """Rows with label numbers turned into the names that the data set gives them; -1 is a label withheld."""
-    for number, values in enumerate(data, 1):
-        known = {key: i for key in labels if isinstance(i := values[key], int)}
-        yield Row(number, values | {key: data.features[key].names[i] if i >= 0 else None for key, i in known.items()})
+    return {SPLITS.get(name, name): rows for name, rows in load_from_hub(source, config.subset).items()}
 
 
 def _pairs(pairs: Iterable[tuple[str | None, Any]]) -> Iterator[Row]:
     return (Row(i, {"text": text, "label": label}) for i, (text, label) in enumerate(pairs, 1))
-
-
-def _split_files(folder: Path) -> _Sources:
-    """Files named exactly train, validation or test."""
-    readable = [file for file in sorted(folder.iterdir()) if file.is_file() and format_of(file)]
-    found: dict[str, Path] = {}
-    for file in readable:
-        if split := SPLITS.get(file.name.split(".")[0]):
-            if split in found:
-                raise UserError(f"{folder}: {found[split].name} and {file.name} are both the {split} split; keep one.")
-            found[split] = file
-    if found and (ignored := [file.name for file in readable if file not in found.values()]):
-        log.warning("%s: ignored %s (not named train, validation or test)", folder, ", ".join(ignored))
-    return {name: (str(file), read_rows(file)) for name, file in found.items()}
-
-
-def _class_folders(folder: Path) -> _Sources:
-    """A sub-folder of .txt files for each label, or such sub-folders in folders named after splits."""
-    labels = {file.parent for file in folder.glob("*/*.txt")}
-    places = [("train", folder)] if len(labels) > 1 else [(split, folder / name) for name, split in SPLITS.items()]
-    found = [(split, place, sorted(place.glob("*/*.txt"))) for split, place in places]
-    return {split: (str(place), _pairs(map(_text_and_label, files))) for split, place, files in found if files}
-
-
-def _text_and_label(file: Path) -> tuple[str, str]:
-    try:
-        return file.read_text(encoding="utf-8-sig"), file.parent.name
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 at byte {error.start}; save the file as UTF-8.") from None
 
 
 def _text(values: Mapping[str, Any], names: tuple[str, ...], place: str, *also: str) -> str:

@@ -1,0 +1,246 @@
+"""Folders to splits: files or folders named after splits, and folders of .txt files named after labels.
+
+Splits are looked for first, so that a folder named like one is not taken for a label. The layouts:
+
+    train.csv  test.csv                one file for each split
+    train/a.csv  train/b.csv           a folder of files for each split
+    train/pos/1.txt  train/neg/1.txt   a folder of label folders for each split; each .txt file is one text
+    pos/1.txt  neg/1.txt               label folders alone, which are the train split
+
+Names that begin with a dot, and `__MACOSX`, are skipped. What is not read is named in a sentence.
+"""
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfattn_lm.errors import UserError
+from selfattn_lm.text.hub import Sources, labels_are_withheld, read_named_rows
+from selfattn_lm.text.listing import Listing, entries_of, is_hidden, is_text, list_entries, list_split, some
+from selfattn_lm.text.sources import Row, format_of
+
+log = logging.getLogger(__name__)
+SPLITS = {
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "val": "validation",
+    "test": "test",
+}
+UNLABELLED = ("unsup", "unsupervised", "unlabeled", "unlabelled")  # folders whose texts nobody has labelled
+
+
+@dataclass
+class _Layout:
+    """What a folder holds, told apart by names."""
+
+    folder: Path
+    files: dict[str, Path]  # by split
+    folders: dict[str, Listing]  # by split
+    others: Listing  # what is not named after a split
+
+    @property
+    def has_card(self) -> bool:
+        """Whether a data set card may say how files are to be read, which the hub's loader knows."""
+        return (self.folder / "README.md").is_file()
+
+    @property
+    def is_of_label_folders(self) -> bool:
+        """Whether label folders stand here without splits; one folder of .txt files alone may be notes beside data."""
+        if self.files or self.folders:
+            return False
+        if len(self.others.texts) == 1:
+            has_data = self.has_card or not all(is_text(file) for file in self.others.files)
+            return not has_data and "data" not in self.others.texts
+        return len(self.others.texts) > 1
+
+
+def find_in_folder(folder: Path, *, labelled: bool = True, given: Collection[str] = ()) -> Sources:
+    """The splits in a folder; none if it is for the hub's loader to find them.
+
+    Args:
+        folder: Where to look.
+        labelled: Whether labels are needed; otherwise texts in folders such as `unsup` are read too.
+        given: Splits that the user has named elsewhere; what is named after them here is not read.
+    """
+    layout = _layout_of(folder, given)
+    if layout.files:
+        return _read_split_files(layout)
+    if layout.folders:
+        return _read_split_folders(layout, labelled)
+    if layout.is_of_label_folders:
+        return {"train": _read_label_folders(layout.others, labelled)}
+    return {}
+
+
+def is_one_split(path: Path) -> bool:
+    """Whether a path is one split and does not say which: a file, or a folder of label folders."""
+    return _layout_of(path).is_of_label_folders if path.is_dir() else path.is_file()
+
+
+def read_one_split(path: Path) -> tuple[str, Iterator[Row]]:
+    """A file, or a folder of label folders or of data files: where it is, and its rows."""
+    if not path.is_dir():
+        return str(path), read_named_rows(path)
+    layout = _layout_of(path)
+    if layout.is_of_label_folders:
+        return _read_label_folders(layout.others, labelled=True)
+    splits = [*layout.files, *layout.folders]
+    if splits:
+        raise UserError(f"{path}: holds splits itself ({', '.join(splits)}); name the file or folder of one.")
+    listing = list_split(path)
+    if not listing.files:
+        raise UserError(f"{path}: no data file, and no sub-folder of .txt files a label.")
+    _tell_skipped(path, listing.skipped)
+    return listing.where, listing.rows()
+
+
+def refuse_without_data(folder: Path) -> None:
+    """Refuse a folder in which the hub's loader would find nothing: no data file, and no data set card."""
+    entries = [entry for entry in entries_of(folder) if not is_hidden(entry)]
+    in_data = entries_of(folder / "data") if (folder / "data").is_dir() else []
+    has_data = any(entry.is_file() and format_of(entry) for entry in entries + in_data)
+    if has_data or (folder / "README.md").is_file():
+        return
+    there = ", ".join(entry.name for entry in entries[:10]) or "nothing"
+    reason = f"no train file (such as train.csv), and no sub-folder of .txt files a label; found {there}"
+    for entry in entries:
+        inner = _layout_of(entry) if entry.is_dir() else None
+        if inner is not None and (inner.files or inner.folders or inner.is_of_label_folders):
+            raise UserError(f"{folder}: {reason}. Is it {entry} that is meant?")
+    raise UserError(f"{folder}: {reason}.")
+
+
+def _layout_of(folder: Path, given: Collection[str] = ()) -> _Layout:
+    files: dict[str, Path] = {}
+    folders: dict[str, Listing] = {}
+    others: list[Path] = []
+    for entry in entries_of(folder):
+        split = _split_named(entry)
+        if split is None:
+            others.append(entry)
+        elif split in given:
+            continue
+        elif entry.is_file():
+            if split in files:
+                _refuse_two(folder, split, files[split], entry)
+            files[split] = entry
+        else:
+            listing = list_split(entry)
+            if not listing.texts and not listing.files:
+                others.append(entry)
+                continue
+            if split in folders:
+                _refuse_two(folder, split, folders[split].folder, entry)
+            folders[split] = listing
+    return _Layout(folder, files, folders, list_entries(folder, others))
+
+
+def _split_named(entry: Path) -> str | None:
+    """The split that a folder or a data file is named after."""
+    if entry.is_dir():
+        return SPLITS.get(entry.name.lower())
+    return SPLITS.get(entry.name.split(".")[0].lower()) if entry.is_file() and format_of(entry) else None
+
+
+def _refuse_two(folder: Path, split: str, first: Path, second: Path) -> None:
+    raise UserError(f"{folder}: {first.name} and {second.name} are both the {split} split; keep one.")
+
+
+def _read_split_files(layout: _Layout) -> Sources:
+    ignored = [file.name for file in layout.others.files] + list(layout.others.texts)
+    if ignored:
+        log.warning("%s: ignored %s (not named train, validation or test)", layout.folder, some(ignored))
+    beside = [listing.folder.name for listing in layout.folders.values()]
+    if beside:
+        used = ", ".join(file.name for file in layout.files.values())
+        log.warning("%s: ignored folders (%s), as files are read (%s)", layout.folder, ", ".join(beside), used)
+    found: Sources = {}
+    for split, file in layout.files.items():
+        if split != "train" and labels_are_withheld(file):
+            log.warning("%s: its labels are withheld, so it is left out", file)
+        else:
+            found[split] = (str(file), read_named_rows(file))
+    return found
+
+
+def _read_label_folders(listing: Listing, labelled: bool) -> tuple[str, Iterator[Row]]:
+    if labelled:
+        _leave_out_unlabelled(listing)
+    _tell_skipped(listing.folder, listing.skipped + listing.files)
+    return listing.where, listing.rows()
+
+
+def _read_split_folders(layout: _Layout, labelled: bool) -> Sources:
+    folder, splits, others = layout.folder, layout.folders, layout.others
+    if layout.has_card and not any(listing.texts for listing in splits.values()):
+        return {}
+    aside = {name: others.texts.pop(name) for name in list(others.texts) if name.lower() in UNLABELLED}
+    _refuse_a_mixture(folder, splits, others)
+    skipped = others.skipped + others.files
+    for listing in splits.values():
+        skipped += listing.skipped
+    if labelled:
+        for listing in [Listing(folder, aside), *splits.values()]:
+            _leave_out_unlabelled(listing)
+        splits = _with_labels(folder, splits)
+        _tell_labels_only_in_train(folder, splits)
+    elif "train" in splits and splits["train"].texts:
+        splits["train"].texts.update(aside)
+    _tell_skipped(folder, skipped)
+    return {split: (listing.where, listing.rows()) for split, listing in splits.items()}
+
+
+def _refuse_a_mixture(folder: Path, splits: dict[str, Listing], others: Listing) -> None:
+    """Folders named after splits beside others that hold texts: these may be labels, and `train` another label."""
+    mixed = list(others.texts)
+    for path in others.skipped:
+        if path.is_dir() and not is_hidden(path) and list_entries(path, entries_of(path)).texts:
+            mixed.append(path.name)
+    if mixed:
+        named = ", ".join(listing.folder.name for listing in splits.values())
+        raise UserError(
+            f"{folder}: folders named after splits ({named}) beside others that hold texts ({some(sorted(mixed))});"
+            " leave only splits or only labels in the folder, name splits with --data.validation and --data.test, or"
+            " name a file with all texts and their labels."
+        )
+
+
+def _leave_out_unlabelled(listing: Listing) -> None:
+    """Drop the texts in folders such as `unsup`, which would become a class of their own."""
+    for name in list(listing.texts):
+        if name.lower() in UNLABELLED:
+            listing.texts.pop(name)
+            reason = f"the texts in {name} have no label, so they are left out"
+            log.warning("%s: %s (if %r is a label, rename its folder)", listing.folder, reason, name)
+
+
+def _with_labels(folder: Path, splits: dict[str, Listing]) -> dict[str, Listing]:
+    """The splits that have labels; refuses a train split without."""
+    without = [split for split, listing in splits.items() if listing.only_unlabelled_texts]
+    if "train" in without or len(without) == len(splits):
+        names = " and ".join(splits[split].folder.name for split in without)
+        raise UserError(
+            f"{folder}: no label folders in {names}, only texts; put the texts of each label into a folder of their"
+            f" own, such as {splits[without[0]].folder.name}/pos (and if {names} are labels, rename them)."
+        )
+    for split in without:
+        log.warning("%s: its texts have no labels, so it is left out", splits[split].folder)
+    return {split: listing for split, listing in splits.items() if split not in without}
+
+
+def _tell_labels_only_in_train(folder: Path, splits: dict[str, Listing]) -> None:
+    elsewhere = {name for split, listing in splits.items() if split != "train" for name in listing.texts}
+    if "train" not in splits or not elsewhere:
+        return
+    alone = [name for name in splits["train"].texts if name not in elsewhere]
+    if alone:
+        log.warning("%s: label folders that only train has, so nothing tests them: %s", folder, some(alone))
+
+
+def _tell_skipped(folder: Path, skipped: Sequence[Path]) -> None:
+    if skipped:
+        names = sorted(path.relative_to(folder).as_posix() for path in skipped)
+        log.warning("%s: skipped %s", folder, some(names))
