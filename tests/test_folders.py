@@ -1,3 +1,4 @@
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ def test_texts_without_a_label_are_pretrained_on(tmp_path: Path, said: pytest.Lo
     found = list(stream_texts(DataConfig(str(data))))
     assert found == [f"train/{label}/{name}.txt" for label in ("neg", "pos", "unsup") for name in ("0_9", "1_7")]
     assert list(stream_texts(DataConfig(str(data / "train")))) == found
-    assert not [message for message in said.messages if "no label" in message]
+    list(stream_texts(DataConfig(str(data))))  # what is skipped is said on the first pass only
+    assert [message.split(" skipped ")[0] for message in said.messages] == [f"{data}:", f"{data / 'train'}:"]
 
 
 @pytest.mark.parametrize("name", ["unsup", "Unlabeled", "unlabelled", "unsupervised"])
@@ -143,8 +145,8 @@ def test_a_split_that_is_given_is_not_looked_for(tmp_path: Path) -> None:
 def test_texts_in_split_folders_without_label_folders_are_refused(tmp_path: Path) -> None:
     texts(tmp_path, "train/1.txt", "train/2.txt", "test/1.txt")
     assert refusal(tmp_path) == (
-        f"{tmp_path}: no label folders in test and train, only texts; put the texts of each label into a folder of"
-        " their own, such as test/pos (and if test and train are labels, rename them)."
+        f"{tmp_path}: texts without label folders in test and train; put the texts of each label into a folder of"
+        " their own, such as test/pos, and rename a folder that is a label itself."
     )
     assert list(stream_texts(DataConfig(str(tmp_path)))) == ["train/1.txt", "train/2.txt"]
 
@@ -189,6 +191,13 @@ def test_what_the_datasets_library_saved_to_disk_is_read(tmp_path: Path) -> None
     assert read(tmp_path / "saved") == {name: [("a", "yes"), ("b", "no")] for name in ("test", "train")}
 
 
+def test_a_split_that_the_datasets_library_saved_to_disk_is_read(tmp_path: Path) -> None:
+    split = datasets.Dataset.from_dict({"text": ["a", "b"], "label": ["x", "y"]})
+    split.save_to_disk(tmp_path / "saved", num_shards=2)
+    assert read(tmp_path / "saved") == {"train": [("a", "x"), ("b", "y")]}
+    assert load_split(DataConfig(str(tmp_path / "saved")), "test").texts == ["a", "b"]
+
+
 def test_files_named_after_splits_win_over_folders_and_it_is_said(
     tmp_path: Path, said: pytest.LogCaptureFixture
 ) -> None:
@@ -226,6 +235,13 @@ def test_a_linked_folder_is_read_like_any_other(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train").symlink_to(tmp_path / "elsewhere")
     assert counts(tmp_path / "data") == {"train": {"neg": 1, "pos": 1}}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are always text here")
+def test_a_label_folder_whose_name_is_not_text_is_refused(tmp_path: Path) -> None:
+    texts(tmp_path, "x/1.txt", "y/1.txt", "caf\udce9/")
+    (tmp_path / "caf\udce9" / "1.txt").touch()
+    assert refusal(tmp_path).endswith(": the name is a label, but not valid UTF-8; rename the folder.")
 
 
 def test_an_archive_in_a_folder_of_its_own_is_pointed_at(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ Names that begin with a dot, and `__MACOSX`, are skipped. What is not read is na
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from selfattn_lm.errors import UserError
@@ -40,6 +41,18 @@ class _Layout:
     files: dict[str, Path]  # by split
     folders: dict[str, Listing]  # by split
     others: Listing  # what is not named after a split
+    notes: list[str] = field(default_factory=list)  # what the user should know, a sentence each
+
+    @property
+    def is_one_split(self) -> bool:
+        """Whether all that is here is one split, without saying which."""
+        return self.is_of_label_folders or self.is_saved_dataset
+
+    @property
+    def is_saved_dataset(self) -> bool:
+        """Whether `Dataset.save_to_disk` wrote the folder."""
+        is_saved = (self.folder / "state.json").is_file()
+        return is_saved and any(format_of(file) == "arrow" for file in self.others.files)
 
     @property
     def has_card(self) -> bool:
@@ -66,18 +79,30 @@ def find_in_folder(folder: Path, *, labelled: bool = True, given: Collection[str
         given: Splits that the user has named elsewhere; what is named after them here is not read.
     """
     layout = _layout_of(folder, given)
+    found: Sources = {}
     if layout.files:
-        return _read_split_files(layout)
-    if layout.folders:
-        return _read_split_folders(layout, labelled)
-    if layout.is_of_label_folders:
-        return {"train": _read_label_folders(layout.others, labelled)}
-    return {}
+        found = _read_split_files(layout)
+    elif layout.folders:
+        found = _read_split_folders(layout, labelled)
+    elif layout.is_one_split:
+        found = {"train": _read_whole(layout, labelled)}
+    for note in layout.notes:
+        if labelled:
+            log.warning("%s", note)
+        else:
+            _warn_once(note)
+    return found
+
+
+@cache
+def _warn_once(note: str) -> None:
+    """Texts without labels are read several times: to learn a vocabulary, to measure, to train."""
+    log.warning("%s", note)
 
 
 def is_one_split(path: Path) -> bool:
-    """Whether a path is one split and does not say which: a file, or a folder of label folders."""
-    return _layout_of(path).is_of_label_folders if path.is_dir() else path.is_file()
+    """Whether a path is one split and does not say which: a file, or a folder such as one of label folders."""
+    return _layout_of(path).is_one_split if path.is_dir() else path.is_file()
 
 
 def read_one_split(path: Path) -> tuple[str, Iterator[Row]]:
@@ -85,16 +110,13 @@ def read_one_split(path: Path) -> tuple[str, Iterator[Row]]:
     if not path.is_dir():
         return str(path), read_named_rows(path)
     layout = _layout_of(path)
-    if layout.is_of_label_folders:
-        return _read_label_folders(layout.others, labelled=True)
     splits = [*layout.files, *layout.folders]
     if splits:
         raise UserError(f"{path}: holds splits itself ({', '.join(splits)}); name the file or folder of one.")
-    listing = list_split(path)
-    if not listing.files:
-        raise UserError(f"{path}: no data file, and no sub-folder of .txt files a label.")
-    _tell_skipped(path, listing.skipped)
-    return listing.where, listing.rows()
+    found = _read_whole(layout, labelled=True)
+    for note in layout.notes:
+        log.warning("%s", note)
+    return found
 
 
 def refuse_without_data(folder: Path) -> None:
@@ -106,11 +128,10 @@ def refuse_without_data(folder: Path) -> None:
         return
     there = ", ".join(entry.name for entry in entries[:10]) or "nothing"
     reason = f"no train file (such as train.csv), and no sub-folder of .txt files a label; found {there}"
-    for entry in entries:
-        inner = _layout_of(entry) if entry.is_dir() else None
-        if inner is not None and (inner.files or inner.folders or inner.is_of_label_folders):
-            raise UserError(f"{folder}: {reason}. Is it {entry} that is meant?")
-    raise UserError(f"{folder}: {reason}.")
+    inner = [_layout_of(entry) for entry in entries if entry.is_dir()]
+    meant = [layout.folder for layout in inner if layout.files or layout.folders or layout.is_one_split]
+    question = f" Is it {meant[0]} that is meant?" if len(meant) == 1 else ""
+    raise UserError(f"{folder}: {reason}.{question}")
 
 
 def _layout_of(folder: Path, given: Collection[str] = ()) -> _Layout:
@@ -152,24 +173,29 @@ def _refuse_two(folder: Path, split: str, first: Path, second: Path) -> None:
 def _read_split_files(layout: _Layout) -> Sources:
     ignored = [file.name for file in layout.others.files] + list(layout.others.texts)
     if ignored:
-        log.warning("%s: ignored %s (not named train, validation or test)", layout.folder, some(ignored))
+        layout.notes.append(f"{layout.folder}: ignored {some(ignored)} (not named train, validation or test)")
     beside = [listing.folder.name for listing in layout.folders.values()]
     if beside:
         used = ", ".join(file.name for file in layout.files.values())
-        log.warning("%s: ignored folders (%s), as files are read (%s)", layout.folder, ", ".join(beside), used)
+        layout.notes.append(f"{layout.folder}: ignored folders ({', '.join(beside)}), as files are read ({used})")
     found: Sources = {}
     for split, file in layout.files.items():
         if split != "train" and labels_are_withheld(file):
-            log.warning("%s: its labels are withheld, so it is left out", file)
+            layout.notes.append(f"{file}: its labels are withheld, so it is left out")
         else:
             found[split] = (str(file), read_named_rows(file))
     return found
 
 
-def _read_label_folders(listing: Listing, labelled: bool) -> tuple[str, Iterator[Row]]:
+def _read_whole(layout: _Layout, labelled: bool) -> tuple[str, Iterator[Row]]:
+    """All of a folder without splits: its label folders, or else its data files."""
+    listing = layout.others if layout.is_of_label_folders else list_split(layout.folder)
+    if not listing.texts and not listing.files:
+        raise UserError(f"{layout.folder}: no data file, and no sub-folder of .txt files a label.")
     if labelled:
-        _leave_out_unlabelled(listing)
-    _tell_skipped(listing.folder, listing.skipped + listing.files)
+        layout.notes += _leave_out_unlabelled(listing)
+    unread = listing.files if listing.texts else []
+    layout.notes += _about_skipped(layout.folder, listing.skipped + unread)
     return listing.where, listing.rows()
 
 
@@ -184,12 +210,12 @@ def _read_split_folders(layout: _Layout, labelled: bool) -> Sources:
         skipped += listing.skipped
     if labelled:
         for listing in [Listing(folder, aside), *splits.values()]:
-            _leave_out_unlabelled(listing)
-        splits = _with_labels(folder, splits)
-        _tell_labels_only_in_train(folder, splits)
+            layout.notes += _leave_out_unlabelled(listing)
+        layout.notes += _leave_out_splits_without_labels(folder, splits)
+        layout.notes += _about_labels_only_in_train(folder, splits)
     elif "train" in splits and splits["train"].texts:
         splits["train"].texts.update(aside)
-    _tell_skipped(folder, skipped)
+    layout.notes += _about_skipped(folder, skipped)
     return {split: (listing.where, listing.rows()) for split, listing in splits.items()}
 
 
@@ -208,39 +234,37 @@ def _refuse_a_mixture(folder: Path, splits: dict[str, Listing], others: Listing)
         )
 
 
-def _leave_out_unlabelled(listing: Listing) -> None:
-    """Drop the texts in folders such as `unsup`, which would become a class of their own."""
+def _leave_out_unlabelled(listing: Listing) -> Iterator[str]:
+    """Drop the texts in folders such as `unsup`, which would become a class of their own, and say so."""
     for name in list(listing.texts):
         if name.lower() in UNLABELLED:
             listing.texts.pop(name)
             reason = f"the texts in {name} have no label, so they are left out"
-            log.warning("%s: %s (if %r is a label, rename its folder)", listing.folder, reason, name)
+            yield f"{listing.folder}: {reason} (if {name!r} is a label, rename its folder)"
 
 
-def _with_labels(folder: Path, splits: dict[str, Listing]) -> dict[str, Listing]:
-    """The splits that have labels; refuses a train split without."""
+def _leave_out_splits_without_labels(folder: Path, splits: dict[str, Listing]) -> Iterator[str]:
+    """Drop splits whose texts have no label, and say so; refuses to train on such."""
     without = [split for split, listing in splits.items() if listing.only_unlabelled_texts]
     if "train" in without or len(without) == len(splits):
-        names = " and ".join(splits[split].folder.name for split in without)
+        names = [splits[split].folder.name for split in without]
         raise UserError(
-            f"{folder}: no label folders in {names}, only texts; put the texts of each label into a folder of their"
-            f" own, such as {splits[without[0]].folder.name}/pos (and if {names} are labels, rename them)."
+            f"{folder}: texts without label folders in {' and '.join(names)}; put the texts of each label into a folder"
+            f" of their own, such as {names[0]}/pos, and rename a folder that is a label itself."
         )
     for split in without:
-        log.warning("%s: its texts have no labels, so it is left out", splits[split].folder)
-    return {split: listing for split, listing in splits.items() if split not in without}
+        yield f"{splits.pop(split).folder}: its texts have no labels, so it is left out"
 
 
-def _tell_labels_only_in_train(folder: Path, splits: dict[str, Listing]) -> None:
+def _about_labels_only_in_train(folder: Path, splits: dict[str, Listing]) -> Iterator[str]:
     elsewhere = {name for split, listing in splits.items() if split != "train" for name in listing.texts}
-    if "train" not in splits or not elsewhere:
-        return
-    alone = [name for name in splits["train"].texts if name not in elsewhere]
-    if alone:
-        log.warning("%s: label folders that only train has, so nothing tests them: %s", folder, some(alone))
+    if "train" in splits and elsewhere:
+        alone = [name for name in splits["train"].texts if name not in elsewhere]
+        if alone:
+            yield f"{folder}: label folders that only train has, so nothing tests them: {some(alone)}"
 
 
-def _tell_skipped(folder: Path, skipped: Sequence[Path]) -> None:
+def _about_skipped(folder: Path, skipped: Sequence[Path]) -> Iterator[str]:
     if skipped:
         names = sorted(path.relative_to(folder).as_posix() for path in skipped)
-        log.warning("%s: skipped %s", folder, some(names))
+        yield f"{folder}: skipped {some(names)}"

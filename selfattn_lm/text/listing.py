@@ -9,6 +9,7 @@ from selfattn_lm.text.hub import read_named_rows
 from selfattn_lm.text.sources import Row, format_of
 
 _SHOWN = 8  # so many names are given where there may be thousands; the rest is counted
+_METADATA = ("dataset_dict.json", "dataset_info.json", "state.json")  # what `save_to_disk` of `datasets` adds to data
 
 
 @dataclass
@@ -57,6 +58,8 @@ def list_entries(folder: Path, entries: Sequence[Path]) -> Listing:
     """Sort out entries of a folder; a sub-folder without texts of its own is skipped."""
     found = Listing(folder)
     for entry in entries:
+        if entry.name in _METADATA:
+            continue
         if is_hidden(entry):
             found.skipped.append(entry)
         elif entry.is_dir():
@@ -77,10 +80,17 @@ def _list_sub_folder(found: Listing, folder: Path) -> None:
         else:
             others.append(entry)
     if texts:
+        if not _is_unicode(folder.name):
+            raise UserError(f"{folder}: the name is a label, but not valid UTF-8; rename the folder.")
         found.texts[folder.name] = texts
         found.skipped += others
     else:
         found.skipped.append(folder)
+
+
+def _is_unicode(name: str) -> bool:
+    """Whether a name can be written to a file; the bytes of one that is not UTF-8 come as half characters."""
+    return name.encode(errors="replace").decode() == name
 
 
 def list_split(folder: Path) -> Listing:
@@ -93,14 +103,12 @@ def list_split(folder: Path) -> Listing:
 
 
 def _files_of_one_format(folder: Path, files: list[Path]) -> list[Path]:
-    """The data files: beside others, .txt files are notes, and .json files are what a library says of its data."""
-    for notes in ("txt", "json"):
-        others = [file for file in files if format_of(file) != notes]
-        files = others or files
-    formats = sorted({str(format_of(file)) for file in files})
+    """The data files; beside files of another format, .txt files are notes."""
+    used = [file for file in files if format_of(file) != "txt"] or files
+    formats = sorted({str(format_of(file)) for file in used})
     if len(formats) > 1:
         raise UserError(f"{folder}: holds files of several formats ({', '.join(formats)}); keep one of them.")
-    return files
+    return used
 
 
 def _rows_of_texts(texts: dict[str, list[Path]]) -> Iterator[Row]:
