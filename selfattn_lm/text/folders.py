@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from selfattn_lm.errors import UserError
-from selfattn_lm.text.hub import Sources, labels_are_withheld, read_named_rows
+from selfattn_lm.text.hub import Reader, Sources, labels_are_withheld, read_named_rows
 from selfattn_lm.text.listing import Listing, entries_of, is_hidden, is_text, list_entries, list_split, some
 from selfattn_lm.text.sources import Row, format_of
 
@@ -70,22 +70,25 @@ class _Layout:
         return len(self.others.texts) > 1
 
 
-def find_in_folder(folder: Path, *, labelled: bool = True, given: Collection[str] = ()) -> Sources:
+def find_in_folder(
+    folder: Path, read: Reader = read_named_rows, *, labelled: bool = True, given: Collection[str] = ()
+) -> Sources:
     """The splits in a folder; none if it is for the hub's loader to find them.
 
     Args:
         folder: Where to look.
+        read: Reads a data file.
         labelled: Whether labels are needed; otherwise texts in folders such as `unsup` are read too.
         given: Splits that the user has named elsewhere; what is named after them here is not read.
     """
     layout = _layout_of(folder, given)
     found: Sources = {}
     if layout.files:
-        found = _read_split_files(layout)
+        found = _read_split_files(layout, read)
     elif layout.folders:
-        found = _read_split_folders(layout, labelled)
+        found = _read_split_folders(layout, read, labelled)
     elif layout.is_one_split:
-        found = {"train": _read_whole(layout, labelled)}
+        found = {"train": _read_whole(layout, read, labelled)}
     for note in layout.notes:
         if labelled:
             log.warning("%s", note)
@@ -105,15 +108,15 @@ def is_one_split(path: Path) -> bool:
     return _layout_of(path).is_one_split if path.is_dir() else path.is_file()
 
 
-def read_one_split(path: Path) -> tuple[str, Iterator[Row]]:
+def read_one_split(path: Path, read: Reader = read_named_rows) -> tuple[str, Iterator[Row]]:
     """A file, or a folder of label folders or of data files: where it is, and its rows."""
     if not path.is_dir():
-        return str(path), read_named_rows(path)
+        return str(path), read(path)
     layout = _layout_of(path)
     splits = [*layout.files, *layout.folders]
     if splits:
         raise UserError(f"{path}: holds splits itself ({', '.join(splits)}); name the file or folder of one.")
-    found = _read_whole(layout, labelled=True)
+    found = _read_whole(layout, read, labelled=True)
     for note in layout.notes:
         log.warning("%s", note)
     return found
@@ -170,7 +173,7 @@ def _refuse_two(folder: Path, split: str, first: Path, second: Path) -> None:
     raise UserError(f"{folder}: {first.name} and {second.name} are both the {split} split; keep one.")
 
 
-def _read_split_files(layout: _Layout) -> Sources:
+def _read_split_files(layout: _Layout, read: Reader) -> Sources:
     ignored = [file.name for file in layout.others.files] + list(layout.others.texts)
     if ignored:
         layout.notes.append(f"{layout.folder}: ignored {some(ignored)} (not named train, validation or test)")
@@ -183,11 +186,11 @@ def _read_split_files(layout: _Layout) -> Sources:
         if split != "train" and labels_are_withheld(file):
             layout.notes.append(f"{file}: its labels are withheld, so it is left out")
         else:
-            found[split] = (str(file), read_named_rows(file))
+            found[split] = (str(file), read(file))
     return found
 
 
-def _read_whole(layout: _Layout, labelled: bool) -> tuple[str, Iterator[Row]]:
+def _read_whole(layout: _Layout, read: Reader, labelled: bool) -> tuple[str, Iterator[Row]]:
     """All of a folder without splits: its label folders, or else its data files."""
     listing = layout.others if layout.is_of_label_folders else list_split(layout.folder)
     if not listing.texts and not listing.files:
@@ -196,10 +199,10 @@ def _read_whole(layout: _Layout, labelled: bool) -> tuple[str, Iterator[Row]]:
         layout.notes += _leave_out_unlabelled(listing)
     unread = listing.files if listing.texts else []
     layout.notes += _about_skipped(layout.folder, listing.skipped + unread)
-    return listing.where, listing.rows()
+    return listing.where, listing.rows(read)
 
 
-def _read_split_folders(layout: _Layout, labelled: bool) -> Sources:
+def _read_split_folders(layout: _Layout, read: Reader, labelled: bool) -> Sources:
     folder, splits, others = layout.folder, layout.folders, layout.others
     if layout.has_card and not any(listing.texts for listing in splits.values()):
         return {}
@@ -216,7 +219,7 @@ def _read_split_folders(layout: _Layout, labelled: bool) -> Sources:
     elif "train" in splits and splits["train"].texts:
         splits["train"].texts.update(aside)
     layout.notes += _about_skipped(folder, skipped)
-    return {split: (listing.where, listing.rows()) for split, listing in splits.items()}
+    return {split: (listing.where, listing.rows(read)) for split, listing in splits.items()}
 
 
 def _refuse_a_mixture(folder: Path, splits: dict[str, Listing], others: Listing) -> None:

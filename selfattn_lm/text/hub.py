@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from selfattn_lm.text.sources import Row, read_rows, schema_of
 
 log = logging.getLogger(__name__)
 Sources = dict[str, tuple[str, Iterator[Row]]]  # by split: where it is, for messages, and its rows
+Reader = Callable[[Path], Iterator[Row]]
 ClassNames = Mapping[str, Sequence[str]]  # by column: the name of each class, at its number
 
 

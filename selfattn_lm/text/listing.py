@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from selfattn_lm.errors import UserError
-from selfattn_lm.text.hub import read_named_rows
+from selfattn_lm.text.hub import Reader
 from selfattn_lm.text.sources import Row, format_of
 
 _SHOWN = 8  # so many names are given where there may be thousands; the rest is counted
@@ -31,9 +31,9 @@ class Listing:
         """Whether there are texts here, but no sub-folder to name their label."""
         return not self.texts and all(is_text(file) for file in self.files)
 
-    def rows(self) -> Iterator[Row]:
-        """The texts, labelled by their sub-folders; without any, the rows of all files."""
-        return _rows_of_texts(self.texts) if self.texts else _rows_of_files(self.files)
+    def rows(self, read: Reader) -> Iterator[Row]:
+        """The texts, labelled by their sub-folders; without any, the rows that `read` finds in the files."""
+        return _rows_of_texts(self.texts) if self.texts else _rows_of_files(self.files, read)
 
 
 def entries_of(folder: Path) -> list[Path]:
@@ -128,9 +128,9 @@ def _read_text(file: Path) -> str:
         raise UserError(f"{file}: cannot be read ({error.strerror or error}).") from None
 
 
-def _rows_of_files(files: Sequence[Path]) -> Iterator[Row]:
+def _rows_of_files(files: Sequence[Path], read: Reader) -> Iterator[Row]:
     for file in files:
-        for row in read_named_rows(file):
+        for row in read(file):
             yield replace(row, file=file.name) if len(files) > 1 else row
 
 
