@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import write_csv
+from helpers import write_csv
 
 from selfattn_lm import evaluate, predict
 from selfattn_lm.config import DataConfig

@@ -1,5 +1,5 @@
 import pytest
-from conftest import SMALL
+from helpers import SMALL
 
 from selfattn_lm.config import settings_from
 from selfattn_lm.text.checks import leaked_texts, warnings_about

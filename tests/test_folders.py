@@ -5,7 +5,7 @@ from typing import Any
 
 import datasets
 import pytest
-from conftest import sentences, write_csv
+from helpers import sentences, write_csv
 
 from selfattn_lm import evaluate
 from selfattn_lm.config import DataConfig

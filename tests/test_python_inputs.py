@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from conftest import SMALL, sentences, write_csv
+from helpers import SMALL, sentences, write_csv
 
 from selfattn_lm import TextClassifier, UserError, evaluate, export, fit, predict, pretrain, study, train
 from selfattn_lm.cli import main
