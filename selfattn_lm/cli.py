@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -105,14 +106,30 @@ for command in (train, pretrain, study):
     app.command(command)
 
 
+@contextmanager
+def _log_lines_on_stderr() -> Iterator[None]:
+    """Show what the package logs while a command runs; afterwards its logger is as it was before.
+
+    Left in place, the handler would write to this `sys.stderr` for as long as the process lives, also when its owner,
+    such as a test or a notebook, has closed it and put another in its place.
+    """
+    logger = logging.getLogger("selfattn_lm")
+    handlers, level = logger.handlers[:], logger.level
+    logger.handlers[:] = [logging.StreamHandler(sys.stderr)]
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 2 for what the user can mend, 130 for Ctrl-C."""
-    logger = logging.getLogger("selfattn_lm")
-    logger.handlers[:] = [logging.StreamHandler()]
-    logger.setLevel(logging.INFO)
     keep_memory()
     try:
-        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with _log_lines_on_stderr():
+            result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         if hasattr(result, "__rich__"):
             from rich.console import Console
 

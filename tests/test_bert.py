@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from helpers import sentences
+from helpers import assert_says, sentences
 from torch import Tensor
 
 from selfattn_lm import TextClassifier, UserError, export, fit, train
@@ -211,9 +211,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(
     checkpoint(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     torch.save({"a": Evil()}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(
-        UserError, match=r"pytorch_model\.bin: cannot be read as plain tensors \(Weights only load fail"
-    ):
+    with pytest.raises(UserError, match=r"pytorch_model\.bin: cannot be read as plain tensors \(.+\)\.$"):
         read_bert(tmp_path)
     assert not (tmp_path / "evil").exists()
 
@@ -360,8 +358,7 @@ def test_a_classifier_without_its_head_is_said_to_lack_it(tmp_path: Path) -> Non
         ("vocab.txt", None, ": neither tokenizer.json nor vocab.txt is there; download the tokenizer too."),
         ("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n", ": the tokenizer has no token [MASK], so it is not BERT's."),
         ("config.json", "[1]", "/config.json: holds no JSON object."),
-        ("config.json", "{", "/config.json: cannot be read as JSON (Expecting property name enclosed in double quotes: "
-         "line 1 column 2 (char 1))."),
+        ("config.json", "{", "/config.json: cannot be read as JSON (…)."),
         ("model.safetensors.index.json", '{"weight_map": {"a": "../a.safetensors"}}',
          ": ../a.safetensors, which model.safetensors.index.json names, is missing."),
     ],
@@ -375,7 +372,7 @@ def test_a_file_that_is_missing_or_broken_is_named(file: str, text: str | None, 
         (folder / file).write_text(text)
     with pytest.raises(UserError) as refused:
         read_bert(folder)
-    assert str(refused.value) == f"{folder}{message}"
+    assert_says(str(refused.value), f"{folder}{message}")
 
 
 @pytest.mark.parametrize(
@@ -546,7 +543,7 @@ def test_what_cannot_be_exported_is_refused(
         (["--model.width", "64"], "model.width: 64 is asked, but {init}, the run to start from, has 32."),
         (["--model.max-tokens", "41"], "model.max_tokens: 41 is asked, but {init}, the run to start from, has 40."),
         (["--training.freeze", "half"],
-         'Invalid value for --training.freeze: unable to convert "half" into int|Literal[none, embeddings, all].'),
+         'Invalid value for --training.freeze: …"half"…'),
     ],
 )  # fmt: skip
 def test_what_a_bert_cannot_be_is_refused(
@@ -555,7 +552,7 @@ def test_what_a_bert_cannot_be_is_refused(
     init = tuned.parent / "model"
     assert main(["train", str(data), "--init", str(init), "--out", str(tmp_path / "out"), *flags]) == 2
     told = capsys.readouterr().err.splitlines()[-1].removeprefix("selfattn: ")
-    assert told == message.format(init=init)
+    assert_says(told, message.format(init=init))
     assert not (tmp_path / "out").exists()
 
 
@@ -612,10 +609,11 @@ def test_a_model_on_the_hub_is_found_in_the_local_cache_and_told_if_not(
     assert read_bert(locate("someone/tiny")).settings.model.width == 32
     with pytest.raises(UserError) as refused:
         locate("someone/other")
-    assert str(refused.value) == (
-        "someone/other: no folder of that name, and the hub could not be reached (LocalEntryNotFoundError); "
+    message = (
+        "someone/other: no folder of that name, and the hub could not be reached (…); "
         "check the connection, or download it and name its folder."
     )
+    assert_says(str(refused.value), message)
     (tmp_path / "someone").mkdir()
     assert locate("someone/other") == Path("someone/other")  # a misspelled path asks nobody
 

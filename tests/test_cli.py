@@ -2,11 +2,13 @@ import csv
 import gzip
 import io
 import json
+import logging
 import os
 import pickle
 import re
 import shutil
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from helpers import write_csv
+from helpers import assert_says, write_csv
 
 from selfattn_lm.cli import main
 
@@ -56,28 +58,28 @@ def predicted(capsys: Capture, *arguments: object) -> tuple[list[dict[str, str]]
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--data.sorce", "x"], "Unknown option: --data.sorce. Did you mean --data.source?"),
-        (["--model.kind", "x"], 'Invalid value "x" for --model.kind. Choose from: "attention", "bag", "cnn", "lstm".'),
-        (["--model.width", "2.7"], 'Invalid value for --model.width: unable to convert "2.7" into int.'),
-        (["--training.lr", "x"], 'Invalid value for --training.lr: unable to convert "x" into float|Literal[auto].'),
+        (["--data.sorce", "x"], "Unknown option: …--data.sorce…"),
+        (["--model.kind", "x"], 'Invalid value "x" for --model.kind…'),
+        (["--model.width", "2.7"], 'Invalid value for --model.width: …"2.7"…'),
+        (["--training.lr", "x"], 'Invalid value for --training.lr: …"x"…'),
         (["--training.epochs", "0"], "training.epochs: 0 is not from 1 to 1e+09."),
         (["--model.heads", "3"], "model.heads: 3 heads do not divide model.width 128."),
         (["--init", "none"], "none: no such run folder; `selfattn train DATA --out none` makes one."),
         (["--data.label-column", "topic"], "{data}: no column 'topic'; found 'text', 'label'. Use"
          " --data.label-column."),
         (["--data.test", "none.csv"], "none.csv: no such file."),
-        (["--config", "none.yaml"], "none.yaml: the config file cannot be read (No such file or directory)."),
+        (["--config", "none.yaml"], "none.yaml: the config file cannot be read (…)."),
     ],
 )  # fmt: skip
 def test_a_wrong_flag_of_train_is_refused(flags: list[str], message: str, data: Path, capsys: Capture) -> None:
     source = data / "train.csv"
-    assert refusal(capsys, "train", source, "--out", "new", *flags) == message.format(data=source)
+    assert_says(refusal(capsys, "train", source, "--out", "new", *flags), message.format(data=source))
 
 
 def test_a_fraction_is_refused_also_where_auto_may_stand(data: Path, capsys: Capture) -> None:
     flags = ("--model.layers", "1", "--training.max-minutes", "0.001", "--training.epochs", "1.5")
     message = refusal(capsys, "train", data / "train.csv", "--out", "new", *flags)
-    assert message.startswith('Invalid value for --training.epochs: unable to convert "1.5" into ')
+    assert_says(message, 'Invalid value for --training.epochs: …"1.5"…')
 
 
 @pytest.mark.parametrize(
@@ -95,13 +97,12 @@ def test_a_fraction_is_refused_also_where_auto_may_stand(data: Path, capsys: Cap
         ("- model", "holds \"['model']\", not settings of the form key: value."),
         ("format: 3", "format 3, and this version reads format 2; update selfattn_lm."),
         ("format: 1", "format 1, and this version reads format 2; train the run again."),
-        ("model: {width: [", "not a YAML file: while parsing a flow node expected the node content, but found"
-         ' \'<stream end>\' in "<unicode string>", line 1, column 17: model: {width: [ ^.'),
+        ("model: {width: [", "not a YAML file: …."),
     ],
 )  # fmt: skip
 def test_a_wrong_config_file_is_refused(text: str, message: str, data: Path, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
-    assert refusal(capsys, "train", data, "--out", "new", "--config", "a.yaml") == f"a.yaml: {message}"
+    assert_says(refusal(capsys, "train", data, "--out", "new", "--config", "a.yaml"), f"a.yaml: {message}")
 
 
 @pytest.mark.parametrize(
@@ -122,9 +123,7 @@ def test_data_that_cannot_be_trained_on_are_refused(
 
 
 def test_a_missing_or_wrong_verb_or_data_is_refused(capsys: Capture) -> None:
-    verbs = "evaluate, predict, export, train, pretrain, study."
-    message = f'Unknown command "trian". Did you mean "train"? Available commands: {verbs}'
-    assert refusal(capsys, "trian") == message
+    assert_says(refusal(capsys, "trian"), 'Unknown command "trian"…"train"…')
     message = "train: no data; name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs."
     assert refusal(capsys, "train") == message
 
@@ -233,12 +232,10 @@ def test_labels_that_the_run_does_not_know_are_named_or_skipped_and_counted(
         (["a.csv", "--top-k", "0"], "--top-k: 0 is not 1 or more."),
         (["a.csv", "--min-probability", "2"], "--min-probability: 2 is not from 0 to 1."),
         (["a.csv", "--data.text-column", "b"], "a.csv: no column 'b'; found 'text', 'label'. Use --data.text-column."),
-        (["a.csv", "--out", "a.csv/b.csv"], "a.csv/b.csv: cannot be written (File exists); name another place with"
-         " --out."),
+        (["a.csv", "--out", "a.csv/b.csv"], "a.csv/b.csv: cannot be written (…); name another place with --out."),
         *(([f"none.{form}", "--out", "new.csv"], f"none.{form}: no such file.") for form in ("csv", "parquet")),
-        (["bad.parquet.gz", "--out", "new.csv"], "bad.parquet.gz: broken gzip: Not a gzipped file (b'PA')."),
-        (["bad.jsonl", "--out", "new.csv"], "bad.jsonl, row 1: broken line: Expecting value: line 1 column 1 (char 0);"
-         " no row can be read."),
+        (["bad.parquet.gz", "--out", "new.csv"], "bad.parquet.gz: broken gzip: …."),
+        (["bad.jsonl", "--out", "new.csv"], "bad.jsonl, row 1: broken line: …; no row can be read."),
     ],
 )  # fmt: skip
 def test_a_wrong_call_of_predict_is_refused(
@@ -247,7 +244,7 @@ def test_a_wrong_call_of_predict_is_refused(
     write_csv(tmp_path / "a.csv", [("a", "x")])
     (tmp_path / "bad.parquet.gz").write_bytes(b"PAR1")
     (tmp_path / "bad.jsonl").write_bytes(b"text\n")
-    assert refusal(capsys, "predict", run, *arguments) == message
+    assert_says(refusal(capsys, "predict", run, *arguments), message)
 
 
 @pytest.mark.parametrize(
@@ -329,11 +326,10 @@ def test_a_column_of_the_input_with_the_same_name_is_kept(run: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("name", "bad", "problems"),
     [
-        ("a.csv", ["1,", '2,"a"b', "3,a,b"], ["an empty text", """broken line: ',' expected after '"'""",
+        ("a.csv", ["1,", '2,"a"b', "3,a,b"], ["an empty text", "broken line: …",
          "3 fields where the header has 2"]),
         ("a.jsonl", ['{"id": "1", "text": null}', '{"id": "2", "text": 5}', "{", '{"id": "4"}', "[]"],
-         ["an empty text", "not a text", "broken line: Expecting property name enclosed in double quotes: line 2"
-         " column 1 (char 2)", "no column 'text'", "broken line: [] is not an object"]),
+         ["an empty text", "not a text", "broken line: …", "no column 'text'", "broken line: [] is not an object"]),
     ],
 )  # fmt: skip
 def test_bad_rows_are_reported_and_keep_their_place(
@@ -346,15 +342,33 @@ def test_bad_rows_are_reported_and_keep_their_place(
     assert [row["prediction"] for row in rows] == ["fruit", *[""] * len(bad), "metal"]
     assert [rows[0]["id"], rows[1]["id"], rows[-1]["id"]] == ["0", "1", "9"]
     places = [f"row {i} (line {i + 1})" if name == "a.csv" else f"row {i}" for i in range(2, len(bad) + 2)]
-    assert said.splitlines() == [
-        f"{name}, {at}: {what}, so no prediction" for at, what in zip(places, problems, strict=True)
-    ]
+    for line, place, problem in zip(said.splitlines(), places, problems, strict=True):
+        assert_says(line, f"{name}, {place}: {problem}, so no prediction")
 
 
 def test_of_many_bad_rows_twenty_are_named_and_all_are_counted(run: Path, tmp_path: Path, capsys: Capture) -> None:
     write_csv(tmp_path / "a.csv", [("", "x")] * 30)
     said = predicted(capsys, run, "a.csv")[1].splitlines()
     assert (len(said), said[-1]) == (21, "a.csv: 30 bad rows in all got an empty prediction")
+
+
+def test_no_log_line_is_written_to_a_stream_that_was_closed_since(run: Path, tmp_path: Path, capsys: Capture) -> None:
+    logger = logging.getLogger("selfattn_lm")
+    before = (logger.handlers[:], logger.level)
+    write_csv(tmp_path / "a.csv", [("", "x"), ("an apple", "y")])
+    with io.StringIO() as stream, redirect_stderr(stream):
+        assert main(["predict", str(run), "a.csv"]) == 0
+        assert stream.getvalue() == "a.csv, row 1 (line 2): an empty text, so no prediction\n"
+    logging.getLogger("selfattn_lm.text").warning("said later in the same process")
+    assert capsys.readouterr().err == ""  # else "--- Logging error ---"
+    assert (logger.handlers, logger.level) == before
+
+
+def test_a_command_that_fails_leaves_the_logger_as_it_was(capsys: Capture) -> None:
+    logger = logging.getLogger("selfattn_lm")
+    before = (logger.handlers[:], logger.level)
+    assert main(["predict", "none", "--text", "a"]) == 2
+    assert (logger.handlers, logger.level) == before
 
 
 def test_parquet_keeps_the_types_of_its_columns(run: Path, tmp_path: Path) -> None:

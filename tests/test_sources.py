@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers import assert_says
 
 from selfattn_lm.errors import UserError
 from selfattn_lm.text.sources import Row, read_rows
@@ -115,7 +116,7 @@ def test_blank_lines_of_jsonl_count_as_lines_and_not_as_rows(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('"a" b,x', """broken line: ',' expected after '"'"""),
+        ('"a" b,x', "broken line: …"),
         ("a,x,y", "3 fields where the header has 2"),
         ("a", "1 fields where the header has 2"),
     ],
@@ -124,23 +125,26 @@ def test_a_bad_row_of_csv_is_reported_with_its_number_and_does_not_end_the_strea
     line: str, problem: str, tmp_path: Path
 ) -> None:
     path = written(tmp_path / "a.csv", f"text,label\nfirst,x\n{line}\nlast,y\n")
-    assert list(read_rows(path)) == [
+    rows = list(read_rows(path))
+    assert rows == [
         Row(1, {"text": "first", "label": "x"}, "", 2),
-        Row(2, None, problem, 3),
+        Row(2, None, rows[1].problem, 3),
         Row(3, {"text": "last", "label": "y"}, "", 4),
     ]
+    assert_says(rows[1].problem, problem)
 
 
 def test_a_quote_that_is_never_closed_is_reported(tmp_path: Path) -> None:
     rows = list(read_rows(written(tmp_path / "a.csv", 'text,label\na,x\n"b,y\nc,z\n')))
-    assert rows[1:] == [Row(2, None, "broken line: unexpected end of data", 4)]
+    assert rows[1:] == [Row(2, None, rows[1].problem, 4)]
+    assert_says(rows[1].problem, "broken line: …")
 
 
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('{"text": "b"', "broken line: Expecting ',' delimiter: line 2 column 1 (char 13)"),
-        ("{'text': 'b'}", "broken line: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ('{"text": "b"', "broken line: …"),
+        ("{'text': 'b'}", "broken line: …"),
         ('["b", "y"]', 'broken line: ["b", "y"] is not an object'),
     ],
 )
@@ -148,11 +152,9 @@ def test_a_bad_line_of_jsonl_is_reported_with_its_number_and_does_not_end_the_st
     line: str, problem: str, tmp_path: Path
 ) -> None:
     path = written(tmp_path / "a.jsonl", f'{{"text": "a"}}\n{line}\n{{"text": "c"}}\n')
-    assert list(read_rows(path)) == [
-        Row(1, {"text": "a"}, "", 1),
-        Row(2, None, problem, 2),
-        Row(3, {"text": "c"}, "", 3),
-    ]
+    rows = list(read_rows(path))
+    assert rows == [Row(1, {"text": "a"}, "", 1), Row(2, None, rows[1].problem, 2), Row(3, {"text": "c"}, "", 3)]
+    assert_says(rows[1].problem, problem)
 
 
 def test_a_json_array_of_many_pieces_is_read_whole(tmp_path: Path) -> None:
@@ -186,24 +188,24 @@ def test_one_object_larger_than_a_piece_is_read(tmp_path: Path) -> None:
         ("a.csv", b"text,label\n", ": the file has no rows."),
         ("a.json", b"[]", ": the file has no rows."),
         ("a.csv", b"text,text\na,b\n", ", line 1: two columns have the same name; mend the header."),
-        ("a.csv", b'"text"s,label\na,b\n', """, line 1: broken line: ',' expected after '"'; mend the header."""),
+        ("a.csv", b'"text"s,label\na,b\n', ", line 1: broken line: …; mend the header."),
         ("a.json", b'[{"text": "a"}, 3]', ": row 2 is 3, not an object with named columns."),
         ("a.xlsx", b"PK", ": unknown format; name it .csv, .tsv, .json, .jsonl, .parquet, .arrow, .txt (also .gz)."),
-        ("a.csv.gz", b"text,label\na,x\n", ": broken gzip: Not a gzipped file (b'te')."),
+        ("a.csv.gz", b"text,label\na,x\n", ": broken gzip: …."),
         ("a.csv.gz", gzip.compress(CONTENTS["rows.csv"])[:-20],
-         ": broken gzip: Compressed file ended before the end-of-stream marker was reached."),
-        ("a.parquet.gz", b"PAR1", ": broken gzip: Not a gzipped file (b'PA')."),
+         ": broken gzip: …."),
+        ("a.parquet.gz", b"PAR1", ": broken gzip: …."),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_used_is_refused_in_one_sentence(
     name: str, contents: bytes, message: str, tmp_path: Path
 ) -> None:
-    assert refusal(written(tmp_path / name, contents)) == message
+    assert_says(refusal(written(tmp_path / name, contents)), message)
 
 
 def test_json_that_breaks_off_is_refused_with_the_row_before(tmp_path: Path) -> None:
     message = refusal(written(tmp_path / "a.json", '[{"text": "a"},\n {"text": "b"}, {\n'))
-    assert message.startswith(": broken JSON after row 2: Expecting property name enclosed in double quotes")
+    assert_says(message, ": broken JSON after row 2: ….")
 
 
 def test_bytes_late_in_a_file_that_are_not_utf_8_are_refused_with_their_line(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import sentences, write_csv
+from helpers import assert_says, sentences, write_csv
 
 from selfattn_lm.config import DataConfig
 from selfattn_lm.errors import UserError
@@ -75,12 +75,12 @@ def test_files_of_a_folder_are_splits_by_their_names(name: str, tmp_path: Path) 
     assert pairs(load(tmp_path)["train"]) == ROWS
 
 
-def test_other_files_of_a_folder_are_named_as_ignored(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+def test_other_files_of_a_folder_are_named_as_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("train", "oos_test", "test_small", "extra"):
         write_csv(tmp_path / f"{name}.csv", ROWS)
     assert list(load(tmp_path)) == ["train"]
     ignored = f"{tmp_path}: ignored extra.csv, oos_test.csv, test_small.csv (not named train, validation or test)"
-    assert said.messages == [ignored]
+    assert caplog.messages == [ignored]
 
 
 def test_two_files_for_one_split_are_refused(tmp_path: Path) -> None:
@@ -250,8 +250,7 @@ def test_labels_that_leave_nothing_to_learn_are_refused(labels: str, message: st
         ("a.jsonl", '{"text": "a", "label": null}', f", row 1: {NO_LABEL}"),
         ("a.csv", "text,label\na,x\nb, y,z\n", ", row 2 (line 3): 3 fields where the header has 2; mend or remove the"
          " row."),
-        ("a.csv", 'text,label\n"a\na",x\n"b"b,y\n', ", row 2 (line 4): broken line: ',' expected after '\"'; mend or"
-         " remove the row."),
+        ("a.csv", 'text,label\n"a\na",x\n"b"b,y\n', ", row 2 (line 4): broken line: …; mend or remove the row."),
         ("a.jsonl", '{"text": "a", "label": "x"}\n\n{"text": 7, "label": "y"}', ", row 2 (line 3): column 'text' holds"
          " a value that is not a text; quote it."),
         ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b"}', ", row 2: no column 'label'; found 'text'."),
@@ -262,7 +261,7 @@ def test_a_row_that_cannot_be_used_is_refused_with_its_number(
 ) -> None:
     path = tmp_path / name
     path.write_text(contents, encoding="utf-8")
-    assert refusal(path) == f"{path}{message}"
+    assert_says(refusal(path), f"{path}{message}")
 
 
 def test_texts_in_memory_are_held_to_the_same_rules() -> None:
