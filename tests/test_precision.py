@@ -22,6 +22,7 @@ from selfattn_lm.nn.positions import Rotary
 
 TEXTS = [text for text, _ in sentences(90, seed=5)]
 needs_bf16 = pytest.mark.skipif(not supports_bf16("cpu"), reason="oneDNN does not compute in bf16 here")
+needs_int8 = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
 
 Threads = Callable[[int], None]
 
@@ -34,7 +35,7 @@ def threads() -> Iterator[Threads]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("precision", [pytest.param("bf16", marks=needs_bf16), "int8"])
+@pytest.mark.parametrize("precision", [pytest.param("bf16", marks=needs_bf16), pytest.param("int8", marks=needs_int8)])
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
 def test_fewer_bits_change_little(precision: str, positions: str) -> None:
     torch.manual_seed(0)
@@ -122,7 +123,7 @@ def test_int8_is_refused_elsewhere(run: Path, monkeypatch: pytest.MonkeyPatch) -
     assert str(told.value) == "precision: int8 needs a CPU with oneDNN, and this is cuda; give bf16 or 32."
 
 
-@pytest.mark.parametrize("precision", ["32", "bf16", "int8", "auto"])
+@pytest.mark.parametrize("precision", ["32", "bf16", pytest.param("int8", marks=needs_int8), "auto"])
 def test_the_command_predicts_in_a_precision(run: Path, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(run), "--text", "gold iron", "--precision", precision]) == 0
     (row,) = csv.DictReader(capsys.readouterr().out.splitlines())

@@ -7,6 +7,7 @@ import ast
 import logging
 import sysconfig
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -77,12 +78,23 @@ def _new_paragraphs(file: Path, seen: set[str]) -> Iterator[str]:
             tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, OSError):  # a fixture that is broken on purpose
         return
-    for node in ast.walk(tree):
+    for node in _walk_statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             text = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
             if text.count(" ") >= 2 and text.lower() not in seen:
                 seen.add(text.lower())
                 yield text
+
+
+def _walk_statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Walk a tree in the order of `ast.walk`, but past expressions, which are many and hold no docstring."""
+    waiting: deque[ast.AST] = deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        yield node
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
+                waiting.append(child)
 
 
 def _deal(modules: list[list[str]]) -> dict[str, list[str]]:
