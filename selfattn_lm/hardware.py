@@ -87,7 +87,6 @@ def has_amx() -> bool:
     return is_supported is not None and has_onednn_bf16() and bool(is_supported())
 
 
-@cache
 def largest_int8_weight() -> int:
     """The largest weight that int8 products compute exactly: 127, on processors without VNNI 63, 0 if there are none.
 
@@ -102,6 +101,7 @@ def largest_int8_weight() -> int:
     return 0
 
 
+@cache
 def _int8_is_exact(largest: int) -> bool:
     rows, inputs, outputs = 16, 64, 32
     x = torch.full((rows, inputs), 255, dtype=torch.uint8)
@@ -214,6 +214,12 @@ _pools: dict[int, ThreadPoolExecutor] = {}  # by the number of their threads
 _starting = threading.Lock()
 
 
+def thread_count() -> int:
+    """How many threads torch gives to one operation in the calling thread."""
+    with _starting:  # a thread that torch sees for the first time would begin with what `_start_workers` sets
+        return torch.get_num_threads()
+
+
 def workers(count: int) -> ThreadPoolExecutor:
     """So many threads that compute on one core each; they are kept as long as the process."""
     with _starting:
@@ -225,20 +231,31 @@ def workers(count: int) -> ThreadPoolExecutor:
 def _start_workers(count: int) -> ThreadPoolExecutor:
     """Start threads that compute on one core each, and leave all others with the number of threads that they have.
 
-    `torch.set_num_threads` sets the calling thread's number and the one that threads to come begin with. So a new
-    thread reads the latter before the workers set theirs, and another one puts it back.
+    `torch.set_num_threads` sets two numbers: the calling thread's own, and the one that threads to come begin with. As
+    soon as all workers have set theirs, a thread of its own puts the second one back.
     """
     for_new_threads = _in_new_thread(torch.get_num_threads)
-    pool = ThreadPoolExecutor(count, "selfattn", initializer=torch.set_num_threads, initargs=(1,))
-    all_started = threading.Barrier(count)
-    try:
-        waiting = [pool.submit(all_started.wait) for _ in range(count)]
-    except RuntimeError:  # the system gives no more threads
-        all_started.abort()
-        raise
-    for future in waiting:
-        future.result()
-    _in_new_thread(torch.set_num_threads, for_new_threads)
+    together = threading.Barrier(count + 1)
+
+    def limit() -> None:
+        together.wait()
+        torch.set_num_threads(1)
+        together.wait()
+
+    def put_back() -> None:
+        together.wait()
+        together.wait()
+        torch.set_num_threads(for_new_threads)
+
+    pool = ThreadPoolExecutor(count, "selfattn")
+    with ThreadPoolExecutor(1) as other:
+        try:
+            started = [other.submit(put_back), *(pool.submit(limit) for _ in range(count))]
+        except RuntimeError:  # the system gives no more threads
+            together.abort()
+            raise
+        for future in started:
+            future.result()
     return pool
 
 

@@ -2,7 +2,12 @@
 
 import copy
 import csv
+import multiprocessing
+import os
+import pickle
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +15,19 @@ import pytest
 import torch
 from helpers import sentences
 
-from selfattn_lm import TextClassifier
+from selfattn_lm import TextClassifier, UserError, hardware
 from selfattn_lm.cli import main
 from selfattn_lm.config import ModelConfig
-from selfattn_lm.hardware import supports_bf16
+from selfattn_lm.hardware import largest_int8_weight, supports_bf16
 from selfattn_lm.inference import classifier as inference
-from selfattn_lm.inference.precision import FusedAttention, PackedLinear, in_precision
+from selfattn_lm.inference.precision import FusedAttention, Int8Linear, PackedLinear, in_precision
 from selfattn_lm.nn import build_classifier
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.positions import Rotary
 
 TEXTS = [text for text, _ in sentences(90, seed=5)]
 needs_bf16 = pytest.mark.skipif(not supports_bf16("cpu"), reason="oneDNN does not compute in bf16 here")
-needs_int8 = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
+needs_int8 = pytest.mark.skipif(not largest_int8_weight(), reason="oneDNN does not compute in int8 here")
 
 Threads = Callable[[int], None]
 
@@ -114,9 +119,137 @@ def test_an_error_on_a_core_is_told(run: Path, threads: Threads, monkeypatch: py
     assert torch.get_num_threads() == 2
 
 
-def test_int8_is_refused_elsewhere(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from selfattn_lm.errors import UserError
+def in_threads(functions: list[Callable[[], np.ndarray]]) -> list[np.ndarray]:
+    """What the functions return, called at the same time."""
+    with ThreadPoolExecutor(len(functions)) as pool:
+        return [future.result() for future in [pool.submit(function) for function in functions]]
 
+
+@pytest.mark.parametrize("precision", ["32", "bf16", "int8"])
+def test_predictions_at_the_same_time_give_what_one_after_the_other_gives(
+    run: Path, precision: str, threads: Threads
+) -> None:
+    texts = [" ".join(TEXTS[: i % 7 + 1]) for i in range(200)]
+    one = TextClassifier.load(run, precision)  # type: ignore[arg-type]
+    other = TextClassifier.load(run, precision)  # type: ignore[arg-type]
+    threads(2)
+    expected = [one.predict_proba(texts), one.embed(texts), other.predict_proba(texts[:90]), other.embed(texts[:50])]
+    calls: list[Callable[[], np.ndarray]] = [
+        lambda: one.predict_proba(texts),
+        lambda: one.embed(texts),
+        lambda: other.predict_proba(texts[:90]),
+        lambda: other.embed(texts[:50]),
+    ]
+    for _ in range(3):
+        for found, wanted in zip(in_threads(calls), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_predicting_leaves_every_thread_the_number_of_threads_that_it_had(run: Path, threads: Threads) -> None:
+    classifier, numbers = TextClassifier.load(run, "32"), []
+    threads(4)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(torch.set_num_threads, 2).result()  # that thread's own, and that of threads to come
+        classifier.predict(TEXTS * 3)
+        numbers.append(pool.submit(torch.get_num_threads).result())
+        pool.submit(classifier.predict, TEXTS * 3).result()
+        numbers.append(pool.submit(torch.get_num_threads).result())
+    with ThreadPoolExecutor(1) as pool:
+        numbers.append(pool.submit(torch.get_num_threads).result())
+    assert numbers == [2, 2, 2]
+    assert torch.get_num_threads() == 4
+
+
+def test_the_threads_of_a_number_are_started_once(run: Path, threads: Threads) -> None:
+    classifier = TextClassifier.load(run, "32")
+    threads(2)
+    classifier.predict(TEXTS * 3)
+    before = threading.active_count()
+    for _ in range(3):
+        classifier.predict(TEXTS * 3)
+    assert threading.active_count() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_predicts_with_threads_of_its_own(run: Path, threads: Threads) -> None:
+    classifier = TextClassifier.load(run, "32")
+    threads(2)
+    expected = classifier.predict_proba(TEXTS * 3)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        found = pool.apply_async(classifier.predict_proba, [TEXTS * 3]).get(timeout=60)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16", "int8", "auto"])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_predicts_what_the_original_does(
+    run: Path, precision: str, copied: Callable[[TextClassifier], TextClassifier]
+) -> None:
+    classifier = TextClassifier.load(run, precision)  # type: ignore[arg-type]
+    again = copied(copied(classifier))
+    assert again.labels == classifier.labels
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    np.testing.assert_array_equal(again.embed(TEXTS), classifier.embed(TEXTS))
+
+
+def test_a_copy_keeps_the_precision_that_was_measured(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "choose_precision", lambda modules, device: "bf16")
+    classifier = TextClassifier.load(run)
+    monkeypatch.setattr(hardware, "choose_precision", lambda modules, device: "32")  # as with other threads
+    again = pickle.loads(pickle.dumps(classifier))
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    assert not np.array_equal(again.predict_proba(TEXTS), TextClassifier.load(run).predict_proba(TEXTS))
+
+
+def test_a_worker_process_that_is_sent_a_classifier_predicts_the_same(run: Path) -> None:
+    classifier = TextClassifier.load(run, "bf16")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.apply(classifier.predict_proba, [TEXTS[:20]])
+    np.testing.assert_allclose(found, classifier.predict_proba(TEXTS[:20]), atol=1e-3)
+
+
+@pytest.mark.parametrize("how", ["not built in", "switched off"])
+def test_without_onednn_bf16_works_and_int8_is_refused(how: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = TextClassifier.load(run, "32").predict_proba(TEXTS)
+    if how == "not built in":
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+        monkeypatch.setattr(torch.ops, "mkldnn", object())  # which has no operation
+        monkeypatch.setattr(torch.ops, "onednn", object())
+    with torch.backends.mkldnn.flags(enabled=how != "switched off"):
+        found = TextClassifier.load(run, "bf16").predict_proba(TEXTS)
+        np.testing.assert_allclose(found, exact, atol=0.02)
+        assert not np.array_equal(found, exact), "nothing was computed in fewer bits"
+        np.testing.assert_allclose(TextClassifier.load(run).predict_proba(TEXTS), exact, atol=1e-5)
+        with pytest.raises(UserError) as told:
+            TextClassifier.load(run, "int8")
+    wanted = "precision: int8 needs oneDNN, which this torch lacks or this processor; give bf16 or 32."
+    assert str(told.value) == wanted
+
+
+@needs_int8
+@pytest.mark.parametrize("largest", ["found", 63])
+def test_products_in_8_bits_do_not_overflow(largest: str | int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if largest != "found":
+        monkeypatch.setattr(hardware, "largest_int8_weight", lambda: largest)
+    layer = torch.nn.Linear(96, 40).requires_grad_(False)
+    layer.weight.fill_(0.25)
+    layer.weight[1::2] = -0.25
+    x = torch.full((7, 96), 3.0)  # the largest sums that there can be
+    torch.testing.assert_close(Int8Linear(layer)(x), layer(x), rtol=0.01, atol=0.01)
+    layer.weight.normal_()
+    x = torch.randn(200, 96)
+    error = (Int8Linear(layer)(x) - layer(x)).norm() / layer(x).norm()
+    assert error < 0.03  # 0.01 with 8 bits and with 7, 0.1 with sums that overflow
+
+
+def test_weights_of_8_bits_are_used_only_where_their_sums_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    for exact, largest in (((127, 63), 127), ((63,), 63), ((), 0)):
+        monkeypatch.setattr(hardware, "_int8_is_exact", lambda weight, exact=exact: weight in exact)
+        assert hardware.largest_int8_weight() == largest
+
+
+def test_int8_is_refused_elsewhere(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build_classifier(ModelConfig(width=16, heads=2, layers=1, max_tokens=8, ngrams=1, pooling="mean"), 20, 2)
     with pytest.raises(UserError) as told:
         in_precision(model, "int8", "cuda")

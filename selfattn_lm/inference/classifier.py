@@ -10,7 +10,7 @@ from torch import Tensor
 
 from selfattn_lm.config import Precision
 from selfattn_lm.errors import UserError
-from selfattn_lm.hardware import Device, choose_device, workers
+from selfattn_lm.hardware import Device, choose_device, thread_count, workers
 from selfattn_lm.inference.precision import float_precision, in_precision
 from selfattn_lm.runs import Run, read_run, write_run
 from selfattn_lm.text.batching import cut_by_budget, pad
@@ -111,7 +111,7 @@ class TextClassifier:
 
 def _run_all(compute: Callable[[slice], None], parts: Sequence[slice], device: str) -> None:
     """Compute a part on each core of a CPU: all cores together on one part wait for each other again and again."""
-    cores = torch.get_num_threads()
+    cores = thread_count()
     if device != "cpu" or min(len(parts), cores) < 2:
         for part in parts:
             compute(part)

@@ -52,8 +52,10 @@ def float_precision(model: Classifier, precision: Precision, device: str) -> Flo
 
 def require_int8(device: str) -> None:
     """Refuse int8 where oneDNN does not compute it."""
-    if device != "cpu" or hardware.largest_int8_weight() == 0:
+    if device != "cpu":
         raise UserError(f"precision: int8 needs a CPU with oneDNN, and this is {device}; give bf16 or 32.")
+    if hardware.largest_int8_weight() == 0:
+        raise UserError("precision: int8 needs oneDNN, which this torch lacks or this processor; give bf16 or 32.")
 
 
 class LowPrecisionEncoder(nn.Module):
