@@ -238,6 +238,7 @@ def _start_workers(count: int) -> ThreadPoolExecutor:
     together = threading.Barrier(count + 1)
 
     def limit() -> None:
+        torch.get_num_threads()  # at its first call a thread takes the number of threads to come, later it keeps its own
         together.wait()
         torch.set_num_threads(1)
         together.wait()

@@ -1,6 +1,7 @@
 """Device and precision, decided in one place."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,25 @@ def test_a_precision_that_is_asked_for_is_neither_measured_nor_recorded(
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     assert config["training"]["precision"] == "32"
     assert "precision" not in config["resolved"]["training"]
+
+
+# --- threads
+
+
+def test_a_worker_computes_on_one_core_and_others_begin_with_what_they_had() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        x = torch.rand(2000, 20)
+        for _ in range(2):
+            counts = [hardware.workers(2).submit(torch.get_num_threads) for _ in range(4)]
+            assert [count.result() for count in counts] == [1, 1, 1, 1]
+            hardware.workers(2).submit(lambda: (x @ x.T).sum()).result()
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 # --- devices
