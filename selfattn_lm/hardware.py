@@ -238,7 +238,7 @@ def _start_workers(count: int) -> ThreadPoolExecutor:
     together = threading.Barrier(count + 1)
 
     def limit() -> None:
-        torch.get_num_threads()  # at its first call a thread takes the number of threads to come, later it keeps its own
+        torch.get_num_threads()  # now, as a thread begins with the other number when it first needs one
         together.wait()
         torch.set_num_threads(1)
         together.wait()

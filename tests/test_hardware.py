@@ -1,6 +1,8 @@
 """Device and precision, decided in one place."""
 
 import json
+import logging
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,16 @@ import pytest
 import torch
 import yaml
 from helpers import sentences, write_csv
+from lightning.pytorch import Trainer
 from torch import nn
 
 from selfattn_lm import UserError, hardware, measurements, pretrain, train
+from selfattn_lm.config import ModelConfig
 from selfattn_lm.inference import TextClassifier
-from selfattn_lm.nn import Bag
+from selfattn_lm.nn import Bag, build_classifier
+from selfattn_lm.training import module, trainer
+from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, use_dense_gradients
+from selfattn_lm.training.trainer import StopOnRequest, Training
 
 TINY = {"width": 8, "heads": 2, "layers": 1, "epochs": 1}
 LAYERS = [nn.Linear(16, 64), nn.Linear(64, 16)]
@@ -41,7 +48,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, fp32_seconds: float, bf16_seconds:
 
 def never(*arguments: object) -> Any:
     """Must not be called."""
-    raise AssertionError("measured again")
+    raise AssertionError("must not be called")
 
 
 def recorded(folder: Path) -> str:
@@ -222,6 +229,32 @@ def test_a_precision_that_is_asked_for_is_neither_measured_nor_recorded(
     assert "precision" not in config["resolved"]["training"]
 
 
+def test_a_resumed_run_goes_on_in_the_recorded_precision(
+    texts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = StopOnRequest.on_train_batch_end
+
+    def press_in_the_third_epoch(self: StopOnRequest, trainer: Any, *arguments: Any) -> None:
+        if trainer.current_epoch == 2:
+            signal.raise_signal(signal.SIGINT)
+        stop(self, trainer, *arguments)
+
+    measured(monkeypatch, 2.0, 1.0)
+    settings = {**TINY, "epochs": 4, "batch_size": 8, "validations": 2}
+    with monkeypatch.context() as pressing:
+        pressing.setattr(StopOnRequest, "on_train_batch_end", press_in_the_third_epoch)
+        stopped = train(texts, out=tmp_path / "run", **settings)
+    assert stopped.resumable
+    assert recorded(tmp_path / "run") == "bf16"
+    whole = train(texts, out=tmp_path / "whole", **settings).folder
+    monkeypatch.setattr(hardware, "measure", never)
+    measurements._known.clear()
+    monkeypatch.setenv("SELFATTN_CACHE", str(tmp_path / "other"))
+    train(resume=True, out=tmp_path / "run")
+    assert recorded(tmp_path / "run") == "bf16"
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
 # --- threads
 
 
@@ -276,6 +309,76 @@ def test_a_device_that_is_not_there_is_refused(
     sentence = f"training.accelerator: {asked} is asked for, and torch finds none here; use cpu or auto."
     assert str(told.value) == sentence
     assert not (tmp_path / "run").exists()
+
+
+def test_the_opening_lines_tell_the_device_that_is_used(
+    texts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def begin(command: Any, accelerator: str) -> str:
+        caplog.clear()
+        with monkeypatch.context() as patched, caplog.at_level(logging.INFO):
+            patched.setattr(torch.cuda, "is_available", lambda: False)
+            patched.setattr(torch.backends.mps, "is_available", lambda: True)
+            patched.setattr(Training, "_trainer", lambda self, *arguments: Trainer(accelerator="cpu", logger=False))
+            patched.setattr(Training, "run", never)  # only its beginning is looked at
+            with pytest.raises(AssertionError, match="must not be called"):
+                command(texts, out=tmp_path / "run", accelerator=accelerator, precision="32", overwrite=True, **TINY)
+        (line,) = [line for line in "\n".join(caplog.messages).splitlines() if line.startswith("training ")]
+        return line
+
+    for command in (train, pretrain):
+        assert ", cpu, 32, " in begin(command, "auto")
+        assert ", mps, 32, " in begin(command, "gpu")
+        assert ", cpu, 32, " in begin(command, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "sparse"),
+    [("cpu", 1, True), ("cpu", 2, True), ("cuda", 1, True), ("cuda", 2, False), ("mps", 1, False)],
+)
+def test_gradients_are_sparse_only_where_they_can_be_added_up(device: str, processes: int, sparse: bool) -> None:
+    assert hardware.can_reduce_sparse_gradients(device, processes) == sparse
+
+
+def test_dense_gradients_move_the_touched_rows_as_sparse_ones_do() -> None:
+    """In the first step: later ones move all rows by their momentum."""
+    after = {}
+    for way in ("sparse", "dense"):
+        torch.manual_seed(0)
+        spelling = torch.randint(0, 40, (30, 3))
+        config = ModelConfig(width=8, heads=2, layers=1, max_tokens=6, ngrams=2, ngram_rows=64, pooling="mean")
+        model = build_classifier(config, 30, 3, spelling)
+        if way == "dense":
+            use_dense_gradients(model)
+        optimizer = build_optimizer(model, 0.01, 0.1)
+        ids = torch.randint(4, 30, (5, 6), generator=torch.Generator().manual_seed(1))
+        torch.manual_seed(2)  # of dropout
+        model.train()(ids, torch.ones_like(ids, dtype=torch.bool)).square().sum().backward()
+        embedding: Any = model.embedding
+        tables = [embedding.tokens.tokens, embedding.tokens.characters, embedding.ngrams.table]
+        assert [table.weight.grad.is_sparse for table in tables] == [way == "sparse"] * 3
+        clip_gradients(model.parameters(), 1.0)
+        optimizer.step()
+        after[way] = model.state_dict()
+    torch.testing.assert_close(after["dense"], after["sparse"])
+
+
+def test_where_sparse_gradients_do_not_work_a_run_trains_with_dense_ones(
+    texts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "can_reduce_sparse_gradients", lambda device, processes: False)
+    seen = []
+    clip = module.clip_gradients
+
+    def look(parameters: Any, norm: float) -> None:
+        given = list(parameters)
+        seen.extend(parameter.grad.is_sparse for parameter in given if parameter.grad is not None)
+        clip(given, norm)
+
+    monkeypatch.setattr(module, "clip_gradients", look)
+    train(texts, out=tmp_path / "run", precision="32", **TINY)
+    assert seen
+    assert not any(seen)
 
 
 def test_one_device_is_used_unless_more_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,7 @@ class Training:
         assert config.ema != "auto", "resolve the settings first"
         assert config.epochs != "auto", "resolve the settings first"
         assert config.patience != "auto", "resolve the settings first"
+        assert config.precision != "auto", "resolve the settings first"
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         tokens = train.tokens.total + validation.tokens.total / 3  # without the backward pass it is a third
@@ -160,6 +161,7 @@ class Training:
 
     def _trainer(self, config: TrainingConfig, callbacks: list[Callback]) -> Trainer:
         assert config.epochs != "auto", "resolve the settings first"
+        assert config.devices != "auto", "resolve the settings first"
         try:
             return Trainer(
                 accelerator=choose_device(config.accelerator),

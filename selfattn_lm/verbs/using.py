@@ -58,7 +58,7 @@ def evaluate(
         split: Which split of a folder, hub name or stdlib-docs.
         out: A folder for metrics.json.
         skip_unknown: Leave out rows whose label the run does not know, and count them.
-        precision: Of the encoder; auto: bf16 where the hardware has it, else 32; int8: faster, on a CPU.
+        precision: Of the encoder; auto: bf16 where it is measured to be faster, else 32; int8: on a CPU.
         text_column: Column of the text; by default the one that the run was trained on, if it is there.
         label_column: Column of the label.
         subset: Which configuration of a hub data set that has several.
@@ -106,7 +106,7 @@ def predict(
         top_k: So many labels a text, the most probable first.
         probabilities: Write a column for each label's probability.
         min_probability: Leave the prediction empty where it is less probable than this.
-        precision: Of the encoder; auto: bf16 where the hardware has it, else 32; int8: faster, on a CPU.
+        precision: Of the encoder; auto: bf16 where it is measured to be faster, else 32; int8: on a CPU.
         text_column: Column of the text; by default the one that the run was trained on, if it is there.
         input_format: Of the input, if its name does not tell.
         output_format: Of standard output.
