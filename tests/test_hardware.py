@@ -46,7 +46,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, fp32_seconds: float, bf16_seconds:
     monkeypatch.setattr(hardware, "measure", lambda products: (fp32_seconds, bf16_seconds))
 
 
-def never(*arguments: object) -> Any:
+def never(*arguments: object, **settings: object) -> Any:
     """Must not be called."""
     raise AssertionError("must not be called")
 
