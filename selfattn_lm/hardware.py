@@ -30,9 +30,6 @@ _OPERATIONS = 2**28  # floating-point operations of one round in one precision: 
 _FEWEST_TOKENS, _MOST_TOKENS = 32, 1024
 
 
-# --- device ---------------------------------------------------------------------------------------------------------
-
-
 def choose_device(asked: str = "auto") -> Device:
     """The device that `training.accelerator` names; auto is a CUDA device if there is one, else the CPU.
 
@@ -58,9 +55,6 @@ def choose_device_count(asked: int | str) -> int:
 def can_reduce_sparse_gradients(device: str, processes: int) -> bool:
     """Whether tables can have gradients of the touched rows alone; NCCL cannot add up sparse ones, MPS has none."""
     return device == "cpu" or (device == "cuda" and processes == 1)
-
-
-# --- what the processor can do --------------------------------------------------------------------------------------
 
 
 def has_onednn() -> bool:
@@ -115,9 +109,6 @@ def _int8_is_exact(largest: int) -> bool:
     except (AttributeError, RuntimeError):  # this torch has no such operation, or not for this processor
         return False
     return bool((y == 255 * largest * inputs).all())
-
-
-# --- precision ------------------------------------------------------------------------------------------------------
 
 
 def choose_precision(modules: Iterable[nn.Module], device: str) -> FloatPrecision:
@@ -207,8 +198,6 @@ def _time(layers: Sequence[tuple[Tensor, Tensor]]) -> float:
         F.linear(x, weights)
     return clock() - started
 
-
-# --- threads --------------------------------------------------------------------------------------------------------
 
 _pools: dict[int, ThreadPoolExecutor] = {}  # by the number of their threads
 _starting = threading.Lock()

@@ -58,9 +58,6 @@ def recorded(folder: Path) -> str:
     return str(config["resolved"]["training"]["precision"])
 
 
-# --- what is chosen
-
-
 @pytest.mark.parametrize(
     ("fp32", "bf16", "chosen"),
     [(1.3, 1.0, "bf16"), (1.29, 1.0, "32"), (9.0, 1.0, "bf16"), (1.0, 1.0, "32"), (1.0, 2.0, "32"), (0.0, 1.0, "32")],
@@ -93,9 +90,6 @@ def test_nothing_is_measured_where_nothing_can_be_gained(monkeypatch: pytest.Mon
     assert hardware.choose_precision(LAYERS, "mps") == "32"
     monkeypatch.setattr(hardware, "supports_bf16", lambda device: False)
     assert hardware.choose_precision(LAYERS, "cpu") == "32"
-
-
-# --- what was measured is kept
 
 
 @pytest.mark.parametrize(("seconds", "chosen"), [((2.0, 1.0), "bf16"), ((1.0, 2.0), "32")])
@@ -170,9 +164,6 @@ def test_what_another_process_has_chosen_meanwhile_is_adopted(monkeypatch: pytes
 
     monkeypatch.setattr(hardware, "measure", measure_slowly)
     assert hardware.choose_precision(LAYERS, "cpu") == "32"
-
-
-# --- training records it and repeats it
 
 
 @pytest.mark.parametrize("chosen", ["bf16", "32"])
@@ -255,9 +246,6 @@ def test_a_resumed_run_goes_on_in_the_recorded_precision(
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
-# --- threads
-
-
 def test_a_worker_computes_on_one_core_and_others_begin_with_what_they_had() -> None:
     before = torch.get_num_threads()
     try:
@@ -272,9 +260,6 @@ def test_a_worker_computes_on_one_core_and_others_begin_with_what_they_had() -> 
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
-
-
-# --- devices
 
 
 @pytest.mark.parametrize(
