@@ -1,5 +1,6 @@
 """Texts in, labels, probabilities or vectors out. B batch, T tokens, C width, L labels, N texts."""
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,10 @@ class TextClassifier:
         """
         run = read_run(Path(folder))
         if run.head_problem:
-            advice = f"`selfattn train DATA --init {folder}` gives it a new head"
+            advice = f"`selfattn train DATA --init {shlex.quote(str(folder))}` gives it a new head"
             raise UserError(f"{run.head_problem.removesuffix('.')}; {advice}.")
         if not run.labels:
-            advice = f"`selfattn train DATA --init {folder}` makes a classifier of it"
+            advice = f"`selfattn train DATA --init {shlex.quote(str(folder))}` makes a classifier of it"
             raise UserError(f"{folder}: pretrained on texts without labels; {advice}.")
         run.model.to(device or choose_device())
         return cls(run, precision)

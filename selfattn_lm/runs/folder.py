@@ -1,6 +1,7 @@
 """Write and read a run folder. No pickle is ever opened."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -190,16 +191,19 @@ def _require_digests(folder: Path, files: Mapping[str, str]) -> None:
             reason = f"{folder}: {name} is not the one that config.yaml belongs to (sha256)"
             advice = "restore it, or train the run again"
             if RunFolder(folder).interrupted_commit():
-                advice = f"a newer run is half in its place; `selfattn train --resume --out {folder}` completes it"
+                command = f"selfattn train --resume --out {shlex.quote(str(folder))}"
+                advice = f"a newer run is half in its place; `{command}` completes it"
             raise UserError(f"{reason}; {advice}.")
 
 
 def _require_finished(folder: Path) -> None:
     if not folder.is_dir() and (RunFolder(folder).work / LAST).is_file():
-        advice = f"go on with `selfattn train --resume --out {folder}`"
+        advice = f"go on with `selfattn train --resume --out {shlex.quote(str(folder))}`"
         raise UserError(f"{folder}: training has not finished; {advice}.")
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such run folder; `selfattn train DATA --out {folder}` makes one.")
+        raise UserError(
+            f"{folder}: no such run folder; `selfattn train DATA --out {shlex.quote(str(folder))}` makes one."
+        )
     there = sorted(file.name for file in folder.iterdir())
     if "model.safetensors" not in there:
         if pickles := [name for name in there if name.endswith(_PICKLES)]:
@@ -207,7 +211,7 @@ def _require_finished(folder: Path) -> None:
             raise UserError(f"{folder}: {reason}; only model.safetensors is.")
         if "checkpoints" in there:
             place = folder.with_name(folder.name.removesuffix(".partial"))
-            advice = f"go on with `selfattn train --resume --out {place}`"
+            advice = f"go on with `selfattn train --resume --out {shlex.quote(str(place))}`"
             raise UserError(f"{folder}: training has not finished; {advice}.")
         raise UserError(f"{folder}: no model.safetensors, so not a run folder; `selfattn train` makes one.")
     for name in ("config.yaml", "labels.json", "tokenizer.json"):

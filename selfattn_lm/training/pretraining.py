@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -54,8 +55,9 @@ class PretrainResult:
         lines = [f"stopped     {self.stopped}"] if self.stopped else []
         lines.append(f"guessed     {100 * self.accuracy:.2f} % of the hidden tokens, perplexity {self.perplexity:.1f}")
         lines.append(f"run folder  {self.folder}")
-        lines += [f"to go on    selfattn pretrain --resume --out {self.folder}"] if self.resumable else []
-        return "\n".join([*lines, f"use it      selfattn train DATA --init {self.folder}"])
+        folder = shlex.quote(str(self.folder))
+        lines += [f"to go on    selfattn pretrain --resume --out {folder}"] if self.resumable else []
+        return "\n".join([*lines, f"use it      selfattn train DATA --init {folder}"])
 
 
 class Pretraining:

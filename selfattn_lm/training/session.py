@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -60,8 +61,9 @@ class TrainResult:
             return ""
         lines = [f"stopped     {self.stopped}"] if self.stopped else []
         lines += [f"{name:<12}{evaluation}" for name, evaluation in self.evaluations.items()]
-        resume = [f"to go on    selfattn train --resume --out {self.folder}"] if self.resumable else []
-        try_it = f'try it      selfattn predict {self.folder} --text "your text"'
+        folder = shlex.quote(str(self.folder))
+        resume = [f"to go on    selfattn train --resume --out {folder}"] if self.resumable else []
+        try_it = f'try it      selfattn predict {folder} --text "your text"'
         return "\n".join([*lines, f"run folder  {self.folder}", *resume, try_it])
 
 

@@ -1,5 +1,6 @@
 """How the settings of a run come about, and what it starts from."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from selfattn_lm.runs import Origin
 
 Preset = Literal["accurate", "quick"]
+_DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather", ".txt")
 
 
 def settings_of_run(
@@ -76,9 +78,18 @@ def recorded_precision(config: Path | str | None, settings: Mapping[str, Any]) -
 
 def run_name(source: str) -> str:
     """What a run on this data is called: `ag_news` of `data/ag_news/train.csv.gz`, of `fancyzhx/ag_news`."""
-    path = Path(source)
-    stem = path.name.split(".")[0]
-    return path.resolve().parent.name if stem == "train" else stem or path.resolve().name
+    path = Path(os.path.abspath(source))  # symbolic links keep their names
+    name = path.name if path.is_dir() else _without_suffixes(path)
+    if name.lower() == "train":
+        name = path.parent.name or name
+    return name.lstrip(".") or "run"  # a name with a dot in front would be a hidden folder
+
+
+def _without_suffixes(path: Path) -> str:
+    """The file's name without the suffix of its format and `.gz`; `v1.2-reviews.csv` keeps its other dot."""
+    if path.suffix.lower() == ".gz":
+        path = path.with_suffix("")
+    return path.stem if path.suffix.lower() in _DATA_SUFFIXES else path.name
 
 
 def resumed(

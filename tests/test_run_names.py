@@ -1,0 +1,84 @@
+"""What a run is called when `--out` does not say it, and how commands to type next are printed."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import write_csv
+
+from selfattn_lm.cli import main
+from selfattn_lm.training import PretrainResult, TrainResult
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("v1.2-reviews.csv", "v1.2-reviews"),
+        ("v1.3-reviews.csv", "v1.3-reviews"),
+        ("v1.2-reviews.jsonl.gz", "v1.2-reviews"),
+        ("a.b.c.NDJSON", "a.b.c"),
+        ("reviews.CSV.GZ", "reviews"),
+        ("notes.txt.csv", "notes.txt"),
+        ("mit leer.zeichen.parquet", "mit leer.zeichen"),
+        ("评论.v2.tsv", "评论.v2"),
+        (".hidden.csv", "hidden"),
+        (".csv", "csv"),
+        ("films v1.2/train.csv", "films v1.2"),
+        ("films.v1/TRAIN.csv.gz", "films.v1"),
+        (".cache/train.csv", "cache"),
+        ("films/../train.json", "here"),
+        ("films.v1.csv/", "films.v1.csv"),
+        ("films/train/", "films"),
+        ("films/.", "films"),
+        (".", "here"),
+        ("./", "here"),
+        ("films/..", "here"),
+        ("owner/films-v1.2", "films-v1.2"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["train", "pretrain"])
+def test_a_run_is_called_like_its_data(
+    verb: str,
+    source: str,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    here = tmp_path / "here"
+    (here / "films").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    if Path(source).suffix and not source.startswith("owner") and not source.endswith(("/", "..")):
+        write_csv(here / source, [("a", "x"), ("b", "y")])
+    elif not source.startswith("owner"):
+        (here / source).mkdir(parents=True, exist_ok=True)
+    folder = Path("runs") / (name if verb == "train" else f"{name}-pretrained")
+    (here / folder).mkdir(parents=True)
+    (here / folder / "notes").touch()
+    assert main([verb, source]) == 2
+    assert capsys.readouterr().err.startswith(f"selfattn: {folder}: exists")
+
+
+def test_a_file_that_is_a_link_gives_the_name_of_the_link(tmp_path: Path) -> None:
+    from selfattn_lm.verbs.starting import run_name
+
+    blob = write_csv(tmp_path / "blobs" / "0fab", [("a", "x")])
+    (tmp_path / "films").mkdir()
+    os.symlink(blob, tmp_path / "films" / "train.csv")
+    assert run_name(str(tmp_path / "films" / "train.csv")) == "films"
+
+
+VERBS = ("train", "predict", "pretrain", "train")  # in the order in which they are printed
+
+
+@pytest.mark.parametrize("folder", ["my runs/films", "runs/it's", "runs/$HOME;`ls`", "runs/films", "läufe/文"])
+def test_commands_to_type_next_name_the_folder_as_a_shell_reads_it(folder: str) -> None:
+    some: Any = None
+    trained = TrainResult(Path(folder), some, {"test": some}, resumable=True)
+    pretrained = PretrainResult(Path(folder), some, 0.5, 2.0, resumable=True)
+    lines = [line for line in f"{trained}\n{pretrained}".splitlines() if " selfattn " in line]
+    commands = [shlex.split(line[line.index("selfattn ") :]) for line in lines]
+    assert [command[:2] for command in commands] == [["selfattn", verb] for verb in VERBS]
+    assert all(folder in command for command in commands)
