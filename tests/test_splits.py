@@ -302,3 +302,24 @@ def test_an_interpreter_without_sources_is_refused(tmp_path: Path) -> None:
         stdlib_docs.load(tmp_path)
     message = f"stdlib-docs: this interpreter has no sources of its standard library in {tmp_path}; name a data file."
     assert str(caught.value) == message
+
+
+def test_a_file_has_no_splits_and_is_not_asked_for_one(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", [("one", "x"), ("two", "y")])
+    assert load_split(DataConfig(str(file)), None).texts == ["one", "two"]
+    for name in ("nonsense", "test", "train"):
+        message = f"{file}: a file has no splits; leave out --split {name}, or name a folder."
+        with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+            load_split(DataConfig(str(file)), name)
+
+
+def test_a_split_is_found_by_each_of_its_names_and_is_test_by_default(tmp_path: Path) -> None:
+    for name in ("train", "dev", "test"):
+        write_csv(tmp_path / f"{name}.csv", [(f"of {name}", "x")])
+    config = DataConfig(str(tmp_path))
+    assert load_split(config, None).texts == ["of test"]
+    for name in ("validation", "valid", "val", "dev"):
+        assert load_split(config, name).texts == ["of dev"]
+    message = f"{tmp_path}: no nonsense split; found validation, test, train. Use --split or name a file."
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        load_split(config, "nonsense")

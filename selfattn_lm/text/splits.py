@@ -19,6 +19,8 @@ from selfattn_lm.text.hub import Sources, load_from_hub, read_named_rows
 from selfattn_lm.text.python_inputs import all_integers, plain_labels, plain_texts
 from selfattn_lm.text.sources import Row, format_of
 
+DEFAULT_SPLIT = "test"
+
 
 @dataclass(frozen=True)
 class Split:
@@ -77,13 +79,24 @@ def load_splits(config: DataConfig) -> dict[str, Split]:
     return {name: _labelled(where, rows, config) for name, (where, rows) in sources.items() if name in SPLITS}
 
 
-def load_split(config: DataConfig, name: str, trained_on: str = "auto") -> Split:
-    """Read one split of a source, or a whole file; text columns that a run was `trained_on` are taken if they exist."""
+def load_split(config: DataConfig, name: str | None, trained_on: str = "auto") -> Split:
+    """Read one split of a source, or a whole file, which has none and is not asked for one.
+
+    Text columns that a run was `trained_on` are taken if they exist.
+    """
     sources = _find(config)
-    name = "train" if is_one_split(Path(config.source)) else name
-    if name not in sources:
-        raise UserError(f"{config.source}: no {name} split; found {', '.join(sources)}. Use --split or name a file.")
-    return _labelled(*sources[name], config, trained_on)
+    path = Path(config.source)
+    if is_one_split(path):
+        if name is not None:
+            kind = "folder of labels" if path.is_dir() else "file"
+            raise UserError(f"{config.source}: a {kind} has no splits; leave out --split {name}, or name a folder.")
+        (rows,) = sources.values()
+        return _labelled(*rows, config, trained_on)
+    asked = DEFAULT_SPLIT if name is None else name
+    split = SPLITS.get(asked, asked)
+    if split not in sources:
+        raise UserError(f"{config.source}: no {asked} split; found {', '.join(sources)}. Use --split or name a file.")
+    return _labelled(*sources[split], config, trained_on)
 
 
 def stream_texts(config: DataConfig) -> Iterator[str]:

@@ -42,7 +42,7 @@ def evaluate(
     data: str | Path,
     /,
     *,
-    split: str = "test",
+    split: str | None = None,
     out: Path | str | None = None,
     skip_unknown: bool = False,
     precision: Precision = "auto",
@@ -55,7 +55,7 @@ def evaluate(
     Args:
         run: The run folder.
         data: A file, a folder, a hub name, or stdlib-docs.
-        split: Which split of a folder, hub name or stdlib-docs.
+        split: Which split of a folder, hub name or stdlib-docs, test by default; a file has no splits.
         out: A folder for metrics.json.
         skip_unknown: Leave out rows whose label the run does not know, and count them.
         precision: Of the encoder; auto: bf16 where it is measured to be faster, else 32; int8: on a CPU.
@@ -66,7 +66,7 @@ def evaluate(
     from selfattn_lm.config import DataConfig
     from selfattn_lm.evaluation import evaluate_split, write_metrics
     from selfattn_lm.inference import TextClassifier
-    from selfattn_lm.text.splits import load_split
+    from selfattn_lm.text.splits import DEFAULT_SPLIT, load_split
 
     source = DataConfig(
         plain_path(data, "evaluate: data"), text_column=text_column, label_column=label_column, subset=subset
@@ -75,7 +75,7 @@ def evaluate(
     found = load_split(source, split, classifier.run.in_effect.data.text_column)
     evaluation = evaluate_split(classifier, found, skip_unknown=skip_unknown)
     if out is not None:
-        write_metrics(Path(out), {split: evaluation})
+        write_metrics(Path(out), {split or DEFAULT_SPLIT: evaluation})
     return evaluation
 
 
