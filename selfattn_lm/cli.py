@@ -1,6 +1,9 @@
 """The command line: parse, call the verb of the same name, print what it returns."""
 
+import codecs
+import io
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +21,8 @@ from selfattn_lm.memory import keep_memory
 from selfattn_lm.verbs.learning import SHARES
 from selfattn_lm.verbs.starting import Preset
 
+_TEXTS = ("--text", "--data.text-column", "--data.label-column")  # other arguments may be file names
+
 _given: list[str] = []  # the flags of this call, as `model.width`: a default asked for is more than a default
 
 
@@ -26,13 +31,37 @@ def _remember(app: App, commands: tuple[str, ...], arguments: ArgumentCollection
 
 
 def _strict(kind: Any, tokens: Sequence[Any]) -> Any:
-    """Convert as cyclopts does, but refuse a fraction where a whole number belongs."""
+    """Convert as cyclopts does, but refuse a fraction where a whole number belongs, and read texts as UTF-8."""
+    tokens = [token.evolve(value=_decoded(token.value)) if token.keyword in _TEXTS else token for token in tokens]
     value = tokens[0].value.strip()
     words = [word for part in get_args(kind) for word in get_args(part)]
     whole = kind is int or (int in get_args(kind) and value not in words and float not in get_args(kind))
     if whole and not value.lstrip("+-").isdecimal():
         raise ValueError
     return convert(kind, tokens)
+
+
+def _decoded(argument: str) -> str:
+    """An argument read as UTF-8 where Python, by the locale, could not read some of its bytes."""
+    try:
+        return argument.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        return argument
+
+
+def _write_utf8() -> None:
+    """Let what is printed be UTF-8 whatever the locale says, and an error of a stream's encoding impossible."""
+    codecs.register_error("selfattn_lm", _printable)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="selfattn_lm")
+
+
+def _printable(error: UnicodeError) -> tuple[bytes, int]:
+    """UTF-8 for bytes of a file name that Python, by the locale, could not read; else an escape."""
+    assert isinstance(error, UnicodeEncodeError)
+    unprintable = _decoded(error.object[error.start : error.end])
+    return unprintable.encode("utf-8", "backslashreplace"), error.end
 
 
 app = App(
@@ -126,6 +155,7 @@ def _log_lines_on_stderr() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 2 for what the user can mend, 130 for Ctrl-C."""
+    _write_utf8()
     keep_memory()
     try:
         with _log_lines_on_stderr():
@@ -143,5 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"selfattn: {str(interrupt) or 'interrupted; nothing was written.'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        sys.stderr.close()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # so that what is left over can be written when Python ends
+        os.close(nowhere)
     return 0

@@ -302,7 +302,7 @@ def test_more_labels_and_every_probability_are_written_when_asked_for(run: Path,
     (row,), _ = predicted(capsys, run, "--text", TEXTS[0], "--top-k", "3", "--probabilities")
     ranked = [(row[f"prediction{i}"], float(row[f"probability{i}"])) for i in ("", "_2", "_3")]
     assert ranked == sorted(ranked, key=lambda pair: -pair[1])
-    assert {label: float(row[f"probability_{label}"]) for label in sorted(LABELS)} == dict(ranked)
+    assert {label: float(row[f"probability:{label}"]) for label in sorted(LABELS)} == dict(ranked)
     assert sum(probability for _, probability in ranked) == pytest.approx(1, abs=1e-5)
     assert ranked[0][0] == "fruit"
 
@@ -319,7 +319,8 @@ def test_a_prediction_that_is_not_probable_enough_is_left_empty(run: Path, capsy
 def test_a_column_of_the_input_with_the_same_name_is_kept(run: Path, tmp_path: Path, capsys: Capture) -> None:
     write_csv(tmp_path / "a.csv", [(TEXTS[0], "old")], ("text", "prediction"))
     rows, said = predicted(capsys, run, "a.csv")
-    assert said == "a.csv: has a column 'prediction' already, so the new one is 'prediction_new'\n"
+    added = "prediction_new, probability_new"
+    assert said == f"a.csv: has a column 'prediction' already, so the added ones are {added}\n"
     assert (rows[0]["prediction"], rows[0]["prediction_new"]) == ("old", "fruit")
 
 

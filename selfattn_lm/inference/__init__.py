@@ -1,7 +1,7 @@
 """A trained model at work: texts in, probabilities or guesses out."""
 
 from selfattn_lm.inference.classifier import TextClassifier
-from selfattn_lm.inference.files import Predicted
+from selfattn_lm.inference.files import PredictionSummary
 from selfattn_lm.inference.masked import MaskedModel
 
-__all__ = ["MaskedModel", "Predicted", "TextClassifier"]
+__all__ = ["MaskedModel", "PredictionSummary", "TextClassifier"]

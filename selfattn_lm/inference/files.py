@@ -1,36 +1,35 @@
 """Predict over files of any size: the input's columns plus the prediction's, row for row, in constant memory."""
 
-import csv
-import gzip
-import io
-import json
 import logging
-import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from selfattn_lm.config import Precision
 from selfattn_lm.errors import UserError
+from selfattn_lm.inference.chunks import MAX_ROWS, chunks_at_hand, chunks_of
 from selfattn_lm.inference.classifier import TextClassifier
-from selfattn_lm.runs import atomic
+from selfattn_lm.inference.writers import OutputSchema, Target, open_writer
 from selfattn_lm.text.columns import find_text, text_of
-from selfattn_lm.text.sources import Row, format_of, schema_of
+from selfattn_lm.text.sources import Row, format_of, read_rows, schema_of
 
 log = logging.getLogger(__name__)
-_ROWS, _CHARACTERS = 4096, 16_000_000  # most of each in memory at once
 _SHOWN = 20  # bad rows named one by one; the rest is counted
+_JSON = ("json", "jsonl")
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Which columns are added: `top_k` labels, each label's probability; no prediction below `min_probability`."""
+class OutputColumns:
+    """The added columns: the `top_k` most probable labels, and with `probabilities` each label's probability.
+
+    They are called prediction, probability, prediction_2, probability_2, … and probability:LABEL, so that no two are
+    called alike whatever the labels are. A label less probable than `min_probability` is left out, not its probability.
+    """
 
     top_k: int = 1
     probabilities: bool = False
@@ -42,122 +41,211 @@ class Columns:
         if not 0 <= self.min_probability <= 1:
             raise UserError(f"--min-probability: {self.min_probability:g} is not from 0 to 1.")
 
-    def names(self, labels: Sequence[str]) -> list[str]:
-        """The names of the added columns."""
-        ranks = ["", *(f"_{rank}" for rank in range(2, min(self.top_k, len(labels)) + 1))]
-        each = [f"probability_{label}" for label in labels] if self.probabilities else []
-        return [name + rank for rank in ranks for name in ("prediction", "probability")] + each
+    def types(self, labels: Sequence[str]) -> dict[str, type]:
+        """The names of the added columns in order, with the type of their values."""
+        found: dict[str, type] = {}
+        for rank in range(1, min(self.top_k, len(labels)) + 1):
+            suffix = "" if rank == 1 else f"_{rank}"
+            found[f"prediction{suffix}"] = str
+            found[f"probability{suffix}"] = float
+        if self.probabilities:
+            for label in labels:
+                found[f"probability:{label}"] = float
+        return found
 
-    def cells(self, probabilities: np.ndarray, labels: Sequence[str]) -> list[Any]:
-        """The added cells of one text; `probabilities` is (L,)."""
-        shown = [round(float(p), 6) for p in probabilities]
-        best = np.argsort(-probabilities, kind="stable")[: self.top_k]
-        cells = [cell for i in best for cell in (labels[i], shown[i])]
-        if probabilities[best[0]] < self.min_probability:
-            cells[0] = ""
-        return cells + (shown if self.probabilities else [])
+    def values(self, probabilities: np.ndarray, labels: Sequence[str]) -> list[str | float | None]:
+        """The values of the added columns for one text, whose `probabilities` are (L,)."""
+        rounded = [round(float(probability), 6) for probability in probabilities]
+        values: list[str | float | None] = []
+        for i in np.argsort(-probabilities, kind="stable")[: self.top_k]:
+            is_probable = rounded[i] >= self.min_probability
+            values.append(labels[i] if is_probable else None)
+            values.append(rounded[i])
+        if self.probabilities:
+            values += rounded
+        return values
 
 
-@dataclass
-class Predicted:
-    """How it went: rows in all, those without a prediction because they are bad, and where they were written."""
+@dataclass(frozen=True)
+class RowSource:
+    """Rows to predict: what they are called in messages, their format, and whether they may be slow to arrive."""
 
-    rows: int = 0
-    bad: int = 0
-    out: Path | None = None
+    name: str
+    rows: Iterator[Row]
+    form: str | None
+    is_live: bool = False
+
+    @classmethod
+    def of_file(cls, path: str, form: str | None) -> "RowSource":
+        """The rows of a file, or of standard input (`-`), which is txt unless `form` says otherwise."""
+        if form is None:
+            form = "txt" if path == "-" else format_of(Path(path))
+        return cls(path, read_rows(Path(path), form), form, is_live=not Path(path).is_file())
+
+    @classmethod
+    def of_texts(cls, texts: Sequence[str]) -> "RowSource":
+        """A row for each text."""
+        rows = (Row(number, {"text": text}) for number, text in enumerate(texts, 1))
+        return cls("--text", rows, "txt")
+
+    def chunks(self) -> Iterator[list[Row]]:
+        """The rows, many at once."""
+        return chunks_at_hand(self.rows) if self.is_live else chunks_of(self.rows)
+
+
+@dataclass(frozen=True)
+class PredictionSummary:
+    """How it went: rows in all, those without a prediction because they are bad, the file, and the added columns."""
+
+    rows: int
+    bad: int
+    out: Path | None
+    columns: tuple[str, ...]
 
     def __str__(self) -> str:
         return f"{self.rows:,} rows, {self.bad:,} of them bad, written to {self.out}" if self.out else ""
 
 
-class Job:
-    """Predicts the rows of `source` and writes them to the file `out`, or in the format `form` to standard output."""
+class FilePredictor:
+    """Predicts the rows of a source and writes them to a target; a bad row gets an empty prediction and ends nothing.
+
+    An added column never takes the place of one of the input: where a name is taken, all added columns get `_new` at
+    their end, as often as it needs.
+    """
 
     def __init__(
-        self, source: str, rows: Iterator[Row], wanted: Columns, out: Path | str | None, form: str, text_column: str
+        self, classifier: TextClassifier, source: RowSource, target: Target, wanted: OutputColumns, text_column: str
     ) -> None:
-        self.source, self.rows, self.wanted, self.text_column = source, rows, wanted, text_column
-        self.done, self.left_out = Predicted(out=None if out is None else Path(out)), set[str]()
-        self.form = form if self.done.out is None else output_format(self.done.out)
+        self.classifier = classifier
+        self.source = source
+        self.target = target
+        self.wanted = wanted
+        self.text_column = text_column
+        self.rows = 0
+        self.bad = 0
+        self.unreadable = 0
+        self.dropped: set[str] = set()
 
-    def run(self, folder: Path | str, precision: Precision = "auto") -> Predicted:
-        """Do it; a bad row is reported, gets an empty prediction, and ends nothing."""
-        schema = schema_of(Path(self.source))
-        self.classifier = TextClassifier.load(folder, precision)
-        with ExitStack() as stack:
-            count = stack.enter_context(_counting())
-            write: Callable[..., None] | None = None
-            for chunk in _chunks(self.rows):
-                if write is None:
-                    self._choose_columns(chunk)
-                    write = stack.enter_context(open_writer(self.done.out, self.form, self.columns, self.added, schema))
-                for row, cells in zip(chunk, self._predict(chunk), strict=True):
-                    values = row.values or {}
-                    write([values.get(name) for name in self.columns], cells)
-                self.done.rows += len(chunk)
-                count(self.done.rows)
-        if self.done.bad > _SHOWN:
-            log.warning("%s: %d bad rows in all got an empty prediction", self.source, self.done.bad)
-        return self.done
+    def run(self) -> PredictionSummary:
+        """Predict all rows."""
+        try:
+            schema = self._run()
+        except KeyboardInterrupt:
+            if self.target.path is not None or not self.rows:
+                raise
+            raise KeyboardInterrupt(f"interrupted after {self.rows:,} rows.") from None
+        if self.bad > _SHOWN:
+            log.warning("%s: %d bad rows in all got an empty prediction", self.source.name, self.bad)
+        return PredictionSummary(self.rows, self.bad, self.target.path, tuple(schema.added))
 
-    def _choose_columns(self, first: list[Row]) -> None:
-        self.columns = list(dict.fromkeys(name for row in first for name in row.values or ()))
-        if not self.columns:
-            raise UserError(f"{self.source}, {first[0].place}: {first[0].problem}; no row can be read.")
-        trained = self.classifier.run.in_effect.data.text_column
-        self.text_columns = find_text(self.columns, self.text_column, self.source, trained)
-        self.added: list[str] = []
-        for name in self.wanted.names(self.classifier.run.labels):
-            free = name
-            while free in self.columns or free in self.added:
-                free += "_new"
-            if free != name:
-                log.warning("%s: has a column %r already, so the new one is %r", self.source, name, free)
-            self.added.append(free)
+    def _run(self) -> OutputSchema:
+        with closing(self.source.chunks()) as chunks:  # type: ignore[type-var]
+            first = self._first_chunk(chunks)
+            schema = self._schema(first)
+            trained_on = self.classifier.run.in_effect.data.text_column
+            text_columns = find_text(schema.columns, self.text_column, self.source.name, trained_on)
+            with open_writer(self.target, schema) as writer, _progress(self.target) as show:
+                for chunk in chain([first], chunks):
+                    results = self._predict(chunk, schema, text_columns)
+                    self.rows += len(results)
+                    writer.write(results)
+                    show(self.rows)
+                if self.unreadable and self.target.is_file(self.source.name):
+                    reason = f"is the input, of which {self.unreadable:,} rows could not be read and would be lost"
+                    raise UserError(f"{self.target.path}: {reason}; name another file with --out.")
+        return schema
 
-    def _predict(self, chunk: list[Row]) -> list[list[Any]]:
-        """The added cells of each row."""
-        texts = [self._text(row) for row in chunk]
+    def _first_chunk(self, chunks: Iterator[list[Row]]) -> list[Row]:
+        """The rows up to the first chunk with one that can be read, which tells the columns."""
+        first: list[Row] = []
+        for chunk in chunks:
+            first += chunk
+            if len(first) >= MAX_ROWS or any(row.values for row in chunk):
+                break
+        if not any(row.values for row in first):
+            raise UserError(f"{self.source.name}, {first[0].place}: {first[0].problem}; no row can be read.")
+        return first
+
+    def _schema(self, first: list[Row]) -> OutputSchema:
+        """The columns of the input as the first rows have them, and free names for the added ones."""
+        columns = list(dict.fromkeys(name for row in first for name in row.values or ()))
+        added = self.wanted.types(self.classifier.run.labels)
+        taken = [name for name in added if name in columns]
+        while any(name in columns for name in added):
+            added = {f"{name}_new": kind for name, kind in added.items()}
+        if taken:
+            names = ", ".join(added)
+            log.warning("%s: has a column %r already, so the added ones are %s", self.source.name, taken[0], names)
+        arrow = schema_of(Path(self.source.name))
+        return OutputSchema(columns, added, arrow, is_open=self.source.form in _JSON)
+
+    def _predict(self, chunk: list[Row], schema: OutputSchema, text_columns: Sequence[str]) -> list[dict[str, Any]]:
+        """The rows of the output."""
+        texts = [self._text(row, text_columns) for row in chunk]
         probabilities = iter(self.classifier.predict_proba([text for text in texts if text]))
-        bad = [None] * len(self.added)
-        labels = self.classifier.run.labels
-        return [self.wanted.cells(next(probabilities), labels) if text else bad for text in texts]
+        results: list[dict[str, Any]] = []
+        for row, text in zip(chunk, texts, strict=True):
+            values: Sequence[Any] = [None] * len(schema.added)
+            if text:
+                values = self.wanted.values(next(probabilities), self.classifier.run.labels)
+            result = self._input_values(row, schema)
+            result.update(zip(schema.added, values, strict=True))
+            results.append(result)
+        return results
 
-    def _text(self, row: Row) -> str:
+    def _input_values(self, row: Row, schema: OutputSchema) -> dict[str, Any]:
+        """The row's own columns; empty ones for a row that could not be read."""
+        if row.values is None:
+            return dict.fromkeys(schema.columns)
+        if row.values.keys() <= schema.known:
+            return dict(row.values)
+        return {name: value for name, value in row.values.items() if self._is_kept(name, row, schema)}
+
+    def _is_kept(self, name: str, row: Row, schema: OutputSchema) -> bool:
+        """Whether the output has a place for a column of the row; if not, that is said once."""
+        has_header = self.target.path is None and self.target.form != "jsonl"
+        if name in schema.added:
+            reason, advice = "has the name of an added column", ""
+        elif name not in schema.known and has_header:
+            reason, advice = "is not in the header", " (--out FILE or --output-format jsonl keeps them)"
+        else:
+            return True
+        if name not in self.dropped:
+            self.dropped.add(name)
+            place = f"{self.source.name}, {row.place}"
+            log.warning("%s: column %r %s, so its values are left out%s", place, name, reason, advice)
+        return False
+
+    def _text(self, row: Row, names: Sequence[str]) -> str:
         """The row's text; an empty one, and a report, where there is none."""
-        text, problem = None, row.problem
-        if row.values is not None:
-            missing = [name for name in self.text_columns if name not in row.values]
-            text = None if missing else text_of(row.values, self.text_columns)
-            problem = f"no column {missing[0]!r}" if missing else "not a text" if text is None else "an empty text"
-            if extra := row.values.keys() - self.left_out - set(self.columns):
-                self.left_out |= extra
-                names = ", ".join(extra)
-                log.warning("%s, %s: column %s comes too late and is left out", self.source, row.place, names)
+        text, problem = _text_or_problem(row, names)
+        if row.values is None:
+            self.unreadable += 1
         if not text:
-            self.done.bad += 1
-            if self.done.bad <= _SHOWN:
-                log.warning("%s, %s: %s, so no prediction", self.source, row.place, problem)
-        return text or ""
+            self.bad += 1
+            if self.bad <= _SHOWN:
+                log.warning("%s, %s: %s, so no prediction", self.source.name, row.place, problem)
+        return text
 
 
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    chunk: list[Row] = []
-    size = 0
-    for row in rows:
-        chunk.append(row)
-        size += sum(len(cell) for cell in (row.values or {}).values() if isinstance(cell, str))
-        if len(chunk) >= _ROWS or size >= _CHARACTERS:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+def _text_or_problem(row: Row, names: Sequence[str]) -> tuple[str, str]:
+    """The row's text, or an empty one and why there is none."""
+    if row.values is None:
+        return "", row.problem
+    for name in names:
+        if name not in row.values:
+            return "", f"no column {name!r}"
+    text = text_of(row.values, names)
+    if text is None:
+        return "", "not a text"
+    return text, "" if text else "an empty text"
 
 
 @contextmanager
-def _counting() -> Iterator[Callable[[int], None]]:
-    """A count of rows on a terminal, nothing in a pipe."""
-    if not sys.stderr.isatty() or not log.isEnabledFor(logging.INFO):
+def _progress(target: Target) -> Iterator[Callable[[int], None]]:
+    """A count of rows on a terminal where nothing else is written; nothing in a pipe."""
+    rows_are_shown = target.path is None and sys.stdout.isatty()
+    if rows_are_shown or not sys.stderr.isatty() or not log.isEnabledFor(logging.INFO):
         yield lambda rows: None
         return
     from rich.console import Console
@@ -167,92 +255,3 @@ def _counting() -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("rows", total=None)
         yield lambda rows: progress.update(task, completed=rows)
-
-
-Writer = Callable[[Sequence[Any], Sequence[Any]], Any]  # takes the input's cells and the added ones
-
-
-def output_format(path: Path) -> str:
-    """The format by the file's name; refuses one that is not written."""
-    form = format_of(path)
-    if form not in ("csv", "tsv", "jsonl", "parquet") or (form == "parquet" and path.suffix == ".gz"):
-        raise UserError(f"{path}: not a format that is written; name it .csv, .tsv, .jsonl or .parquet.")
-    return form
-
-
-@contextmanager
-def open_writer(path: Path | None, form: str, columns: list[str], added: list[str], schema: Any) -> Iterator[Writer]:
-    """Gives a function that writes a row; parquet has the types of the input's arrow `schema`, else texts."""
-    if path is None:
-        yield _text_writer(sys.stdout, form, columns + added)
-        sys.stdout.flush()
-        return
-    with atomic(path) as temporary:
-        if form == "parquet":
-            with _parquet_writer(temporary, columns, added, schema) as write:
-                yield write
-            return
-        with (
-            gzip.open(temporary, "wb") if path.suffix == ".gz" else temporary.open("wb") as raw,
-            io.TextIOWrapper(raw, encoding="utf-8", newline="") as file,
-        ):
-            yield _text_writer(file, form, columns + added)
-
-
-_json = partial(json.dumps, ensure_ascii=False, default=str)
-
-
-def _json_line(values: dict[str, Any]) -> str:
-    """A row as a line of JSON, which has no NaN and no infinity; null stands for them."""
-    try:
-        return _json(values, allow_nan=False) + "\n"
-    except ValueError:
-        return _json(_with_nulls(values), allow_nan=False) + "\n"
-
-
-def _with_nulls(value: Any) -> Any:
-    """The same plain values, nested or not, with None for what is not a finite number."""
-    if isinstance(value, dict):
-        return {key: _with_nulls(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_with_nulls(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _text_writer(file: IO[str], form: str, names: list[str]) -> Writer:
-    if form == "jsonl":
-        return lambda old, new: file.write(_json_line(dict(zip(names, [*old, *new], strict=True))))
-    writer = csv.writer(file, delimiter="\t" if form == "tsv" else ",", lineterminator="\n")
-    writer.writerow(names)
-    return lambda old, new: writer.writerow([_text(cell) for cell in (*old, *new)])
-
-
-def _text(cell: Any) -> str:
-    return cell if isinstance(cell, str) else "" if cell is None else _json(cell)
-
-
-@contextmanager
-def _parquet_writer(path: Path, columns: list[str], added: list[str], schema: Any) -> Iterator[Writer]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    fields = [schema.field(name) if schema is not None else pa.field(name, pa.string()) for name in columns]
-    fields += [pa.field(name, pa.string() if name.startswith("prediction") else pa.float64()) for name in added]
-    table = pa.schema(fields)
-    rows: list[list[Any]] = []
-    with pq.ParquetWriter(path, table) as file:
-
-        def write(old: Sequence[Any], new: Sequence[Any]) -> None:
-            plain = old if schema is not None else [None if cell is None else _text(cell) for cell in old]
-            rows.append([*plain, *new])
-            if len(rows) == 4096:
-                flush()
-
-        def flush() -> None:
-            arrays = [pa.array(cells, field.type) for cells, field in zip(zip(*rows, strict=True), table, strict=True)]
-            file.write_table(pa.Table.from_arrays(arrays, schema=table))
-            rows.clear()
-
-        yield write
-        if rows:
-            flush()

@@ -34,9 +34,9 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole UTF-8 file or nothing."""
+    """Write a whole UTF-8 file or nothing; what UTF-8 has not, such as a byte of a file name, is escaped as in JSON."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -95,7 +95,15 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _bytes(path: Path) -> Any:
-    return sys.stdin.buffer if str(path) == "-" else gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    return _standard_input() if str(path) == "-" else gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _standard_input() -> IO[bytes]:
+    """Standard input with a buffer of its own: Python aborts at its end while a thread waits in `sys.stdin.buffer`."""
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except OSError:  # it is no file but, say, a BytesIO
+        return sys.stdin.buffer
 
 
 def _lines(path: Path) -> IO[str]:

@@ -12,9 +12,9 @@ from selfattn_lm.text.python_inputs import plain_path, texts_to_predict
 
 if TYPE_CHECKING:
     from selfattn_lm.evaluation import Evaluation
-    from selfattn_lm.inference import Predicted
+    from selfattn_lm.inference import PredictionSummary
 else:
-    Evaluation = Predicted = object  # cyclopts looks the annotations up
+    Evaluation = PredictionSummary = object  # cyclopts looks the annotations up
 
 TextColumn = Annotated[str, Parameter(name="--data.text-column")]
 LabelColumn = Annotated[str, Parameter(name="--data.label-column")]
@@ -93,19 +93,22 @@ def predict(
     text_column: TextColumn = "auto",
     input_format: Literal["txt", "csv", "tsv", "json", "jsonl"] | None = None,
     output_format: Literal["csv", "tsv", "jsonl"] = "csv",
-) -> Predicted:
+) -> PredictionSummary:
     """Predict the label of each row of a file, or of a few texts; a bad row is reported and gets an empty prediction.
 
-    For texts in memory there is `TextClassifier.load(run).predict(texts)`, which returns the labels.
+    The columns prediction, probability, prediction_2, probability_2, … are added to those of the input; where
+    the input has one of these names, all added columns get _new at their end. Output is UTF-8. Rows that arrive slowly
+    on standard input are predicted as they arrive. For texts in memory there is
+    `TextClassifier.load(run).predict(texts)`, which returns the labels.
 
     Args:
         run: The run folder.
         source: A file, or - for standard input, one text a line.
         text: A text; may be given several times (in Python: one text, or a list of them).
         out: The file to write, csv, tsv, jsonl or parquet by its name; standard output by default.
-        top_k: So many labels a text, the most probable first.
-        probabilities: Write a column for each label's probability.
-        min_probability: Leave the prediction empty where it is less probable than this.
+        top_k: So many labels a text, the most probable first, or all if there are fewer.
+        probabilities: Add a column probability:LABEL for each label.
+        min_probability: Leave a prediction empty where it is less probable than this.
         precision: Of the encoder; auto: bf16 where it is measured to be faster, else 32; int8: on a CPU.
         text_column: Column of the text; by default the one that the run was trained on, if it is there.
         input_format: Of the input, if its name does not tell.
@@ -114,13 +117,16 @@ def predict(
     texts = [text] if isinstance(text, str) else texts_to_predict(text)
     if (source is None) == (not texts):
         raise UserError("predict: give a FILE, or - for standard input, or --text, and only one of them.")
-    from selfattn_lm.inference.files import Columns, Job
-    from selfattn_lm.text.sources import Row, read_rows
+    from selfattn_lm.inference import TextClassifier
+    from selfattn_lm.inference.files import FilePredictor, OutputColumns, RowSource
+    from selfattn_lm.inference.writers import Target
 
-    columns = Columns(top_k, probabilities, min_probability)
+    wanted = OutputColumns(top_k, probabilities, min_probability)
+    target = Target.of(out, output_format)
+    classifier = TextClassifier.load(run, precision)
     if source is None:
-        rows = (Row(i, {"text": one}) for i, one in enumerate(texts, 1))
-        return Job("--text", rows, columns, out, output_format, "text").run(run, precision)
-    source = plain_path(source, "predict: the file")
-    form = input_format or ("txt" if source == "-" else None)
-    return Job(source, read_rows(Path(source), form), columns, out, output_format, text_column).run(run, precision)
+        rows = RowSource.of_texts(texts)
+        text_column = "text"
+    else:
+        rows = RowSource.of_file(plain_path(source, "predict: the file"), input_format)
+    return FilePredictor(classifier, rows, target, wanted, text_column).run()
