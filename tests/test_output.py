@@ -179,6 +179,13 @@ def test_values_that_json_has_not_are_written_sensibly(run: Path, tmp_path: Path
     assert {name: cells[name] for name in values} == shown
 
 
+def test_parquet_keeps_what_its_schema_says_beside_the_types(run: Path) -> None:
+    table = pa.table({"text": ["plum"], "kind": [0]}, metadata={"huggingface": '{"info": {"features": {}}}'})
+    pq.write_table(table, "a.parquet")
+    selfattn_lm.predict(run, "a.parquet", out="b.parquet")
+    assert pq.read_schema("b.parquet").metadata == table.schema.metadata
+
+
 def test_csv_cells_stay_texts_in_parquet_and_all_newlines_survive_in_csv(run: Path, tmp_path: Path) -> None:
     rows = [("007", "a\rb"), ("1.50", "c\r\nd"), ("true", "e\nf"), ("", ' "g" ')]
     write_csv(tmp_path / "a.csv", rows, ("id", "text"))
@@ -247,6 +254,13 @@ def test_half_an_emoji_beside_the_text_is_escaped_and_stops_nothing(form: str, r
         with open("b.csv", encoding="utf-8", newline="") as file:
             (row,) = csv.DictReader(file)
         assert (row["x\\udc00"], json.loads(row["y"])) == ("\\ud83d", {"k\ud83d": ["\ud83d", "😀"]})
+
+
+def test_rows_are_printed_to_what_takes_only_texts_too(run: Path) -> None:
+    with redirect_stdout(io.StringIO()) as printed:
+        summary = selfattn_lm.predict(run, text=["é plum", "iron"])
+    assert [line.split(",")[0] for line in printed.getvalue().splitlines()] == ["text", "é plum", "iron"]
+    assert (summary.rows, summary.bad, summary.out, summary.columns) == (2, 0, None, ("prediction", "probability"))
 
 
 # Where to

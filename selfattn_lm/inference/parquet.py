@@ -22,9 +22,9 @@ class DoesNotFit(Exception):
 
 
 @contextmanager
-def parquet_writer(path: Path, fields: Sequence[Any]) -> Iterator["_Parquet"]:
-    """Gives a writer of parquet with these arrow fields."""
-    schema = pa.schema(fields)
+def parquet_writer(path: Path, fields: Sequence[Any], metadata: Any = None) -> Iterator["_Parquet"]:
+    """Gives a writer of parquet with these arrow fields, and what else a schema says, such as the names of classes."""
+    schema = pa.schema(fields, metadata=metadata)
     with pq.ParquetWriter(path, schema) as file:
         writer = _Parquet(file, schema)
         yield writer

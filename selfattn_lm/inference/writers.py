@@ -100,7 +100,9 @@ def _file_writer(temporary: Path, target: Target, schema: OutputSchema) -> Itera
     if target.form == "parquet":
         from selfattn_lm.inference.parquet import parquet_writer
 
-        with parquet_writer(temporary, [*_input_fields(schema), *_added_fields(schema.added)]) as writer:
+        fields = [*_input_fields(schema), *_added_fields(schema.added)]
+        metadata = None if schema.arrow is None else schema.arrow.metadata
+        with parquet_writer(temporary, fields, metadata) as writer:
             yield writer
         return
     with ExitStack() as stack:
