@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import write_csv
+from helpers import write_csv
 
 import selfattn_lm
 from selfattn_lm import UserError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_csv
+from helpers import write_csv
 
 from selfattn_lm.cli import main
 from selfattn_lm.training import PretrainResult, TrainResult
