@@ -11,6 +11,7 @@ from selfattn_lm.errors import UserError
 
 Auto = Literal["auto"]
 Precision = Literal["auto", "32", "bf16", "int8"]  # of a model that predicts
+Quoting = Literal["auto", "standard", "none"]  # of csv and tsv files
 Pooling = Literal["auto", "mean", "cls", "max"]
 T = TypeVar("T")
 
@@ -46,11 +47,21 @@ class DataConfig(_Checked):
     source: str = opt("", "a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs")
     validation: str = opt("", "a file or folder for validation; else one found beside train, else rows held out")
     test: str = opt("", "a file or folder for the test split; else one found beside train")
-    text_column: str = opt("auto", "column of the text; several are joined: title,description")
+    text_column: tuple[str, ...] = opt(("auto",), "column of the text; several are joined: title,description")
     label_column: str = opt("auto", "column of the label")
+    quoting: Quoting = opt("auto", "of csv and tsv: none where a quote is a letter; auto: by what gives whole rows")
     subset: str = opt("", "which configuration of a hub data set that has several, such as sst2 of nyu-mll/glue")
     shots: int = opt(0, "so many rows of each label are kept in train and validation, to try few labels; 0: all", 0)
     held_out: float = opt(0.1, "share of train held out, label by label, if no validation split is given", 0.001, 0.9)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = self.text_column
+        if isinstance(names, str):  # as Python code may have it, for one column
+            names = (names,)
+        if not names or "" in names:
+            raise UserError("data.text_column: an empty name; leave it out, or name a column.")
+        object.__setattr__(self, "text_column", tuple(names))
 
 
 @section
@@ -214,6 +225,11 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return str(value)  # also precision: 32
     if type(value) in plain:
         return value
+    if tuple[str, ...] in plain:
+        names = (value,) if isinstance(value, str) else value
+        if isinstance(names, list | tuple) and all(isinstance(one, str) for one in names):
+            return tuple(names)
+        raise UserError(f"{name}: {value!r} is not a text or a list of texts (quote them).")
     if float in plain and isinstance(value, str | int) and not isinstance(value, bool):
         with suppress(ValueError):
             return float(value)

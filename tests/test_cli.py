@@ -109,7 +109,7 @@ def test_a_wrong_config_file_is_refused(text: str, message: str, data: Path, tmp
     ("rows", "message"),
     [
         ([("a", "x"), ("b", "x")], "a.csv: every row has the label 'x'; a classifier needs two or more."),
-        ([("a", "x"), ("b",)], "a.csv, row 2 (line 3): 1 fields where the header has 2; mend or remove the row."),
+        ([("a", "x"), ("b",)], "a.csv, row 2 (line 3): 1 fields where the header has 2; fix or remove the row."),
         ([], "a.csv: the file has no rows."),
         (None, "a.csv: no such file or folder, and not a hub name of the form owner/name."),
     ],
@@ -211,8 +211,9 @@ def test_labels_that_the_run_does_not_know_are_named_or_skipped_and_counted(
     assert refusal(capsys, "evaluate", run, "a.csv", "--out", "scores") == message
     assert main(["evaluate", str(run), "a.csv", "--out", "scores", "--skip-unknown"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert [line.strip() for line in said[:2]] == [
+    assert [line.strip() for line in said[:3]] == [
         "a.csv: 3 rows",
+        "text from 'text'; label from 'label'",
         "skipped rows with unknown labels: wood (2), stone (1)",
     ]
     scores = json.loads((tmp_path / "scores" / "metrics.json").read_text(encoding="utf-8"))["test"]
@@ -327,17 +328,18 @@ def test_a_column_of_the_input_with_the_same_name_is_kept(run: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("name", "bad", "problems"),
     [
-        ("a.csv", ["1,", '2,"a"b', "3,a,b"], ["an empty text", "broken line: …",
-         "3 fields where the header has 2"]),
+        ("a.csv", ["1,", '2,"a"b', "3,a,b", '4,"",'], ["an empty text", "broken line: …",
+         "3 fields where the header has 2", "3 fields where the header has 2"]),
         ("a.jsonl", ['{"id": "1", "text": null}', '{"id": "2", "text": 5}', "{", '{"id": "4"}', "[]"],
-         ["an empty text", "not a text", "broken line: …", "no column 'text'", "broken line: [] is not an object"]),
+         ["an empty text", "column 'text' holds 5, not a text; write it as a string", "broken line: …",
+          "no column 'text'", "broken line: [] is not an object"]),
     ],
 )  # fmt: skip
 def test_bad_rows_are_reported_and_keep_their_place(
     name: str, bad: list[str], problems: list[str], run: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     first, last = '{"id": "0", "text": "an apple"}', '{"id": "9", "text": "tin"}'
-    lines = ["id,text", "0,an apple", *bad, "9,tin"] if name == "a.csv" else [first, *bad, last]
+    lines = ["id,text", '0,"an apple, a plum"', *bad, "9,tin"] if name == "a.csv" else [first, *bad, last]
     (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     rows, said = predicted(capsys, run, name)
     assert [row["prediction"] for row in rows] == ["fruit", *[""] * len(bad), "metal"]

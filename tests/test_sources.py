@@ -13,7 +13,8 @@ import pytest
 from helpers import assert_says
 
 from selfattn_lm.errors import UserError
-from selfattn_lm.text.sources import Row, read_rows
+from selfattn_lm.text.rows import Row
+from selfattn_lm.text.sources import read_rows
 
 CELLS = (
     "None", "NA", "null", "nan", "", "01", "1.0", "1e5", "no", "true", " spaces ", 'a "quoted" word', '"', "a, b",
@@ -125,7 +126,7 @@ def test_a_bad_row_of_csv_is_reported_with_its_number_and_does_not_end_the_strea
     line: str, problem: str, tmp_path: Path
 ) -> None:
     path = written(tmp_path / "a.csv", f"text,label\nfirst,x\n{line}\nlast,y\n")
-    rows = list(read_rows(path))
+    rows = list(read_rows(path, quoting="standard"))
     assert rows == [
         Row(1, {"text": "first", "label": "x"}, "", 2),
         Row(2, None, rows[1].problem, 3),
@@ -134,9 +135,15 @@ def test_a_bad_row_of_csv_is_reported_with_its_number_and_does_not_end_the_strea
     assert_says(rows[1].problem, problem)
 
 
-def test_a_quote_that_is_never_closed_is_reported(tmp_path: Path) -> None:
-    rows = list(read_rows(written(tmp_path / "a.csv", 'text,label\na,x\n"b,y\nc,z\n')))
-    assert rows[1:] == [Row(2, None, rows[1].problem, 4)]
+def test_a_quote_that_is_never_closed_is_reported_and_swallows_nothing(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", 'text,label\na,x\n"b,y\nc,z\n"d, e",y\n"f,g\n')
+    rows = list(read_rows(path, quoting="standard"))
+    assert rows[1:] == [
+        Row(2, None, rows[1].problem, 3),
+        Row(3, {"text": "c", "label": "z"}, "", 4),
+        Row(4, {"text": "d, e", "label": "y"}, "", 5),
+        Row(5, None, "broken line: a quote opens a field and is never closed", 6),
+    ]
     assert_says(rows[1].problem, "broken line: …")
 
 
@@ -180,15 +187,19 @@ def test_one_object_larger_than_a_piece_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "contents", "message"),
     [
-        *((name, contents, f", line {line}: not UTF-8 (byte 0x{byte}); save the file as UTF-8.") for
-          name, contents, line, byte in (("a.csv", b"text,label\ncaf\xe9,x\n", 2, "e9"),
-          ("a.json", b'[{"text": "caf\xe9"}]', 1, "e9"), ("a.jsonl", b'{"text": "caf\xe9"}', 1, "e9"),
-          ("a.csv", "text,label\na,x\n".encode("utf-16"), 1, "ff"))),
-        *((f"a.{form}", b"", ": the file has no rows.") for form in ("csv", "tsv", "json", "jsonl", "txt", "csv.gz")),
+        ("a.csv", b"t\xe9xt,label\na,x\n", ", line 1: not UTF-8 (byte 0xe9); save the file as UTF-8."),
+        *((f"a.{form}", "text,label\na,x\n".encode(code), f": the file is {name}; save it as UTF-8.") for
+          form in ("csv", "txt", "json") for code, name in (("utf-16", "UTF-16"), ("utf-32", "UTF-32"),
+          ("utf-16-le", "UTF-16 or UTF-32"), ("utf-16-be", "UTF-16 or UTF-32"))),
+        *((f"a.{form}", begin, ": the file is empty; it has no rows.") for begin in (b"", b"\xef\xbb\xbf")
+          for form in ("csv", "tsv", "json", "jsonl", "txt")),
+        ("a.csv.gz", b"", ": the file is empty; it has no rows."),
+        ("a.csv", b"\n\r\n\n", ": the file has no rows."),
         ("a.csv", b"text,label\n", ": the file has no rows."),
         ("a.json", b"[]", ": the file has no rows."),
-        ("a.csv", b"text,text\na,b\n", ", line 1: two columns have the same name; mend the header."),
-        ("a.csv", b'"text"s,label\na,b\n', ", line 1: broken line: …; mend the header."),
+        ("a.csv", b"text,text\na,b\n", ", line 1: two columns have the same name; fix the header."),
+        ("a.csv", b"text,label\ra,x\rb,y", ", line 1: a carriage return in the header; save the file with lines that"
+         " end in \\n or \\r\\n."),
         ("a.json", b'[{"text": "a"}, 3]', ": row 2 is 3, not an object with named columns."),
         ("a.xlsx", b"PK", ": unknown format; name it .csv, .tsv, .json, .jsonl, .parquet, .arrow, .txt (also .gz)."),
         ("a.csv.gz", b"text,label\na,x\n", ": broken gzip: …."),
@@ -208,11 +219,6 @@ def test_json_that_breaks_off_is_refused_with_the_row_before(tmp_path: Path) -> 
     assert_says(message, ": broken JSON after row 2: ….")
 
 
-def test_bytes_late_in_a_file_that_are_not_utf_8_are_refused_with_their_line(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.csv", b"text,label\n" + b"a,x\n" * 9000 + b"\xff,x\n")
-    assert refusal(path) == ", line 9002: not UTF-8 (byte 0xff); save the file as UTF-8."
-
-
 def test_damage_within_a_gzip_file_is_refused(tmp_path: Path) -> None:
     packed = bytearray(gzip.compress(bytes(range(32, 127)) * 50 + b"\n" + CONTENTS["rows.csv"]))
     packed[12:40] = b"\xff" * 28
@@ -230,4 +236,4 @@ def test_a_broken_columnar_file_is_refused(name: str, cut: float, tmp_path: Path
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none.csv") == ": no such file."
-    assert refusal(tmp_path) == ": no such file."
+    assert refusal(tmp_path) == ": is a folder; name a file in it."

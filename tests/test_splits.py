@@ -203,7 +203,7 @@ def test_several_text_columns_are_joined(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", rows, ("class", "title", "description"))
     split = load(path, text_column="title,description")["train"]
     assert pairs(split) == [("Gold\nIt shines.", "x"), ("It rains.", "y")]
-    assert split.text_columns == "title,description"
+    assert split.text_columns == ("title", "description")
 
 
 def test_labels_that_are_numbers_are_sorted_as_numbers() -> None:
@@ -248,11 +248,11 @@ def test_labels_that_leave_nothing_to_learn_are_refused(labels: str, message: st
          " are supported yet (to use the numbers as classes, write them as words)."),
         ("a.csv", "text,label\na,x\nb,\n", f", row 2 (line 3): {NO_LABEL}"),
         ("a.jsonl", '{"text": "a", "label": null}', f", row 1: {NO_LABEL}"),
-        ("a.csv", "text,label\na,x\nb, y,z\n", ", row 2 (line 3): 3 fields where the header has 2; mend or remove the"
+        ("a.csv", "text,label\na,x\nb, y,z\n", ", row 2 (line 3): 3 fields where the header has 2; fix or remove the"
          " row."),
-        ("a.csv", 'text,label\n"a\na",x\n"b"b,y\n', ", row 2 (line 4): broken line: …; mend or remove the row."),
+        ("a.csv", 'text,label\n"a\na",x\n"b"b,y\n', ", row 2 (line 4): broken line: …; fix or remove the row."),
         ("a.jsonl", '{"text": "a", "label": "x"}\n\n{"text": 7, "label": "y"}', ", row 2 (line 3): column 'text' holds"
-         " a value that is not a text; quote it."),
+         " 7, not a text; write it as a string."),
         ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b"}', ", row 2: no column 'label'; found 'text'."),
     ],
 )  # fmt: skip

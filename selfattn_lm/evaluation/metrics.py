@@ -90,7 +90,7 @@ def evaluate_split(classifier: TextClassifier, split: Split, *, skip_unknown: bo
         raise UserError(f"{split.where}: {reason}; train it again with a lower learning rate.")
     labels = torch.from_numpy(encode_labels(split.labels, names))
     values = score(probabilities, labels, names)
-    return Evaluation(split.where, names, values, dict(unknown.most_common()))
+    return Evaluation(split.where, names, values, dict(unknown.most_common()), split.columns)
 
 
 def write_metrics(folder: Path, evaluations: Mapping[str, Evaluation], **more: Any) -> None:

@@ -15,12 +15,16 @@ def percent(share: float) -> str:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Where the texts are from, the labels, the `values` that `score` gives, and the rows of other labels `skipped`."""
+    """Where the texts are from, the labels, the `values` that `score` gives, and the rows of other labels `skipped`.
+
+    `columns` says in words which were read.
+    """
 
     where: str
     labels: list[str]
     values: dict[str, Any]
     skipped: dict[str, int]
+    columns: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values for `metrics.json`."""
@@ -35,6 +39,8 @@ class Evaluation:
     def __rich__(self) -> RenderableType:
         """Scores with intervals, a row for each label, and where labels are taken for each other."""
         parts: list[RenderableType] = [Text(f"{self.where}: {self.values['rows']:,} rows")]
+        if self.columns:
+            parts.append(Text(self.columns))
         if self.skipped:
             names = ", ".join(f"{name} ({count})" for name, count in self.skipped.items())
             parts.append(Text(f"skipped rows with unknown labels: {names}"))

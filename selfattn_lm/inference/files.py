@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from selfattn_lm.config import Quoting
 from selfattn_lm.errors import UserError
 from selfattn_lm.inference.chunks import MAX_ROWS, chunks_at_hand, chunks_of
 from selfattn_lm.inference.classifier import TextClassifier
 from selfattn_lm.inference.writers import OutputSchema, Target, open_writer
-from selfattn_lm.text.columns import find_text, text_of
-from selfattn_lm.text.sources import Row, format_of, read_rows, schema_of
+from selfattn_lm.text.columnar import holds_texts
+from selfattn_lm.text.columns import find_text, not_a_text, text_of
+from selfattn_lm.text.lines import is_stream
+from selfattn_lm.text.rows import NoRowsError, Row, row_of_texts
+from selfattn_lm.text.sources import read_rows, schema_of
 
 log = logging.getLogger(__name__)
 _SHOWN = 20  # bad rows named one by one; the rest is counted
@@ -76,16 +80,15 @@ class RowSource:
     is_live: bool = False
 
     @classmethod
-    def of_file(cls, path: str, form: str | None) -> "RowSource":
-        """The rows of a file, or of standard input (`-`), which is txt unless `form` says otherwise."""
-        if form is None:
-            form = "txt" if path == "-" else format_of(Path(path))
-        return cls(path, read_rows(Path(path), form), form, is_live=not Path(path).is_file())
+    def of_file(cls, path: str, form: str | None, quoting: Quoting) -> "RowSource":
+        """The rows of a file, a pipe or standard input (`-`), whose `form` is guessed by its beginning if not known."""
+        place = Path(path)
+        return cls(path, read_rows(place, form, quoting, stream_form="txt"), form, is_live=is_stream(place))
 
     @classmethod
     def of_texts(cls, texts: Sequence[str]) -> "RowSource":
         """A row for each text."""
-        rows = (Row(number, {"text": text}) for number, text in enumerate(texts, 1))
+        rows = (row_of_texts(number, {"text": text}) for number, text in enumerate(texts, 1))
         return cls("--text", rows, "txt")
 
     def chunks(self) -> Iterator[list[Row]]:
@@ -114,13 +117,20 @@ class FilePredictor:
     """
 
     def __init__(
-        self, classifier: TextClassifier, source: RowSource, target: Target, wanted: OutputColumns, text_column: str
+        self,
+        classifier: TextClassifier,
+        source: RowSource,
+        target: Target,
+        wanted: OutputColumns,
+        text_columns: Sequence[str],
     ) -> None:
+        """Take where rows come from and go to; `text_columns` are those asked for."""
         self.classifier = classifier
         self.source = source
         self.target = target
         self.wanted = wanted
-        self.text_column = text_column
+        self.asked = text_columns
+        self.altered = False  # whether it was said that a cell that is copied had to be altered
         self.rows = 0
         self.bad = 0
         self.unreadable = 0
@@ -140,10 +150,9 @@ class FilePredictor:
 
     def _run(self) -> OutputSchema:
         with closing(self.source.chunks()) as chunks:  # type: ignore[type-var]
-            first = self._first_chunk(chunks)
-            schema = self._schema(first)
-            trained_on = self.classifier.run.in_effect.data.text_column
-            text_columns = find_text(schema.columns, self.text_column, self.source.name, trained_on)
+            first, columns = self._first_chunk(chunks)
+            schema = self._schema(columns)
+            text_columns = self._text_columns(schema)
             with open_writer(self.target, schema) as writer, _progress(self.target) as show:
                 for chunk in chain([first], chunks):
                     results = self._predict(chunk, schema, text_columns)
@@ -155,20 +164,41 @@ class FilePredictor:
                     raise UserError(f"{self.target.path}: {reason}; name another file with --out.")
         return schema
 
-    def _first_chunk(self, chunks: Iterator[list[Row]]) -> list[Row]:
-        """The rows up to the first chunk with one that can be read, which tells the columns."""
+    def _first_chunk(self, chunks: Iterator[list[Row]]) -> tuple[list[Row], list[str]]:
+        """The rows up to the first chunk with one that can be read, and the columns that they have.
+
+        Of a header alone there are the columns and no rows.
+        """
         first: list[Row] = []
-        for chunk in chunks:
-            first += chunk
-            if len(first) >= MAX_ROWS or any(row.values for row in chunk):
-                break
+        try:
+            for chunk in chunks:
+                first += chunk
+                if len(first) >= MAX_ROWS or any(row.values for row in chunk):
+                    break
+        except NoRowsError as error:
+            if not error.columns:
+                raise
+            return [], error.columns
         if not any(row.values for row in first):
             raise UserError(f"{self.source.name}, {first[0].place}: {first[0].problem}; no row can be read.")
-        return first
+        return first, list(dict.fromkeys(name for row in first for name in row.values or ()))
 
-    def _schema(self, first: list[Row]) -> OutputSchema:
-        """The columns of the input as the first rows have them, and free names for the added ones."""
-        columns = list(dict.fromkeys(name for row in first for name in row.values or ()))
+    def _text_columns(self, schema: OutputSchema) -> tuple[str, ...]:
+        """The columns of the text, which are told where they are not the obvious ones."""
+        trained_on = self.classifier.run.in_effect.data.text_column
+        names = find_text(schema.columns, self.asked, self.source.name, trained_on)
+        if schema.arrow is not None:
+            for name in names:
+                kind = schema.arrow.field(name).type
+                if not holds_texts(kind):
+                    reason = f"column {name!r} holds {kind}, not texts; write it as strings"
+                    raise UserError(f"{self.source.name}: {reason}.")
+        if names != ("text",) and len(schema.columns) > 1:
+            log.info("%s: text from %s", self.source.name, ", ".join(repr(name) for name in names))
+        return names
+
+    def _schema(self, columns: list[str]) -> OutputSchema:
+        """The columns of the input, and free names for the added ones."""
         added = self.wanted.types(self.classifier.run.labels)
         taken = [name for name in added if name in columns]
         while any(name in columns for name in added):
@@ -177,7 +207,7 @@ class FilePredictor:
             names = ", ".join(added)
             log.warning("%s: has a column %r already, so the added ones are %s", self.source.name, taken[0], names)
         arrow = schema_of(Path(self.source.name))
-        return OutputSchema(columns, added, arrow, is_open=self.source.form in _JSON)
+        return OutputSchema(columns, added, arrow, is_open=self.source.form in (*_JSON, None))
 
     def _predict(self, chunk: list[Row], schema: OutputSchema, text_columns: Sequence[str]) -> list[dict[str, Any]]:
         """The rows of the output."""
@@ -219,6 +249,10 @@ class FilePredictor:
     def _text(self, row: Row, names: Sequence[str]) -> str:
         """The row's text; an empty one, and a report, where there is none."""
         text, problem = _text_or_problem(row, names)
+        if text and row.damaged and not self.altered:
+            self.altered = True
+            name, damage = next(iter(row.damaged.items()))
+            log.warning("%s, %s: %s in column %r, written as U+FFFD", self.source.name, row.place, damage, name)
         if row.values is None:
             self.unreadable += 1
         if not text:
@@ -235,9 +269,11 @@ def _text_or_problem(row: Row, names: Sequence[str]) -> tuple[str, str]:
     for name in names:
         if name not in row.values:
             return "", f"no column {name!r}"
+        if name in row.damaged:
+            return "", f"{row.damaged[name]} in column {name!r}"
     text = text_of(row.values, names)
     if text is None:
-        return "", "not a text"
+        return "", not_a_text(row.values, names)
     return text, "" if text else "an empty text"
 
 

@@ -1,10 +1,14 @@
 """Which columns hold the text and the label, and what a row's cells must be."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfattn_lm.errors import UserError
 from selfattn_lm.text.characters import visible_text
+
+log = logging.getLogger(__name__)
+AUTO = ("auto",)  # no text column is asked for
 
 _TEXT_NAMES = """text texts sentence content review question query utterance message comment tweet post document body
     headline title description sms input"""
@@ -12,37 +16,109 @@ _LABEL_NAMES = """label labels class category target topic intent sentiment emot
     rating label_text label_name y output"""
 
 
-def find_text(columns: Sequence[str], asked: str, where: str, fallback: str = "auto") -> tuple[str, ...]:
-    """The text columns: those `asked` for (one, or several with commas); for `auto`, `fallback` or by their names."""
-    if asked == "auto" and fallback != "auto" and set(fallback.split(",")) <= set(columns):
-        return tuple(fallback.split(","))
-    if asked == "auto" and len(columns) == 1:
+def is_known_name(name: str) -> bool:
+    """Whether a column of this name is one that holds the text or the label."""
+    return name.strip().lower() in {*_TEXT_NAMES.split(), *_LABEL_NAMES.split()}
+
+
+def find_text(
+    columns: Sequence[str], asked: Sequence[str], where: str, remembered: Sequence[str] = AUTO
+) -> tuple[str, ...]:
+    """The text columns: those `asked` for; else those of the run, which are `remembered`; else by their names."""
+    if tuple(asked) != AUTO:
+        names = [name for one in asked for name in _split_at_commas(columns, one)]
+        for name in names:
+            _require(columns, name, "text", where)
+        return tuple(dict.fromkeys(names))
+    if tuple(remembered) != AUTO:
+        names = [name for one in remembered for name in _split_at_commas(columns, one)]
+        missing = [name for name in names if name not in columns]
+        if not missing:
+            return tuple(names)
+        if len(missing) < len(names):
+            trained = f"and the run was trained on {_listed(names)} together"
+            reason = f"no column {missing[0]!r}, {trained}; found {_listed(columns)}"
+            raise UserError(f"{where}: {reason}. Name the columns with --data.text-column.")
+        return (_only(columns, names, _TEXT_NAMES, "text", where),)
+    if len(columns) == 1:
         return (columns[0],)
-    names = [asked] if asked in columns else [name.strip() for name in asked.split(",")]
-    return tuple(_find(columns, name, _TEXT_NAMES, "text", where) for name in names)
+    return (_known(columns, _TEXT_NAMES, "text", where),)
 
 
-def find_label(columns: Sequence[str], asked: str, where: str) -> str:
-    """The label column: the one asked for, or for `auto` by its name."""
-    return _find(columns, asked, _LABEL_NAMES, "label", where)
-
-
-def _find(columns: Sequence[str], asked: str, known: str, what: str, where: str) -> str:
-    there = ", ".join(map(repr, columns))
+def find_label(columns: Sequence[str], asked: str, where: str, remembered: str = "auto") -> str:
+    """The label column: the one `asked` for; else the run's, which is `remembered`; else by its name."""
     if asked != "auto":
-        if asked not in columns:
-            raise UserError(f"{where}: no column {asked!r}; found {there}. Use --data.{what}-column.")
-        return asked
+        return _require(columns, asked, "label", where)
+    if remembered == "auto":
+        return _known(columns, _LABEL_NAMES, "label", where)
+    if remembered in columns:
+        return remembered
+    return _only(columns, [remembered], _LABEL_NAMES, "label", where)
+
+
+def _split_at_commas(columns: Sequence[str], asked: str) -> list[str]:
+    """One name, or several with commas; a column whose own name holds commas is one."""
+    return [asked] if asked in columns else [name.strip() for name in asked.split(",")]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _require(columns: Sequence[str], name: str, what: str, where: str) -> str:
+    if name not in columns:
+        raise UserError(f"{where}: no column {name!r}; found {_listed(columns)}. Use --data.{what}-column.")
+    return name
+
+
+def _known(columns: Sequence[str], known: str, what: str, where: str) -> str:
+    """The column whose name is the first of those `known`."""
     lower = {column.strip().lower(): column for column in reversed(columns)}
-    if not (found := [lower[name] for name in known.split() if name in lower]):
-        raise UserError(f"{where}: no {what} column; found {there}. Name one with --data.{what}-column.")
-    return found[0]
+    for name in known.split():
+        if name in lower:
+            return lower[name]
+    reason = f"no {what} column; found {_listed(columns)}"
+    raise UserError(f"{where}: {reason}. Name one with --data.{what}-column.")
+
+
+def _only(columns: Sequence[str], missing: Sequence[str], known: str, what: str, where: str) -> str:
+    """The one column that can stand for those of the run that are `missing`, which is said; refuses to choose."""
+    candidates = [column for column in columns if column.strip().lower() in known.split()]
+    if not candidates and len(columns) == 1:
+        candidates = list(columns)
+    reason = f"no column {' or '.join(map(repr, missing))}, on which the run was trained"
+    if len(candidates) != 1:
+        raise UserError(f"{where}: {reason}; found {_listed(columns)}. Name one with --data.{what}-column.")
+    log.warning("%s: %s; column %r is taken for the %s", where, reason, candidates[0], what)
+    return candidates[0]
 
 
 def text_of(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """The row's text, its columns joined by newlines; None where a cell is not a text. A null cell is an empty text."""
-    cells = ["" if (cell := values.get(name)) is None else cell for name in names]
-    return visible_text("\n".join(cells)) if all(isinstance(cell, str) for cell in cells) else None
+    parts: list[str] = []
+    for name in names:
+        cell = values.get(name)
+        if cell is None:
+            cell = ""
+        if not isinstance(cell, str):
+            return None
+        parts.append(cell)
+    return visible_text("\n".join(parts))
+
+
+def not_a_text(values: Mapping[str, Any], names: Sequence[str]) -> str:
+    """What the first cell that is not a text holds, and what to do about it."""
+    for name in names:
+        cell = values.get(name)
+        if isinstance(cell, bytes | bytearray | memoryview):
+            return f"column {name!r} holds bytes, not a text; decode them to a column of strings"
+        if isinstance(cell, list | tuple):
+            return f"column {name!r} holds a list, not a text; join it to one string"
+        if isinstance(cell, Mapping):
+            return f"column {name!r} holds an object, not a text; name one of its fields as a column"
+        if cell is not None and not isinstance(cell, str):
+            return f"column {name!r} holds {str(cell)[:40]}, not a text; write it as a string"
+    return ""
 
 
 def label_of(values: Mapping[str, Any], name: str, where: str) -> str:

@@ -18,8 +18,10 @@ from pathlib import Path
 
 from selfattn_lm.errors import UserError
 from selfattn_lm.text.hub import Reader, Sources, labels_are_withheld, read_named_rows
+from selfattn_lm.text.lines import is_readable
 from selfattn_lm.text.listing import Listing, entries_of, is_hidden, is_text, list_entries, list_split, some
-from selfattn_lm.text.sources import Row, format_of
+from selfattn_lm.text.rows import Row
+from selfattn_lm.text.sources import format_of
 
 log = logging.getLogger(__name__)
 SPLITS = {
@@ -105,7 +107,7 @@ def _warn_once(note: str) -> None:
 
 def is_one_split(path: Path) -> bool:
     """Whether a path is one split and does not say which: a file, or a folder such as one of label folders."""
-    return _layout_of(path).is_one_split if path.is_dir() else path.is_file()
+    return _layout_of(path).is_one_split if path.is_dir() else is_readable(path)
 
 
 def read_one_split(path: Path, read: Reader = read_named_rows) -> tuple[str, Iterator[Row]]:

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from selfattn_lm.config import Quoting
 from selfattn_lm.errors import UserError
-from selfattn_lm.text.sources import Row, read_rows, schema_of
+from selfattn_lm.text.rows import Row
+from selfattn_lm.text.sources import read_rows, schema_of
 
 log = logging.getLogger(__name__)
 Sources = dict[str, tuple[str, Iterator[Row]]]  # by split: where it is, for messages, and its rows
@@ -56,10 +58,10 @@ def _reason(error: Exception, source: str, subset: str) -> str:
     return f"{reason}; check the connection, or download the data set and name its folder."
 
 
-def read_named_rows(path: Path) -> Iterator[Row]:
+def read_named_rows(path: Path, quoting: Quoting = "auto") -> Iterator[Row]:
     """The rows of a file; classes have the names that the file stores for them, if it does."""
     names = stored_class_names(path)
-    rows = read_rows(path)
+    rows = read_rows(path, quoting=quoting)
     return name_classes(rows, names) if names else rows
 
 

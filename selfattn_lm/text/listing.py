@@ -6,7 +6,8 @@ from pathlib import Path
 
 from selfattn_lm.errors import UserError
 from selfattn_lm.text.hub import Reader
-from selfattn_lm.text.sources import Row, format_of
+from selfattn_lm.text.rows import Row, row_of_texts
+from selfattn_lm.text.sources import format_of
 
 _SHOWN = 8  # so many names are given where there may be thousands; the rest is counted
 _METADATA = ("dataset_dict.json", "dataset_info.json", "state.json")  # what `save_to_disk` of `datasets` adds to data
@@ -116,7 +117,7 @@ def _rows_of_texts(texts: dict[str, list[Path]]) -> Iterator[Row]:
     for label, files in texts.items():
         for file in files:
             number += 1
-            yield Row(number, {"text": _read_text(file), "label": label})
+            yield row_of_texts(number, {"text": _read_text(file), "label": label})
 
 
 def _read_text(file: Path) -> str:

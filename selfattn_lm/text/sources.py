@@ -1,46 +1,40 @@
-"""One streaming reader per file format: rows with their number in the file and their columns as they were written.
+"""A file, a pipe or standard input of any known format to rows, one by one.
 
 CSV cells are strings: `None`, `NA`, `01` and `no` stay what they are.
 """
 
-import csv
 import gzip
-import io
-import json
+import logging
 import re
-import shutil
-import sys
-import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from selfattn_lm.config import Quoting
 from selfattn_lm.errors import UserError
+from selfattn_lm.text.columnar import read_columnar, schema_and_batches
+from selfattn_lm.text.columns import is_known_name
+from selfattn_lm.text.delimited import read_delimited
+from selfattn_lm.text.dialect import find_dialect, refuse_one_column
+from selfattn_lm.text.json_rows import read_json, read_jsonl
+from selfattn_lm.text.lines import (
+    damage,
+    is_readable,
+    is_stream,
+    open_bytes,
+    open_lines,
+    refuse_other_encodings,
+    repair,
+    spooled,
+    without_newline,
+)
+from selfattn_lm.text.rows import NoRowsError, Row
 
-_PIECE = 1 << 20
-_BETWEEN = re.compile(r"[\s,\[\]]*")  # what stands between the objects of a JSON array
-_Found = Iterator[tuple[dict[str, Any] | str, int]]  # a row's columns or its problem, and its line (0: none)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a file, or what is wrong with it."""
-
-    number: int  # among the file's rows, from 1, a header not counted
-    values: dict[str, Any] | None  # its columns; None where it could not be read
-    problem: str = ""  # why it could not be read
-    line: int = 0  # the line of the file on which it ends, 0 for formats without lines
-    file: str = ""  # which file, where one source has several
-
-    @property
-    def place(self) -> str:
-        """Where it stands, for messages."""
-        row = f"row {self.number} (line {self.line})" if self.line not in (0, self.number) else f"row {self.number}"
-        return f"{self.file}, {row}" if self.file else row
+log = logging.getLogger(__name__)
+_MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}  # how a columnar file begins
 
 
 def format_of(path: Path) -> str | None:
@@ -50,19 +44,39 @@ def format_of(path: Path) -> str | None:
     return suffix if suffix in READERS else None
 
 
-def read_rows(path: Path, form: str | None = None) -> Iterator[Row]:
-    """Stream the rows of a file, or of standard input (`-`, text formats); a broken row comes with its problem."""
+def read_rows(
+    path: Path, form: str | None = None, quoting: Quoting = "auto", *, stream_form: str = "csv"
+) -> Iterator[Row]:
+    """Stream the rows of a file, a pipe, or standard input (`-`); a broken row comes with its problem.
+
+    `form` is the format where the name does not tell; a pipe's is otherwise guessed by how it begins, and is
+    `stream_form` where that does not tell.
+    """
     form = form or format_of(path)
-    if str(path) != "-" and not path.is_file():
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file in it.")
+    if not is_readable(path):
         raise UserError(f"{path}: no such file.")
-    if form is None:
+    if form is None and not is_stream(path):
         raise UserError(f"{path}: unknown format; name it .{', .'.join(READERS)} (also .gz).")
-    number = 0
-    with _readable(path):
-        for number, (found, line) in enumerate(READERS[form](path), 1):
-            yield Row(number, None, found, line) if isinstance(found, str) else Row(number, found, "", line)
-    if number == 0:
-        raise UserError(f"{path}: the file has no rows.")
+    with _readable(path, form), closing(open_bytes(path)) as opened:
+        form = form or _stream_format(opened, path, stream_form)
+        columnar = form in ("parquet", "arrow")  # read from their end
+        read_twice = form in ("csv", "tsv") and quoting == "auto"
+        packed_or_stream = is_stream(path) or path.suffix == ".gz"
+        must_seek = (columnar and packed_or_stream) or (read_twice and is_stream(path))
+        file: Any = spooled(opened) if must_seek else opened
+        with closing(file):
+            if not columnar:
+                refuse_other_encodings(file, str(path))
+                if not file.peek(4)[:4].removeprefix(b"\xef\xbb\xbf"):
+                    raise UserError(f"{path}: the file is empty; it has no rows.")
+            rows = READERS[form](file, str(path), quoting)
+            row = None
+            for row in rows:
+                yield row
+            if row is None:
+                raise NoRowsError(str(path), [])
 
 
 def schema_of(path: Path) -> Any | None:
@@ -70,149 +84,84 @@ def schema_of(path: Path) -> Any | None:
     form = format_of(path)
     if form not in ("parquet", "arrow") or not path.is_file():
         return None
-    with _readable(path), _unpacked(path) as file:
-        return _schema_and_batches(file, form)[0]
+    with _readable(path, form), closing(open_bytes(path)) as opened:
+        file = spooled(opened) if path.suffix == ".gz" else opened
+        with closing(file):
+            return schema_and_batches(file, form)[0]
+
+
+def _stream_format(file: Any, path: Path, usual: str) -> str:
+    """The format of a stream by its beginning, else the `usual` one; standard input (`-`) always has that."""
+    found = _guess_format(file)
+    if found is None or found == usual:
+        return usual
+    if str(path) != "-":
+        log.info("%s: read as %s, by its beginning", path, found)
+        return found
+    if usual == "txt":
+        log.warning("-: read as one text a line, but it begins like %s; --input-format says what it is", found)
+    return usual
+
+
+def _guess_format(file: Any) -> str | None:
+    """The format of a stream by its beginning: a header is known by the names of its columns."""
+    head: bytes = file.peek(512)
+    for magic, form in _MAGIC.items():
+        if head.startswith(magic):
+            return form
+    text = head.decode("utf-8-sig", errors="ignore").lstrip()
+    if re.match(r'\{\s*"', text):
+        return "jsonl"
+    if re.match(r"\[\s*\{", text):
+        return "json"
+    first = text.partition("\n")[0]
+    for delimiter, form in (("\t", "tsv"), (",", "csv"), (";", "csv")):
+        names = [name.strip(' "\r') for name in first.split(delimiter)]
+        if len(names) > 1 and any(is_known_name(name) for name in names):
+            return form
+    return None
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _readable(path: Path, form: str | None) -> Iterator[None]:
     """Turns what may be wrong with a file's bytes into a sentence."""
     try:
         yield
-    except UnicodeDecodeError as error:
-        where, byte = str(path), error.object[error.start]
-        if where != "-":  # the decoder reads ahead and does not know the line
-            with _bytes(path) as file:
-                broken = (line.decode(errors="ignore").encode() != line for line in file)
-                where += f", line {next((number for number, bad in enumerate(broken, 1) if bad), 0)}"
-        raise UserError(f"{where}: not UTF-8 (byte 0x{byte:02x}); save the file as UTF-8.") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: broken gzip: {error}.") from None
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise UserError(f"{path}: holds a text that is not UTF-8 (byte 0x{byte:02x}); write it anew.") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
     except ValueError as error:  # pyarrow's errors of format are ValueErrors
-        raise UserError(f"{path}: not a readable {format_of(path)} file: {error}.") from None
+        raise UserError(f"{path}: not a readable {form or format_of(path)} file: {error}.") from None
 
 
-def _bytes(path: Path) -> Any:
-    return _standard_input() if str(path) == "-" else gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+def _read_separated(file: Any, where: str, quoting: Quoting, delimiter: str) -> Iterator[Row]:
+    if file.seekable():
+        return read_delimited(file, where, *find_dialect(file, where, delimiter, quoting))
+    assert quoting != "auto", "only a file that can be read twice tells its quoting"
+    header = file.peek(512).partition(b"\n")[0].decode("utf-8-sig", errors="ignore")
+    refuse_one_column(header, where, delimiter)
+    return read_delimited(file, where, delimiter, quoting)
 
 
-def _standard_input() -> IO[bytes]:
-    """Standard input with a buffer of its own: Python aborts at its end while a thread waits in `sys.stdin.buffer`."""
-    try:
-        return open(sys.stdin.fileno(), "rb", closefd=False)
-    except OSError:  # it is no file but, say, a BytesIO
-        return sys.stdin.buffer
+def _read_txt(file: IO[bytes], where: str) -> Iterator[Row]:
+    with open_lines(file, where) as lines:
+        for number, line in enumerate(lines, 1):
+            text = without_newline(line)
+            problem = damage(text)
+            yield Row(number, {"text": repair(text)}, "", number, {"text": problem} if problem else {})
 
 
-def _lines(path: Path) -> IO[str]:
-    return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig", newline="")
-
-
-def _read_csv(path: Path, delimiter: str = ",") -> _Found:
-    csv.field_size_limit(1 << 26)  # a text of many megabytes is a text; a quote never closed must end somewhere
-    with _lines(path) as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        header: list[str] | None = None
-        while True:
-            try:
-                cells, problem = next(reader, None), ""
-            except csv.Error as error:
-                cells, problem = [], f"broken line: {error}"
-            if cells is None:
-                return
-            if header is None:
-                header = cells
-                if problem or len(set(header)) < len(header):
-                    raise UserError(f"{path}, line 1: {problem or 'two columns have the same name'}; mend the header.")
-            elif problem or len(cells) not in (0, len(header)):
-                yield problem or f"{len(cells)} fields where the header has {len(header)}", reader.line_num
-            elif cells:
-                yield dict(zip(header, cells, strict=True)), reader.line_num
-
-
-def _read_jsonl(path: Path) -> _Found:
-    with _lines(path) as file:
-        for line, text in enumerate(file, 1):
-            if not text.strip():
-                continue
-            try:
-                values = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                yield f"broken line: {error}", line
-            else:
-                yield values if isinstance(values, dict) else f"broken line: {text.strip()[:40]} is not an object", line
-
-
-def _read_json(path: Path) -> _Found:
-    """An array of objects, or objects one after the other, read piece by piece."""
-    decode = json.JSONDecoder().raw_decode
-    number, buffer, more = 0, "", True
-    with _lines(path) as file:
-        while more:
-            more = bool(piece := file.read(_PIECE))
-            buffer, start = buffer + piece, 0
-            while (start := _BETWEEN.match(buffer, start).end()) < len(buffer):  # type: ignore[union-attr]
-                try:
-                    values, start = decode(buffer, start)
-                except (ValueError, RecursionError) as error:
-                    if more:  # perhaps only cut off by the end of this piece
-                        break
-                    reason = getattr(error, "msg", error)
-                    raise UserError(f"{path}: broken JSON after row {number}: {reason}.") from None
-                number += 1
-                if not isinstance(values, dict):
-                    raise UserError(f"{path}: row {number} is {str(values)[:40]}, not an object with named columns.")
-                yield values, 0
-            buffer = buffer[start:]
-
-
-def _read_txt(path: Path) -> _Found:
-    with _lines(path) as file:
-        yield from (({"text": text.rstrip("\r\n")}, line) for line, text in enumerate(file, 1))
-
-
-def _read_columnar(path: Path, form: str) -> _Found:
-    with _unpacked(path) as file:
-        for batch in _schema_and_batches(file, form)[1]:
-            for start in range(0, len(batch), 1024):
-                yield from ((values, 0) for values in batch.slice(start, 1024).to_pylist())
-
-
-def _schema_and_batches(file: IO[bytes], form: str) -> tuple[Any, Iterable[Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if form == "parquet":
-        parquet = pq.ParquetFile(file, pre_buffer=False)
-        return parquet.schema_arrow, parquet.iter_batches(batch_size=1024)
-    try:
-        reader = pa.ipc.open_file(file)
-    except pa.ArrowInvalid:
-        file.seek(0)
-        stream = pa.ipc.open_stream(file)
-        return stream.schema, stream
-    return reader.schema, map(reader.get_batch, range(reader.num_record_batches))
-
-
-def _unpacked(path: Path) -> IO[bytes]:
-    """The file, unpacked to a temporary one if it is a .gz: parquet and arrow are read from their end."""
-    if path.suffix != ".gz":
-        return path.open("rb")
-    unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
-    with gzip.open(path) as packed:
-        shutil.copyfileobj(packed, unpacked)
-    unpacked.seek(0)
-    return unpacked
-
-
-READERS: dict[str, Callable[[Path], _Found]] = {
-    "csv": _read_csv,
-    "tsv": partial(_read_csv, delimiter="\t"),
-    "json": _read_json,
-    "jsonl": _read_jsonl,
-    "parquet": partial(_read_columnar, form="parquet"),
-    "arrow": partial(_read_columnar, form="arrow"),
-    "txt": _read_txt,
+Reader = Callable[[Any, str, Quoting], Iterator[Row]]  # of an open file, its name for messages, and its quoting
+READERS: dict[str, Reader] = {
+    "csv": partial(_read_separated, delimiter=","),
+    "tsv": partial(_read_separated, delimiter="\t"),
+    "json": lambda file, where, quoting: read_json(file, where),
+    "jsonl": lambda file, where, quoting: read_jsonl(file, where),
+    "parquet": lambda file, where, quoting: read_columnar(file, where, "parquet"),
+    "arrow": lambda file, where, quoting: read_columnar(file, where, "arrow"),
+    "txt": lambda file, where, quoting: _read_txt(file, where),
 }

@@ -3,9 +3,9 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ from selfattn_lm.config import DataConfig
 from selfattn_lm.errors import UserError
 from selfattn_lm.text import stdlib_docs
 from selfattn_lm.text.characters import visible_text
-from selfattn_lm.text.columns import find_label, find_text, label_of, refuse_scalars, text_of
+from selfattn_lm.text.columns import AUTO, find_label, find_text, label_of, not_a_text, refuse_scalars, text_of
 from selfattn_lm.text.folders import SPLITS, find_in_folder, is_one_split, read_one_split, refuse_without_data
 from selfattn_lm.text.hub import Sources, load_from_hub, read_named_rows
+from selfattn_lm.text.lines import is_readable, is_stream
 from selfattn_lm.text.python_inputs import all_integers, plain_labels, plain_texts
-from selfattn_lm.text.sources import Row, format_of
+from selfattn_lm.text.rows import Row, row_of_texts
+from selfattn_lm.text.sources import format_of
 
 DEFAULT_SPLIT = "test"
+_ADVICE = "fix or remove the row"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Split:
     texts: list[str]
     labels: list[str]
     blank: int = 0
-    text_columns: str = "text"
+    text_columns: tuple[str, ...] = AUTO  # of texts in memory, which have no columns
+    label_column: str = "auto"
     integer_labels: bool = False
 
     def __len__(self) -> int:
@@ -47,13 +51,21 @@ class Split:
         if len(plain) != len(given):
             raise UserError(f"{where}: {len(plain)} texts but {len(given)} labels; give one label a text.")
         split = _labelled(where, _pairs(zip(plain, given, strict=True)), DataConfig())
-        return replace(split, integer_labels=all_integers(given))
+        return replace(split, text_columns=AUTO, label_column="auto", integer_labels=all_integers(given))
 
     def take(self, rows: Iterable[int]) -> "Split":
         """Some of the rows, in the order given."""
         rows = list(rows)
         texts, labels = [self.texts[i] for i in rows], [self.labels[i] for i in rows]
-        return Split(self.where, texts, labels, 0, self.text_columns, integer_labels=self.integer_labels)
+        return replace(self, texts=texts, labels=labels, blank=0)
+
+    @property
+    def columns(self) -> str:
+        """Which columns were read, in words; empty where there are none."""
+        if self.text_columns == AUTO:
+            return ""
+        names = ", ".join(repr(name) for name in self.text_columns)
+        return f"text from {names}; label from {self.label_column!r}"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -73,16 +85,22 @@ def load_splits(config: DataConfig) -> dict[str, Split]:
     """Read everything that `config` names: train, and what there is of validation and test."""
     sources = _find(config)
     for name, path in _given(config).items():
-        sources[name] = read_one_split(Path(path))
+        sources[name] = read_one_split(Path(path), _reader(config))
     if "train" not in sources:
         raise UserError(f"{config.source}: no train split; found {', '.join(sources)}.")
-    return {name: _labelled(where, rows, config) for name, (where, rows) in sources.items() if name in SPLITS}
+    train = _labelled(*sources["train"], config)
+    known = replace(config, text_column=train.text_columns, label_column=train.label_column)
+    splits = {}
+    for name, (where, rows) in sources.items():
+        if name in SPLITS:
+            splits[name] = train if name == "train" else _labelled(where, rows, config, known)
+    return splits
 
 
-def load_split(config: DataConfig, name: str | None, trained_on: str = "auto") -> Split:
+def load_split(config: DataConfig, name: str | None, trained_on: DataConfig | None = None) -> Split:
     """Read one split of a source, or a whole file, which has none and is not asked for one.
 
-    Text columns that a run was `trained_on` are taken if they exist.
+    Columns that a run was `trained_on` are taken if none are asked for.
     """
     sources = _find(config)
     path = Path(config.source)
@@ -101,6 +119,9 @@ def load_split(config: DataConfig, name: str | None, trained_on: str = "auto") -
 
 def stream_texts(config: DataConfig) -> Iterator[str]:
     """The texts of a whole file or of the train split, one by one; labels are not needed, blank texts are left out."""
+    if is_readable(Path(config.source)) and is_stream(Path(config.source)):
+        reason = "a pipe can be read only once, and pretraining reads its texts several times"
+        raise UserError(f"{config.source}: {reason}; write them to a file.")
     sources = _find(config, labelled=False)
     if "train" not in sources:
         raise UserError(f"{config.source}: no train split; found {', '.join(sources)}.")
@@ -108,8 +129,10 @@ def stream_texts(config: DataConfig) -> Iterator[str]:
     names, some = tuple[str, ...](), False
     for row in rows:
         if row.values is None:
-            raise UserError(f"{where}, {row.place}: {row.problem}; mend or remove the row.")
+            raise UserError(f"{where}, {row.place}: {row.problem}; {_ADVICE}.")
         names = names or find_text(list(row.values), config.text_column, where)
+        if row.damaged:
+            _refuse_damage(row, names, where)
         if text := _text(row.values, names, f"{where}, {row.place}"):
             yield text
             some = True
@@ -127,10 +150,10 @@ def _find(config: DataConfig, *, labelled: bool = True) -> Sources:
     source, path = config.source, Path(config.source)
     if source == stdlib_docs.NAME and not path.exists():
         return {name: (f"{source} {name}", _pairs(pairs)) for name, pairs in stdlib_docs.load().items()}
-    if path.is_file():
-        return {"train": (source, read_named_rows(path))}
+    if is_readable(path):
+        return {"train": (source, _reader(config)(path))}
     if path.is_dir():
-        found = find_in_folder(path, labelled=labelled, given=_given(config))
+        found = find_in_folder(path, _reader(config), labelled=labelled, given=_given(config))
         if found:
             return found
         source = str(path)
@@ -140,8 +163,12 @@ def _find(config: DataConfig, *, labelled: bool = True) -> Sources:
     return {SPLITS.get(name, name): rows for name, rows in load_from_hub(source, config.subset).items()}
 
 
+def _reader(config: DataConfig) -> Callable[[Path], Iterator[Row]]:
+    return partial(read_named_rows, quoting=config.quoting)
+
+
 def _pairs(pairs: Iterable[tuple[str | None, Any]]) -> Iterator[Row]:
-    return (Row(i, {"text": text, "label": label}) for i, (text, label) in enumerate(pairs, 1))
+    return (row_of_texts(i, {"text": text, "label": label}) for i, (text, label) in enumerate(pairs, 1))
 
 
 def _text(values: Mapping[str, Any], names: tuple[str, ...], place: str, *also: str) -> str:
@@ -150,11 +177,21 @@ def _text(values: Mapping[str, Any], names: tuple[str, ...], place: str, *also: 
         raise UserError(f"{place}: no column {missing[0]!r}; found {', '.join(map(repr, values))}.")
     text = text_of(values, names)
     if text is None:
-        raise UserError(f"{place}: column {','.join(names)!r} holds a value that is not a text; quote it.")
+        raise UserError(f"{place}: {not_a_text(values, names)}.")
     return text
 
 
-def _labelled(where: str, rows: Iterator[Row], config: DataConfig, trained_on: str = "auto") -> Split:
+def _refuse_damage(row: Row, names: Iterable[str], where: str) -> None:
+    """Refuse a row in which a column that is needed holds bytes or halves of characters that are no text."""
+    for name in names:
+        if problem := row.damaged.get(name):
+            advice = "save the file as UTF-8" if "UTF-8" in problem else _ADVICE
+            raise UserError(f"{where}, {row.place}: {problem} in column {name!r}; {advice}.")
+
+
+def _labelled(where: str, rows: Iterator[Row], config: DataConfig, known: DataConfig | None = None) -> Split:
+    """Read rows; columns that `config` leaves open are those `known` from the training split or the run."""
+    known = known or DataConfig()
     texts: list[str] = []
     labels: list[str] = []
     names: tuple[str, ...] = ()
@@ -162,10 +199,12 @@ def _labelled(where: str, rows: Iterator[Row], config: DataConfig, trained_on: s
     for row in rows:
         values = row.values
         if values is None:
-            raise UserError(f"{where}, {row.place}: {row.problem}; mend or remove the row.")
+            raise UserError(f"{where}, {row.place}: {row.problem}; {_ADVICE}.")
         if not names:
-            names = find_text(list(values), config.text_column, where, trained_on)
-            label = find_label(list(values), config.label_column, where)
+            names = find_text(list(values), config.text_column, where, known.text_column)
+            label = find_label(list(values), config.label_column, where, known.label_column)
+        if row.damaged:
+            _refuse_damage(row, (*names, label), where)
         cell, tag = values.get(names[0]), values.get(label)
         if len(names) == 1 and type(cell) is str and type(tag) is str:  # as nearly all rows are: a shorter way
             text, name = visible_text(cell), visible_text(tag)
@@ -182,4 +221,4 @@ def _labelled(where: str, rows: Iterator[Row], config: DataConfig, trained_on: s
     if not texts:
         raise UserError(f"{where}: no row has a text.")
     refuse_scalars(labels, label, where)
-    return Split(where, texts, labels, blank, ",".join(names))
+    return Split(where, texts, labels, blank, names, label)

@@ -71,7 +71,9 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
         for sentence in leaked_texts(splits["train"], splits["validation"], "held-out"):
             log.warning("%s", sentence)
     train, validation = splits["train"], splits["validation"]
-    resolved: dict[str, Any] = {"data": {"text_column": train.text_columns}}
+    resolved: dict[str, Any] = {}
+    if train.columns:
+        resolved["data"] = {"text_column": list(train.text_columns), "label_column": train.label_column}
     resolved["tokenizer"] = rules.tokenizer_changes(settings.tokenizer, mostly_unspaced(train.texts), len(train))
     model, config = settings.model, with_changes(settings, resolved).tokenizer
     most = rules.MOST_TOKENS if model.max_tokens == "auto" else model.max_tokens

@@ -212,9 +212,14 @@ def opening_lines(
     usual = flatten(asdict(Settings()))
     if initial is not None:
         usual |= flatten({"model": vars(initial.in_effect.model), "tokenizer": vars(initial.in_effect.tokenizer)})
-    changed = [f"{k} {v}" for k, v in flatten(asdict(asked)).items() if v != usual[k] and k != "data.source"]
+    changed = [
+        f"{k} {','.join(v) if isinstance(v, tuple) else v}"
+        for k, v in flatten(asdict(asked)).items()
+        if v != usual[k] and k != "data.source"
+    ]
     return [
         f"data        {train.where}: {len(train):,} texts to train on, {len(test) if test else 0:,} to test on",
+        *([f"columns     {train.columns}"] if train.columns else []),
         f"labels      {len(prepared.labels)}: {', '.join(labels)}",
         f"validation  {len(validation):,} texts, {held_out}; the best weights are chosen by {t.monitor}",
         f"tokens      {resolved.tokenizer.unit}, vocabulary {prepared.tokenizer.get_vocab_size():,};"

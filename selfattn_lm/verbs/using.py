@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from selfattn_lm.config import Precision
+from selfattn_lm.config import DataConfig, Precision, Quoting
 from selfattn_lm.errors import UserError
+from selfattn_lm.text.columns import AUTO
 from selfattn_lm.text.python_inputs import plain_path, texts_to_predict
+from selfattn_lm.text.sources import format_of
 
 if TYPE_CHECKING:
     from selfattn_lm.evaluation import Evaluation
@@ -16,8 +18,9 @@ if TYPE_CHECKING:
 else:
     Evaluation = PredictionSummary = object  # cyclopts looks the annotations up
 
-TextColumn = Annotated[str, Parameter(name="--data.text-column")]
+TextColumn = Annotated[Sequence[str], Parameter(name="--data.text-column")]
 LabelColumn = Annotated[str, Parameter(name="--data.label-column")]
+QuotingFlag = Annotated[Quoting, Parameter(name="--data.quoting")]
 
 
 def export(run: Path | str, /, *, out: Path | str, format: Literal["bert"] = "bert") -> str:
@@ -46,8 +49,9 @@ def evaluate(
     out: Path | str | None = None,
     skip_unknown: bool = False,
     precision: Precision = "auto",
-    text_column: TextColumn = "auto",
+    text_column: TextColumn = ("auto",),
     label_column: LabelColumn = "auto",
+    quoting: QuotingFlag = "auto",
     subset: Annotated[str, Parameter(name="--data.subset")] = "",
 ) -> Evaluation:
     """Score a run on labelled texts.
@@ -59,20 +63,26 @@ def evaluate(
         out: A folder for metrics.json.
         skip_unknown: Leave out rows whose label the run does not know, and count them.
         precision: Of the encoder; auto: bf16 where it is measured to be faster, else 32; int8: on a CPU.
-        text_column: Column of the text; by default the one that the run was trained on, if it is there.
-        label_column: Column of the label.
+        text_column: Column of the text, may be given several times; by default those that the run was trained on.
+        label_column: Column of the label; by default the one that the run was trained on.
+        quoting: Of csv and tsv: none where a quote is a letter; auto: as the run's file, or by what gives whole rows.
         subset: Which configuration of a hub data set that has several.
     """
-    from selfattn_lm.config import DataConfig
     from selfattn_lm.evaluation import evaluate_split, write_metrics
     from selfattn_lm.inference import TextClassifier
     from selfattn_lm.text.splits import DEFAULT_SPLIT, load_split
 
-    source = DataConfig(
-        plain_path(data, "evaluate: data"), text_column=text_column, label_column=label_column, subset=subset
-    )
+    named = plain_path(data, "evaluate: data")
     classifier = TextClassifier.load(run, precision)
-    found = load_split(source, split, classifier.run.in_effect.data.text_column)
+    trained = classifier.run.in_effect.data
+    source = DataConfig(
+        named,
+        text_column=_names(text_column),
+        label_column=label_column,
+        quoting=_quoting(quoting, format_of(Path(named)), trained),
+        subset=subset,
+    )
+    found = load_split(source, split, trained)
     evaluation = evaluate_split(classifier, found, skip_unknown=skip_unknown)
     if out is not None:
         write_metrics(Path(out), {split or DEFAULT_SPLIT: evaluation})
@@ -90,7 +100,8 @@ def predict(
     probabilities: bool = False,
     min_probability: float = 0.0,
     precision: Precision = "auto",
-    text_column: TextColumn = "auto",
+    text_column: TextColumn = ("auto",),
+    quoting: QuotingFlag = "auto",
     input_format: Literal["txt", "csv", "tsv", "json", "jsonl"] | None = None,
     output_format: Literal["csv", "tsv", "jsonl"] = "csv",
 ) -> PredictionSummary:
@@ -110,8 +121,9 @@ def predict(
         probabilities: Add a column probability:LABEL for each label.
         min_probability: Leave a prediction empty where it is less probable than this.
         precision: Of the encoder; auto: bf16 where it is measured to be faster, else 32; int8: on a CPU.
-        text_column: Column of the text; by default the one that the run was trained on, if it is there.
-        input_format: Of the input, if its name does not tell.
+        text_column: Column of the text, may be given several times; by default those that the run was trained on.
+        quoting: Of csv and tsv: none where a quote is a letter; auto: as the run's file, or by what gives whole rows.
+        input_format: Of the input, if its name does not tell; of standard input txt, one text a line.
         output_format: Of standard output.
     """
     texts = [text] if isinstance(text, str) else texts_to_predict(text)
@@ -125,8 +137,24 @@ def predict(
     target = Target.of(out, output_format)
     classifier = TextClassifier.load(run, precision)
     if source is None:
-        rows = RowSource.of_texts(texts)
-        text_column = "text"
-    else:
-        rows = RowSource.of_file(plain_path(source, "predict: the file"), input_format)
-    return FilePredictor(classifier, rows, target, wanted, text_column).run()
+        return FilePredictor(classifier, RowSource.of_texts(texts), target, wanted, ("text",)).run()
+    path = plain_path(source, "predict: the file")
+    form = input_format or format_of(Path(path))
+    if path == "-" and form is None:
+        form = "txt"
+    names = DataConfig(path, text_column=_names(text_column)).text_column
+    if names == AUTO and form == "txt":
+        names = ("text",)  # whatever the run's column was called
+    rows = RowSource.of_file(path, form, _quoting(quoting, form, classifier.run.in_effect.data))
+    return FilePredictor(classifier, rows, target, wanted, names).run()
+
+
+def _names(columns: Sequence[str]) -> tuple[str, ...]:
+    """The names of columns, or of one column, as Python code may have it."""
+    return (columns,) if isinstance(columns, str) else tuple(columns)
+
+
+def _quoting(asked: Quoting, form: str | None, trained: DataConfig) -> Quoting:
+    """The quoting that is asked for, else the one with which the run read files of this format."""
+    trained_on = format_of(Path(trained.source))
+    return trained.quoting if asked == "auto" and trained_on in (form, None) else asked
