@@ -62,6 +62,20 @@ def test_a_file_in_which_all_texts_are_quoted_loses_its_quotes(form: str, quotin
     assert cells(written(tmp_path / f"a.{form}", file.getvalue())) == [[text, str(n)] for text, n in rows]
 
 
+def test_a_name_in_the_header_is_never_meant_with_its_quotes(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tsv", '"text"\tlabel\nplain\tx\n"Hello"\ty\n')
+    assert [row.values for row in read_rows(path)] == [{"text": "plain", "label": "x"}, {"text": "Hello", "label": "y"}]
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+def test_one_broken_line_in_a_file_of_quoted_texts_is_a_bad_row(form: str, tmp_path: Path) -> None:
+    mark = "\t" if form == "tsv" else ","
+    lines = [f"text{mark}label", *[f'"words"{mark}"x"'] * 20, f'"Hello" she said{mark}"y"']
+    found = cells(written(tmp_path / f"a.{form}", "\n".join(lines)))
+    assert found[:20] == [["words", "x"]] * 20
+    assert found[20:] == [f"broken line: '{mark}' expected after '\"'"]
+
+
 @pytest.mark.parametrize("delimiter", ["\t", ","])
 @pytest.mark.parametrize(
     "changes",

@@ -80,13 +80,21 @@ def _fields(sample: list[str], delimiter: str, quoting: Quoting) -> int:
 class _Evidence:
     """What speaks for either reading of a file: records that begin a field with a quote."""
 
-    standard: int = 0  # records that only fit the header if quotes are quotes
+    standard: int = 0  # records that only fit the header if quotes are quotes; a header with quoted names is one
     none: int = 0  # lines that only fit the header if quotes are letters
     first_line: int = 0  # of the first record that fits both ways and differs
     two_lines: list[list[list[str]]] = field(default_factory=list)  # records that fit as one row and as two: as two
     more_lines: bool = False  # whether a record fits as one row and as more than two
     width: int = 0  # columns of the header if quotes are letters
-    always_quoted: set[int] | None = None  # columns that begin with a quote on every line
+    wrapped: int = 0  # lines that fit both ways and differ by the quotes around their fields
+    header_quoted: bool = False
+    always_quoted: set[int] | None = None  # columns that begin with a quote on every line below the header
+
+    def all_is_quoted(self) -> bool:
+        """Whether the file was written by a program that quotes all texts, if with a few broken lines."""
+        if not self.always_quoted or self.wrapped < self.none:
+            return False
+        return self.header_quoted or len(self.always_quoted) > 1 or self.wrapped >= 10
 
     def is_decisive(self) -> bool:
         """Whether so many rows speak for one reading and none for the other that the rest need not be looked at."""
@@ -106,7 +114,7 @@ def _find_quoting(file: IO[bytes], where: str, delimiter: str, *, is_tsv: bool) 
     evidence = _gather(Lines(text), delimiter)
     text.detach()
     file.seek(0)
-    if evidence.always_quoted or not (evidence.standard or evidence.none or evidence.first_line):
+    if evidence.all_is_quoted() or not (evidence.standard or evidence.none or evidence.first_line):
         return "standard"
     if evidence.standard or evidence.none:
         return "standard" if evidence.standard >= evidence.none else "none"
@@ -131,24 +139,29 @@ def _gather(lines: Lines, delimiter: str) -> _Evidence:
         cells, problem = quoted.read(line)
         plain = [without_newline(taken).split(delimiter) for taken in quoted.taken]
         begun = {i for i, cell in enumerate(plain[0]) if cell.startswith(QUOTE)}
-        before = evidence.always_quoted
-        evidence.always_quoted = begun if before is None else before & begun
-        if not width_none:
+        is_header = width_none == 0
+        if is_header:
             width_standard, width_none = len(cells), len(plain[0])
             evidence.width = width_none
+            evidence.header_quoted = bool(begun)
+        else:
+            before = evidence.always_quoted
+            evidence.always_quoted = begun if before is None else before & begun
         if cells == plain[0]:
             continue  # no field begins with a quote
         fits_standard = not problem and len(cells) == width_standard
         fits_none = all(len(parts) == width_none for parts in plain)
-        if fits_standard and (not fits_none or _has_escapes("".join(quoted.taken), cells)):
+        if fits_standard and (is_header or not fits_none or _has_escapes("".join(quoted.taken), cells)):
             evidence.standard += 1
         elif fits_none and not fits_standard:
             evidence.none += 1
         elif fits_none and fits_standard:
             evidence.first_line = evidence.first_line or number
-            if len(plain) > 2:
+            if len(plain) == 1:
+                evidence.wrapped += 1
+            elif len(plain) > 2:
                 evidence.more_lines = True
-            elif len(plain) == 2 and len(evidence.two_lines) < _MOST_VALUES:
+            elif len(evidence.two_lines) < _MOST_VALUES:
                 evidence.two_lines.append(plain)
         if evidence.is_decisive():
             break
