@@ -148,6 +148,13 @@ def test_another_delimiter_is_found_and_said(
     assert caplog.messages == [f"{path}: its columns are separated by {said}"]
 
 
+def test_another_delimiter_is_found_in_a_file_of_texts_of_many_lines(tmp_path: Path) -> None:
+    rows = [["one; two\n\n" + "line\n\n" * (20 + i), "x"] for i in range(9)]
+    file = io.StringIO()
+    csv.writer(file, delimiter=";", lineterminator="\n").writerows([["text", "label"], *rows])
+    assert cells(written(tmp_path / "a.csv", file.getvalue())) == rows
+
+
 @pytest.mark.parametrize(
     ("name", "header", "said"),
     [("a.csv", "text;label", "the header has no comma but a semicolon; separate the columns by commas."),

@@ -30,13 +30,15 @@ def find_dialect(file: IO[bytes], where: str, delimiter: str, quoting: Quoting) 
 def _find_delimiter(file: IO[bytes], where: str, usual: str, quoting: Quoting) -> str:
     """The usual delimiter, or the only other one that parts the header and all of the first lines alike."""
     text = open_lines(file, where)
-    sample = [line for line in islice(text, _SAMPLE) if without_newline(line)]
+    first_lines = list(islice(text, _SAMPLE))
     text.detach()
     file.seek(0)
-    if not sample or _fields(sample, usual, quoting) > 1:
+    cut = len(first_lines) == _SAMPLE
+    sample = [line for line in first_lines if without_newline(line)]
+    if not sample or _fields(sample, usual, quoting, cut=cut) > 1:
         return usual
     others = [one for one in DELIMITERS if one != usual and one in sample[0]]
-    fitting = [one for one in others if _fields(sample, one, quoting) > 1]
+    fitting = [one for one in others if _fields(sample, one, quoting, cut=cut) > 1]
     if len(fitting) == 1 and len(sample) > 1:
         names = DELIMITERS[fitting[0]], DELIMITERS[usual]
         log.info("%s: its columns are separated by %ss, not by %ss", where, *names)
@@ -58,8 +60,8 @@ def refuse_one_column(header: str, where: str, usual: str) -> None:
             raise UserError(f"{where}, line 1: {reason}; separate the columns by {DELIMITERS[usual]}s.")
 
 
-def _fields(sample: list[str], delimiter: str, quoting: Quoting) -> int:
-    """How many fields all lines of the sample have; 0 if not all have as many."""
+def _fields(sample: list[str], delimiter: str, quoting: Quoting, *, cut: bool) -> int:
+    """How many fields all rows of the sample have, 0 if not all have as many; `cut`: its last row may be incomplete."""
     if quoting == "none":
         counts = {line.count(delimiter) + 1 for line in sample}
         return counts.pop() if len(counts) == 1 else 0
@@ -69,7 +71,7 @@ def _fields(sample: list[str], delimiter: str, quoting: Quoting) -> int:
             records = [cells for cells in csv.reader(sample, delimiter=delimiter, quoting=style) if cells]
         except csv.Error:
             continue
-        complete = records[:-1] if len(sample) >= _SAMPLE and len(records) > 1 else records  # the last may be cut
+        complete = records[:-1] if cut and len(records) > 1 else records
         counts = {len(cells) for cells in complete}
         if len(counts) == 1:
             best = max(best, counts.pop())
