@@ -69,7 +69,7 @@ def test_an_empty_name_is_refused(value: Any) -> None:
 def test_a_run_remembers_its_columns_as_a_list(trained: Path) -> None:
     resolved = yaml.safe_load((trained / "config.yaml").read_text(encoding="utf-8"))["resolved"]["data"]
     assert resolved == {"text_column": ["title", "Body, full"], "label_column": "gold"}
-    settings, _, _ = read_config(trained / "config.yaml")
+    settings, *_ = read_config(trained / "config.yaml")
     assert settings.data.text_column == ("title", "Body, full")
 
 
