@@ -58,7 +58,7 @@ def predicted(capsys: Capture, *arguments: object) -> tuple[list[dict[str, str]]
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--data.sorce", "x"], "Unknown option: …--data.sorce…"),
+        (["--data.sorce", "x"], "Unknown option: --data.sorce…"),
         (["--model.kind", "x"], 'Invalid value "x" for --model.kind…'),
         (["--model.width", "2.7"], 'Invalid value for --model.width: …"2.7"…'),
         (["--training.lr", "x"], 'Invalid value for --training.lr: …"x"…'),
