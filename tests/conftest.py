@@ -1,5 +1,6 @@
 """Settings of all tests, and the small data and runs that they share."""
 
+import gc
 import logging
 import os
 import tempfile
@@ -22,6 +23,12 @@ def pytest_sessionstart() -> None:
     """Let the process that others are forked from import the package while the first tests run: it takes seconds."""
     forkserver.set_forkserver_preload(["selfattn_lm.cli", "selfattn_lm.training"])
     forkserver.ensure_running()
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what the imports have made, which it would look through again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

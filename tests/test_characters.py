@@ -60,4 +60,4 @@ def test_labels_lose_the_white_space_around_them_everywhere(run: Path, tmp_path:
     assert sum(map(sum, evaluate(run, str(path)).values["confusion"])) == len(rows)
     assert Split.in_memory("texts", ["a", "b"], [" x", "x "]).labels == ["x", "x"]
     (tmp_path / "a.jsonl").write_text('{"text": "a", "label": " x "}', encoding="utf-8")
-    assert load_split(DataConfig(str(tmp_path / "a.jsonl")), "train").labels == ["x"]
+    assert load_split(DataConfig(str(tmp_path / "a.jsonl")), None).labels == ["x"]

@@ -1,5 +1,6 @@
 import csv
 import gzip
+import hashlib
 import io
 import json
 import logging
@@ -173,6 +174,11 @@ def test_a_run_with_broken_files_is_refused_by_the_file(broken: Path, capsys: Ca
     message = f"{broken}/labels.json: not a list of label names; train the run again."
     assert refusal(capsys, "predict", broken, "--text", "a") == message
     (broken / "labels.json").write_text('["a", "b"]', encoding="utf-8")
+    reason = "labels.json is not the one that config.yaml belongs to (sha256)"
+    message = f"{broken}: {reason}; restore it, or train the run again."
+    assert refusal(capsys, "predict", broken, "--text", "a") == message
+    config["files"]["labels.json"] = hashlib.sha256(b'["a", "b"]').hexdigest()
+    (broken / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     message = refusal(capsys, "predict", broken, "--text", "a")
     assert message.startswith(f"{broken}: model.safetensors does not fit config.yaml and labels.json: ")
 

@@ -144,7 +144,7 @@ def test_the_other_splits_are_read_in_the_columns_of_train(tmp_path: Path) -> No
 def test_an_older_run_that_remembers_a_text_with_commas_is_understood(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [("t", "a", "b", "x")], ("text", "title", "body", "label"))
     older = settings_from({"data": {"text_column": "title,body"}}, "config.yaml").data
-    assert load_split(DataConfig(str(path)), "test", older).texts == ["a\nb"]
+    assert load_split(DataConfig(str(path)), None, older).texts == ["a\nb"]
 
 
 def test_the_quoting_that_a_run_was_told_holds_for_later_files_of_its_format(tmp_path: Path) -> None:

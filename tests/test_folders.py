@@ -82,7 +82,7 @@ def test_one_split_of_the_archive_may_be_named_by_its_folder(tmp_path: Path, sai
     both = {"neg": 2, "pos": 2}
     assert counts(data / "train", test=str(data / "test")) == {"train": both, "test": both}
     assert f"{data / 'train'}: {UNLABELLED}" in said.messages
-    assert load_split(DataConfig(str(data / "test")), "test") == load_split(DataConfig(str(data)), "test")
+    assert load_split(DataConfig(str(data / "test")), None) == load_split(DataConfig(str(data)), "test")
 
 
 def test_texts_in_folders_are_evaluated_like_those_in_a_file(data: Path, run: Path, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_split_that_the_datasets_library_saved_to_disk_is_read(tmp_path: Path)
     split = datasets.Dataset.from_dict({"text": ["a", "b"], "label": ["x", "y"]})
     split.save_to_disk(tmp_path / "saved", num_shards=2)
     assert read(tmp_path / "saved") == {"train": [("a", "x"), ("b", "y")]}
-    assert load_split(DataConfig(str(tmp_path / "saved")), "test").texts == ["a", "b"]
+    assert load_split(DataConfig(str(tmp_path / "saved")), None).texts == ["a", "b"]
 
 
 def test_files_named_after_splits_win_over_folders_and_it_is_said(

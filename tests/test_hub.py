@@ -27,7 +27,7 @@ def with_class_names(numbers: list[int | None], **more: Any) -> datasets.Dataset
 
 
 def read(path: Path, **config: Any) -> Split:
-    return load_split(DataConfig(str(path), **config), "train")
+    return load_split(DataConfig(str(path), **config), None)
 
 
 def test_class_names_stored_in_a_parquet_file_are_its_labels(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_class_without_a_name_is_refused(tmp_path: Path) -> None:
     pq.write_table(table.set_column(1, table.schema.field("label"), pa.array([0, 3], pa.int64())), path)
     with pytest.raises(UserError) as caught:
         read(path)
-    message = f"{path}, row 2: class 3 of column 'label' has no name; only 3 have; mend or remove the row."
+    message = f"{path}, row 2: class 3 of column 'label' has no name; only 3 have; fix or remove the row."
     assert str(caught.value) == message
 
 

@@ -257,7 +257,7 @@ def test_the_model_needs_torch_alone() -> None:
 def test_the_model_can_be_read_in_one_sitting() -> None:
     lines = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in FOLDER.rglob("*.py")}
     assert lines["attention.py"] <= 80
-    assert sum(lines.values()) <= 650
+    assert sum(lines.values()) <= 700
 
 
 def test_two_views_are_the_words_alone_and_in_context_weighted_by_the_mix() -> None:

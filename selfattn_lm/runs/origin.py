@@ -25,6 +25,12 @@ class Origin:
     revision: str
     sha256: str
 
+    @property
+    def folder(self) -> Path:
+        """Where it lies: as it was given, if that names it, else its absolute path."""
+        given = Path(self.source)
+        return given if str(given.absolute()) == self.path else Path(self.path)
+
     def __str__(self) -> str:
         revision = f" at revision {self.revision}" if self.revision else ""
         return f"{self.source}{revision}"

@@ -25,13 +25,16 @@ def plain_texts(texts: Any, what: str = "texts") -> list[str | None]:
     return found
 
 
-def texts_to_predict(texts: Any) -> list[str]:
-    """A list of texts, none of them missing, as there is a prediction for each."""
+def texts_to_predict(texts: Any, *, damaged: bool = False) -> list[str]:
+    """A list of texts, none of them missing, as there is a prediction for each.
+
+    `damaged`: halves of characters are let through, for who reports them as bad rows.
+    """
     found = []
     for i, text in enumerate(plain_texts(texts)):
         if text is None:
             raise TypeError(f"texts[{i}] is missing (None or NaN); leave it out, or give '', which is a text too.")
-        if not text.isascii():
+        if not damaged and not text.isascii():
             _require_characters(text, f"texts[{i}]")
         found.append(text)
     return found

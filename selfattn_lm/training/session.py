@@ -88,7 +88,7 @@ class Session:
         elif is_first_process():
             self.place.refuse_to_replace(overwrite)
         if origin is not None:
-            self.initial = read_run(Path(origin.path), settings.model.pooling)
+            self.initial = read_run(origin.folder, settings.model.pooling)
             self.bert = self.initial.bert
             self.settings = _start_from(self.initial, settings, asked, origin.source)
 

@@ -28,7 +28,7 @@ def settings_of_run(
     from selfattn_lm.runs import is_checkpoint, read_config, read_shape
 
     if origin is not None:
-        folder = Path(origin.path)
+        folder = origin.folder
         if is_checkpoint(folder) or read_shape(folder) is not None:
             if preset != "accurate":
                 raise _contradiction(preset, f"{origin.source} is a BERT")

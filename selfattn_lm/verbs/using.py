@@ -126,7 +126,7 @@ def predict(
         input_format: Of the input, if its name does not tell; of standard input txt, one text a line.
         output_format: Of standard output.
     """
-    texts = [text] if isinstance(text, str) else texts_to_predict(text)
+    texts = [text] if isinstance(text, str) else texts_to_predict(text, damaged=True)
     if (source is None) == (not texts):
         raise UserError("predict: give a FILE, or - for standard input, or --text, and only one of them.")
     from selfattn_lm.inference import TextClassifier
