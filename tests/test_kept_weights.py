@@ -22,7 +22,7 @@ from selfattn_lm.text.batching import Batch
 from selfattn_lm.training.branches import BRANCH_WEIGHTS, choose_branch_weight
 from selfattn_lm.training.data import balanced_weights
 from selfattn_lm.training.module import ClassifierModule, classification_loss
-from selfattn_lm.training.trainer import MovingAverage
+from selfattn_lm.training.trainer import MovingAverage, validation_interval
 
 SMALL = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "epochs": 3, "batch_size": 16, "ngram_rows": 1024}
 SMALL["patience"] = 100
@@ -96,6 +96,37 @@ def test_an_interrupted_and_a_resumed_run_score_what_their_logs_say(noise: Path,
     assert (moved / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     best = [json.loads((run / "metrics.json").read_text())["training"]["best"] for run in (moved, whole)]
     assert best[0] == best[1]
+
+
+def test_a_run_with_one_batch_an_epoch_can_be_resumed(noise: Path, tmp_path: Path) -> None:
+    settings = {**SMALL, "batch_size": 1000, "epochs": 4}
+    with ctrl_c_at(2):
+        stopped = train(str(noise), out=tmp_path / "run", **settings)
+    check_that_the_run_scores_what_its_log_says(stopped.folder, noise)
+    resumed = train(resume=True, out=tmp_path / "run").folder
+    check_that_the_run_scores_what_its_log_says(resumed, noise)
+    whole = train(str(noise), out=tmp_path / "whole", **settings).folder
+    assert (resumed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("batches", "validations", "accumulate", "every"),
+    [
+        (6, 1, 1, 6),
+        (6, 2, 1, 3),
+        (7, 2, 1, 3),
+        (6, 1000, 1, 1),  # no more than steps
+        (1, 5, 1, 1),
+        (6, 1, 4, 6),  # not after the first of its two steps
+        (6, 1000, 2, 2),
+        (12, 2, 4, 4),
+        (3, 2, 50, 3),
+    ],
+)
+def test_validations_fall_between_steps_and_the_only_one_at_the_end(
+    batches: int, validations: int, accumulate: int, every: int
+) -> None:
+    assert validation_interval(batches, validations, accumulate) == every
 
 
 TINY = ModelConfig(width=8, heads=2, max_tokens=4, pooling="mean", ngrams=1)

@@ -108,7 +108,15 @@ class BestCheckpoint(ModelCheckpoint):
     """Keeps the checkpoint with the best validation score and the last one, with all scores of its validation."""
 
     def __init__(self, folder: Path, monitor: str) -> None:
-        super().__init__(folder, "best", monitor=monitor, mode="max", save_last=True, enable_version_counter=False)
+        super().__init__(
+            folder,
+            "best",
+            monitor=monitor,
+            mode="max",
+            save_last=True,
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, but never weights whose loss is not finite: their score, of whatever they answer, may be the best."""
@@ -130,6 +138,20 @@ class BestCheckpoint(ModelCheckpoint):
         super().load_state_dict(moved)
 
 
+def validation_interval(batches: int, validations: int, accumulate: int) -> int:
+    """How many batches of an epoch lie between two validations, so that there are as many as asked for, or can be.
+
+    A validation, and with it a checkpoint, never falls between batches whose gradients add up to one step. Where only
+    one fits into the epoch it comes at the end, which always ends a step, so that no step is left out.
+    """
+    steps = math.ceil(batches / accumulate)
+    steps_between = steps // min(validations, steps)
+    between = steps_between * accumulate
+    if 2 * between > batches:
+        return batches
+    return between
+
+
 class Training:
     """Trains the model in `module` and leaves its best weights in it; `settings` are resolved."""
 
@@ -147,7 +169,9 @@ class Training:
             logging.getLogger(name).setLevel(logging.WARNING)
         tokens = train.tokens.total + validation.tokens.total / 3  # without the backward pass it is a third
         self.stop, self.journal = StopOnRequest(), Journal(place.work / "log.csv", config.epochs * tokens)
-        self.early = EarlyStopping(score, mode="max", patience=config.patience)  # in validations: see `run`
+        # Both callbacks act at each validation. Left to choose, they act at the end of an epoch instead where an epoch
+        # is a single batch, and a run resumed there has no score to look at. Patience counts validations: see `run`.
+        self.early = EarlyStopping(score, mode="max", patience=config.patience, check_on_train_epoch_end=False)
         self.best = BestCheckpoint(place.work / CHECKPOINTS, score)
         callbacks: list[Callback] = [self.journal, self.stop, self.early, self.best]
         if config.ema:
@@ -198,8 +222,7 @@ class Training:
         loader = train_loader(self.train, self.settings, *ranks)
         validation = validation_loader(self.validation, self.settings, *ranks)
         assert config.validations != "auto", "resolve the settings first"
-        # A validation, and with it a checkpoint, never falls between batches whose gradients add up to one step.
-        every = len(loader) // config.validations // config.accumulate * config.accumulate or len(loader)
+        every = validation_interval(len(loader), config.validations, config.accumulate)
         trainer.val_check_interval = every
         assert config.patience != "auto", "resolve the settings first"
         self.early.patience = config.patience * (len(loader) // every)
@@ -266,7 +289,8 @@ class Training:
         if step >= steps:
             return ""
         if self.early.wait_count >= self.early.patience:
-            return f"no better {config.monitor} in {config.patience} epochs"
+            epochs = "epoch" if config.patience == 1 else "epochs"
+            return f"no better {config.monitor} in {config.patience} {epochs}"
         return f"after training.max_minutes {config.max_minutes:g}"
 
     def facts(self) -> dict[str, Any]:
