@@ -22,7 +22,8 @@ from selfattn_lm.text.batching import Batch
 from selfattn_lm.training.branches import BRANCH_WEIGHTS, choose_branch_weight
 from selfattn_lm.training.data import balanced_weights
 from selfattn_lm.training.module import ClassifierModule, classification_loss
-from selfattn_lm.training.trainer import MovingAverage, validation_interval
+from selfattn_lm.training.rules import validation_interval
+from selfattn_lm.training.trainer import MovingAverage
 
 SMALL = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "epochs": 3, "batch_size": 16, "ngram_rows": 1024}
 SMALL["patience"] = 100
@@ -277,6 +278,28 @@ def test_a_run_that_diverges_later_is_kept_from_its_best_validation(
     assert metrics["training"]["stopped"].startswith("the loss or its gradient was not a finite number at step 9")
     check_that_the_run_scores_what_its_log_says(run, noise)
     assert not (run / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("last", [12, 18])  # the second and the third of three validations
+def test_a_validation_whose_loss_is_not_finite_is_neither_logged_nor_kept(
+    last: int, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = ClassifierModule.validation_step
+
+    def diverge(self: ClassifierModule, batch: Batch, batch_idx: int) -> None:
+        if self.global_step == last:
+            with torch.no_grad():
+                for view in self.model.views.values():
+                    view.head[1].bias[0] = math.inf
+        original(self, batch, batch_idx)
+
+    monkeypatch.setattr(ClassifierModule, "validation_step", diverge)
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match=rf"run: the validation loss was not a finite number after step {last}; "):
+        train(str(noise), out=run, **SMALL)
+    with (run / "log.csv").open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(6, last, 6))
+    check_that_the_run_scores_what_its_log_says(run, noise)
 
 
 def test_an_infinite_loss_has_no_finite_gradient() -> None:

@@ -19,7 +19,7 @@ from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, warm
 
 
 class NotFinite(Exception):
-    """The loss or its gradient is NaN or infinite, so that training cannot go on."""
+    """The loss or its gradient is NaN or infinite, so that training cannot go on; the message says which and when."""
 
 
 class Module(LightningModule):
@@ -50,7 +50,8 @@ class Module(LightningModule):
         """
         norm = clip_gradients(self.model.parameters(), self.config.clip)
         if not math.isfinite(norm):
-            raise NotFinite
+            step = self.global_step + 1
+            raise NotFinite(f"the loss or its gradient was not a finite number at step {step}")
 
     def load_best(self, checkpoint: Mapping[str, Any]) -> None:
         """Take the weights that a checkpoint holds, and what was chosen for them when they were validated."""

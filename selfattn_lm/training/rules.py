@@ -1,5 +1,6 @@
 """What `auto` becomes: decisions by the size and kind of the data."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,20 @@ def pretraining_epochs(tokens: int) -> int:
 def ema(steps: int) -> float:
     """An average over the last twentieth of the steps, 1,000 at most."""
     return round(1 - 1 / float(np.clip(steps / 20, 2, 1000)), 5)
+
+
+def validation_interval(batches: int, validations: int, accumulate: int) -> int:
+    """How many batches of an epoch lie between two validations, so that there are as many as asked for, or can be.
+
+    A validation, and with it a checkpoint, never falls between batches whose gradients add up to one step. Where only
+    one fits into the epoch it comes at the end, which always ends a step, so that no step is left out.
+    """
+    steps = math.ceil(batches / accumulate)
+    steps_between = steps // min(validations, steps)
+    between = steps_between * accumulate
+    if 2 * between > batches:
+        return batches
+    return between
 
 
 def precision(config: TrainingConfig, model: Classifier, recorded: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from selfattn_lm.config import Settings, TrainingConfig
 from selfattn_lm.errors import UserError
 from selfattn_lm.hardware import can_reduce_sparse_gradients, choose_device
 from selfattn_lm.runs import CHECKPOINTS, LAST, RunFolder
+from selfattn_lm.training import rules
 from selfattn_lm.training.data import Examples, train_loader, validation_loader
 from selfattn_lm.training.journal import Journal, rounded
 from selfattn_lm.training.module import Module, NotFinite
@@ -104,6 +105,17 @@ class MovingAverage(WeightAveraging):
         return step_idx is not None and step_idx % self.every == 0
 
 
+class StopWhereNotFinite(Callback):
+    """Ends a run whose validation loss is NaN or infinite, before anything is logged or kept of that validation.
+
+    The score of such weights, whatever they answer, may be the best.
+    """
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not math.isfinite(float(trainer.callback_metrics["validation/loss"])):
+            raise NotFinite(f"the validation loss was not a finite number after step {trainer.global_step}")
+
+
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the checkpoint with the best validation score and the last one, with all scores of its validation."""
 
@@ -118,13 +130,6 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, but never weights whose loss is not finite: their score, of whatever they answer, may be the best."""
-        loss = float(trainer.callback_metrics["validation/loss"])
-        if not math.isfinite(loss):
-            raise NotFinite
-        super().on_validation_end(trainer, pl_module)
-
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["scores"] = {name: float(value) for name, value in trainer.callback_metrics.items()}
 
@@ -136,20 +141,6 @@ class BestCheckpoint(ModelCheckpoint):
             moved[name] = str(here / Path(state_dict[name]).name) if state_dict[name] else ""
         moved["best_k_models"] = {str(here / Path(path).name): v for path, v in state_dict["best_k_models"].items()}
         super().load_state_dict(moved)
-
-
-def validation_interval(batches: int, validations: int, accumulate: int) -> int:
-    """How many batches of an epoch lie between two validations, so that there are as many as asked for, or can be.
-
-    A validation, and with it a checkpoint, never falls between batches whose gradients add up to one step. Where only
-    one fits into the epoch it comes at the end, which always ends a step, so that no step is left out.
-    """
-    steps = math.ceil(batches / accumulate)
-    steps_between = steps // min(validations, steps)
-    between = steps_between * accumulate
-    if 2 * between > batches:
-        return batches
-    return between
 
 
 class Training:
@@ -173,9 +164,9 @@ class Training:
         # is a single batch, and a run resumed there has no score to look at. Patience counts validations: see `run`.
         self.early = EarlyStopping(score, mode="max", patience=config.patience, check_on_train_epoch_end=False)
         self.best = BestCheckpoint(place.work / CHECKPOINTS, score)
-        callbacks: list[Callback] = [self.journal, self.stop, self.early, self.best]
+        callbacks: list[Callback] = [StopWhereNotFinite(), self.journal, self.stop, self.early, self.best]
         if config.ema:
-            callbacks.insert(2, MovingAverage(config.ema))
+            callbacks.insert(3, MovingAverage(config.ema))
         self.trainer = self._trainer(config, callbacks)
         self.first, self.interrupted = self.trainer.is_global_zero, False
         self.not_finite = ""  # what is to be said if the loss was NaN or infinite
@@ -222,7 +213,7 @@ class Training:
         loader = train_loader(self.train, self.settings, *ranks)
         validation = validation_loader(self.validation, self.settings, *ranks)
         assert config.validations != "auto", "resolve the settings first"
-        every = validation_interval(len(loader), config.validations, config.accumulate)
+        every = rules.validation_interval(len(loader), config.validations, config.accumulate)
         trainer.val_check_interval = every
         assert config.patience != "auto", "resolve the settings first"
         self.early.patience = config.patience * (len(loader) // every)
@@ -235,8 +226,8 @@ class Training:
                 trainer.fit(module, loader, validation, ckpt_path=checkpoint, weights_only=True)
             except Interrupted:
                 self.interrupted = True
-            except NotFinite:
-                self.not_finite = self._not_finite()
+            except NotFinite as error:
+                self.not_finite = f"{error}; {self._advice()}"
             except SystemExit:  # so Lightning answers a second Ctrl-C
                 raise KeyboardInterrupt(self._goes_on()) from None
             except OSError as error:
@@ -268,12 +259,13 @@ class Training:
         reason = f"{self.place.name}: stopped before the first validation, so nothing is kept; train anew."
         raise KeyboardInterrupt(reason) if self.interrupted else UserError(reason)
 
-    def _not_finite(self) -> str:
+    def _advice(self) -> str:
+        """What usually helps where the loss is not finite."""
         config = self.settings.training
         advice = f"a lower training.lr than {config.lr:g} usually helps"
         if config.precision != "32":
             advice += f", or training.precision 32 instead of {config.precision}"
-        return f"the loss or its gradient was not a finite number at step {self.trainer.global_step + 1}; {advice}"
+        return advice
 
     def raise_if_not_finite(self) -> None:
         """Say at the end of a run that its loss was not finite; the run holds the best weights before that."""
