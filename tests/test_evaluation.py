@@ -213,13 +213,16 @@ def test_no_json_holds_what_is_not_a_number(value: float, tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_that_gives_no_numbers_is_not_scored(run: Path) -> None:
+def test_a_model_that_gives_no_numbers_predicts_nothing_and_is_not_scored(run: Path) -> None:
     classifier = TextClassifier.load(run, "32")
     with torch.no_grad():
         for parameter in classifier.run.model.parameters():
             parameter.fill_(float("nan"))
     broken = TextClassifier(replace(classifier.run), "32")
-    with pytest.raises(UserError, match=r"^texts: the model gives no number \(NaN\) for 2 of 2 texts"):
+    message = r"^the model gives no number \(NaN\) for 2 of 2 texts, so its weights are broken; train it again with "
+    with pytest.raises(UserError, match=message):
+        broken.predict(["a plum", "a lake"])
+    with pytest.raises(UserError, match=message):
         evaluate_split(broken, Split.in_memory("texts", ["a plum", "a lake"], ["fruit", "water"]))
 
 

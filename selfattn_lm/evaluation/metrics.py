@@ -84,10 +84,6 @@ def evaluate_split(classifier: TextClassifier, split: Split, *, skip_unknown: bo
         if not len(split):
             raise UserError(f"{split.where}: the run knows none of the labels, only {', '.join(names[:10])}.")
     probabilities = torch.from_numpy(classifier.predict_proba(split.texts))
-    broken = int((~probabilities.isfinite()).any(1).sum())
-    if broken:
-        reason = f"the model gives no number (NaN) for {broken:,} of {len(split):,} texts, so its weights are broken"
-        raise UserError(f"{split.where}: {reason}; train it again with a lower learning rate.")
     labels = torch.from_numpy(encode_labels(split.labels, names))
     values = score(probabilities, labels, names)
     return Evaluation(split.where, names, values, dict(unknown.most_common()), split.columns)

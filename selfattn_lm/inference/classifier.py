@@ -80,8 +80,16 @@ class TextClassifier:
         return [self.labels[i] for i in self.predict_proba(texts).argmax(1)]
 
     def predict_proba(self, texts: Iterable[str]) -> np.ndarray:
-        """The probability of each label, in the order of `labels`: float32 (N, L)."""
-        return self._apply(texts, lambda ids, keep: self._model(ids, keep).softmax(-1), len(self.labels))
+        """The probability of each label, in the order of `labels`: float32 (N, L).
+
+        Raises UserError if the weights are broken, so that the model computes NaN.
+        """
+        probabilities = self._apply(texts, lambda ids, keep: self._model(ids, keep).softmax(-1), len(self.labels))
+        broken = np.count_nonzero(~np.isfinite(probabilities).all(1))
+        if broken:
+            reason = f"the model gives no number (NaN) for {broken:,} of {len(probabilities):,} texts"
+            raise UserError(f"{reason}, so its weights are broken; train it again with a lower learning rate.")
+        return probabilities
 
     def embed(self, texts: Iterable[str]) -> np.ndarray:
         """A vector for each text, from which the heads of its K views compute their logits: float32 (N, K · C)."""
