@@ -33,6 +33,15 @@ def test_a_run_written_and_read_gives_the_same_probabilities(classifier: TextCla
     assert np.array_equal(TextClassifier(again, "32").predict_proba(TEXTS), classifier.predict_proba(TEXTS))
 
 
+def test_a_table_whose_numbers_exceed_half_precision_is_written_whole(run: Path, tmp_path: Path) -> None:
+    large = read_run(run)
+    with torch.no_grad():
+        large.model.embedding.tokens.weight[5] = 1e6
+    write_run(tmp_path, large)
+    again = read_run(tmp_path)
+    assert torch.equal(again.model.embedding.tokens.weight, large.model.embedding.tokens.weight)
+
+
 def test_a_classifier_saved_and_loaded_is_the_same(classifier: TextClassifier, run: Path, tmp_path: Path) -> None:
     classifier.save(tmp_path)
     loaded = TextClassifier.load(str(tmp_path), precision="32")

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from helpers import sentences, write_csv
+from helpers import ctrl_c_at, sentences, write_csv
 
 from selfattn_lm import TextClassifier, UserError, fit, pretrain, train
 from selfattn_lm.cli import main
@@ -166,7 +167,10 @@ def test_a_config_file_may_name_what_to_start_from(data: str, pretrained: Path, 
     assert origin.path == str(pretrained)
 
 
-@pytest.mark.parametrize("init", ["[1, 2]", "{source: x}", "3", "true"])
+NUMBER = "{source: x, path: 3, revision: '', sha256: ''}"
+
+
+@pytest.mark.parametrize("init", ["[1, 2]", "{source: x}", "3", "true", "''", NUMBER])
 def test_an_init_that_says_nothing_is_refused(init: str, data: str, tmp_path: Path) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text(f"init: {init}\n")
@@ -188,3 +192,45 @@ def test_fit_records_its_start_too(pretrained: Path, tmp_path: Path) -> None:
     texts, labels = zip(*sentences(60), strict=True)
     fit(texts, labels, init=pretrained, out=tmp_path / "run", epochs=1)
     assert json.loads(json.dumps(read_config(tmp_path / "run" / "config.yaml").init))["source"] == str(pretrained)
+
+
+def test_a_run_goes_on_from_itself_with_its_own_config(attention: Path, tmp_path: Path) -> None:
+    run = train(config=attention / "config.yaml", init=attention, out=tmp_path / "run").folder
+    assert read_config(run / "config.yaml").init["path"] == str(attention)
+
+
+@pytest.mark.parametrize("preset", ["accurate", "quick"])
+def test_an_init_that_is_no_run_is_refused_with_every_preset(preset: Any, data: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        train(data, init="nowhere", preset=preset, out=tmp_path / "run")
+    assert str(caught.value) == "nowhere: no such run folder; `selfattn train DATA --out nowhere` makes one."
+
+
+@pytest.mark.parametrize("init", ["attention", "bag", "pretrained"])
+def test_the_opening_lines_name_no_setting_that_only_follows_from_the_start(
+    init: str, data: str, tmp_path: Path, said: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> None:
+    start = request.getfixturevalue(init)
+    with said.at_level(logging.INFO, "selfattn_lm"):
+        train(data, init=start, out=tmp_path / "run", epochs=1, precision="32")
+    lines = "\n".join(said.messages).splitlines()
+    assert "settings    training.epochs 1, training.precision 32" in lines
+    (model,) = [line for line in lines if line.startswith("model  ")]
+    assert (" layers" in model) == (init != "bag")  # a bag has none
+
+
+def test_a_resumed_run_takes_its_start_by_any_of_its_names(
+    data: str, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pretrained.parent)
+    with ctrl_c_at(2):
+        train(data, init="pretrained", out=tmp_path / "run", epochs=3, precision="32")
+    with pytest.raises(UserError, match=r"^--init: other is asked, but .* began from pretrained; leave it out\.$"):
+        train(init="other", out=tmp_path / "run", resume=True)
+    assert not train(init=pretrained, out=tmp_path / "run", resume=True).stopped
+
+
+def test_a_file_that_is_not_read_is_no_part_of_the_start(tuned: tuple[Path, Path], tmp_path: Path) -> None:
+    run, start = tuned
+    (start / "model_quantized.safetensors").write_bytes(b"8-bit weights")
+    assert train(config=run / "config.yaml", out=tmp_path / "again").folder.is_dir()

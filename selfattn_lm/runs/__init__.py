@@ -11,6 +11,7 @@ from selfattn_lm.runs.folder import (
     read_origin,
     read_run,
     read_shape,
+    require_finished,
     write_head,
     write_run,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "read_origin",
     "read_run",
     "read_shape",
+    "require_finished",
     "write_bert",
     "write_head",
     "write_json",

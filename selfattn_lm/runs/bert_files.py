@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,28 +43,39 @@ def locate(name: str | Path, revision: str | None = None) -> Path:
     return folder
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint, which may be in several files; a pickle is opened for plain tensors alone."""
-    readers: list[tuple[str, Callable[[Path], dict[str, Tensor]]]] = [
-        ("model.safetensors", safetensors.torch.load_file),
-        ("pytorch_model.bin", lambda file: torch.load(file, weights_only=True, map_location="cpu")),
-    ]
-    for name, read in readers:
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights of a run or a checkpoint, which may be several; none if there are no weights.
+
+    Other files in the folder, such as a copy of the weights in 8 bits, are not read.
+    """
+    for name in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{name}.index.json"
         parts = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else [name]
         if not (folder / parts[0]).is_file():
             continue
-        weights: dict[str, Tensor] = {}
         for part in parts:
             if Path(part).name != part or not (folder / part).is_file():
                 raise UserError(f"{folder}: {part}, which {index.name} names, is missing.")
-            try:
-                weights |= read(folder / part)
-            except Exception as error:  # of all kinds: a broken header, a pickle that would run code
-                reason = " ".join(str(error).split())[:200]
-                raise UserError(f"{folder / part}: cannot be read as plain tensors ({reason}).") from None
-        return weights
-    raise UserError(f"{folder}: no model.safetensors and no pytorch_model.bin, so there are no weights to start from.")
+        return [folder / part for part in parts]
+    return []
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint, which may be in several files; a pickle is opened for plain tensors alone."""
+    weights: dict[str, Tensor] = {}
+    for file in weight_files(folder):
+        try:
+            if file.suffix == ".safetensors":
+                weights |= safetensors.torch.load_file(file)
+            else:
+                weights |= torch.load(file, weights_only=True, map_location="cpu")
+        except Exception as error:  # of all kinds: a broken header, a pickle that would run code
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{file}: cannot be read as plain tensors ({reason}).") from None
+    if not weights:
+        reason = f"{folder}: no model.safetensors and no pytorch_model.bin"
+        raise UserError(f"{reason}, so there are no weights to start from.")
+    return weights
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 import yaml
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from selfattn_lm.config import BertShape, Pooling, Settings, settings_from, with_changes
 from selfattn_lm.errors import UserError
@@ -19,7 +20,7 @@ from selfattn_lm.runs.bert import is_checkpoint, read_bert
 from selfattn_lm.runs.bert_files import read_json
 from selfattn_lm.runs.files import atomic, write_json, write_text
 from selfattn_lm.runs.lifecycle import CHECKED, LAST, RunFolder, digest, digests
-from selfattn_lm.runs.origin import Origin
+from selfattn_lm.runs.origin import Origin, origin_from
 from selfattn_lm.runs.run import Run, new_model
 from selfattn_lm.text.tokenization import load_tokenizer
 
@@ -59,13 +60,24 @@ def write_run(folder: Path, run: Run) -> None:
     """Write everything that prediction needs; at last the digests in config.yaml say that the files belong together."""
     write_head(folder, run.settings, run.resolved, run.labels_as_given, run.tokenizer, run.bert, run.origin)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in run.model.state_dict().items()}
-    # Tables are nine tenths of a model, and a rounding of 1 in 2,000 changes nothing that they say.
-    weights |= {
-        name: tensor.half() for name, tensor in weights.items() if name.startswith("embedding.") and tensor.ndim > 1
-    }
+    weights |= _tables_in_half_precision(weights)
     with atomic(folder / "model.safetensors") as temporary:
         temporary.write_bytes(safetensors.torch.save(weights))
     _write_config(folder, run.settings, run.resolved, run.origin, digests(folder))
+
+
+def _tables_in_half_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The embedding tables among some weights, nine tenths of a model: a rounding of 1 in 2,000 changes nothing.
+
+    A table with numbers beyond 65,504, the largest in half precision, is left out.
+    """
+    tables: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        if name.startswith("embedding.") and tensor.ndim > 1:
+            half = tensor.half()
+            if bool(half.isfinite().all()):
+                tables[name] = half
+    return tables
 
 
 class ConfigFile(NamedTuple):
@@ -116,10 +128,10 @@ def read_origin(folder: Path) -> Origin | None:
 def _origin(init: Any, path: Path) -> Origin | None:
     if init is None:
         return None
-    try:
-        return Origin(**init)
-    except TypeError:
-        raise UserError(f"{path}: init does not hold what the run started from; train the run again.") from None
+    origin = origin_from(init)
+    if origin is None:
+        raise UserError(f"{path}: init does not hold what the run started from; train the run again.")
+    return origin
 
 
 def precision_recorded_in(config: Path) -> str:
@@ -146,7 +158,7 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
     """
     if is_checkpoint(folder):
         return read_bert(folder, pooling)
-    _require_finished(folder)
+    require_finished(folder)
     config = read_config(folder / "config.yaml")
     settings, resolved = config.settings, config.resolved
     origin = _origin(config.init, folder / "config.yaml")
@@ -196,7 +208,8 @@ def _require_digests(folder: Path, files: Mapping[str, str]) -> None:
             raise UserError(f"{reason}; {advice}.")
 
 
-def _require_finished(folder: Path) -> None:
+def require_finished(folder: Path) -> None:
+    """Refuse a folder that is no run folder, or of a run that is unfinished or lacks a file."""
     if not folder.is_dir() and (RunFolder(folder).work / LAST).is_file():
         advice = f"go on with `selfattn train --resume --out {shlex.quote(str(folder))}`"
         raise UserError(f"{folder}: training has not finished; {advice}.")
@@ -230,9 +243,10 @@ def model_card(name: str, run: Run, train: Mapping[str, Any], scores: Mapping[st
     start = "It was trained from scratch."
     if run.origin is not None:
         start = f"It started from `{run.origin}` (sha256 of its weights: `{run.origin.sha256}`)."
+    layers = "" if model.kind == "bag" else f", {model.layers} layers"
     return f"""# {name}
 
-A text classifier with {len(run.labels)} labels ({model.kind}, {model.width} wide, {model.layers} layers), trained by
+A text classifier with {len(run.labels)} labels ({model.kind}, {model.width} wide{layers}), trained by
 selfattn_lm on {train["rows"]:,} texts of `{settings.data.source or "memory"}` in {minutes:g} minutes. {start}
 
 | split | rows | accuracy (95 % interval) | macro-F1 (95 % interval) | log loss |

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_lm.errors import UserError
-from selfattn_lm.runs.bert_files import locate
+from selfattn_lm.runs.bert_files import locate, weight_files
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,18 @@ class Origin:
 
 
 def find_origin(source: str | Path) -> Origin:
-    """Find what `--init` names, a folder or a model on the hub, which is fetched.
-
-    Raises UserError where there are no weights.
-    """
+    """Find what `--init` names, a folder or a model on the hub, which is fetched."""
     folder = locate(source)
     return _describe(str(source), folder)
+
+
+def origin_from(recorded: Any) -> Origin | None:
+    """The origin that plain values of a config file record, or None if they record none."""
+    if not isinstance(recorded, dict) or set(recorded) != set(Origin.__dataclass_fields__):
+        return None
+    if not all(isinstance(value, str) for value in recorded.values()):
+        return None
+    return Origin(**recorded)
 
 
 def find_recorded(recorded: Any, where: str) -> Origin:
@@ -52,11 +58,10 @@ def find_recorded(recorded: Any, where: str) -> Origin:
     """
     if isinstance(recorded, str) and recorded:
         return find_origin(recorded)
-    try:
-        origin = Origin(**recorded)
-    except TypeError:
+    origin = origin_from(recorded)
+    if origin is None:
         keys = ", ".join(Origin.__dataclass_fields__)
-        raise UserError(f"{where}: init must be a folder, a hub name, or a mapping of {keys}.") from None
+        raise UserError(f"{where}: init must be a folder, a hub name, or a mapping of {keys}.")
     folder = _locate_again(origin)
     if folder is None:
         raise UserError(f"{where}: it starts from {origin.path}, which is gone; name another start with --init.")
@@ -71,23 +76,16 @@ def _locate_again(origin: Origin) -> Path | None:
     if origin.revision:
         return locate(origin.source, origin.revision)
     for place in (origin.path, origin.source):
-        if _weight_files(Path(place)):
+        if weight_files(Path(place)):
             return Path(place)
     return None
 
 
 def _describe(source: str, folder: Path) -> Origin:
     digest = hashlib.sha256()
-    for file in _weight_files(folder):
+    for file in weight_files(folder):
         with file.open("rb") as weights:
             while piece := weights.read(1 << 20):
                 digest.update(piece)
     revision = folder.name if folder.parent.name == "snapshots" else ""  # the hub's cache: snapshots/COMMIT
     return Origin(source, str(folder.absolute()), revision, digest.hexdigest())
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """The weights of a run folder or a checkpoint, which may be in several files; none where there is no folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from selfattn_lm.config import Settings, flatten, with_changes
+from selfattn_lm.config import Settings, flatten, nest, with_changes
 from selfattn_lm.errors import UserError
 from selfattn_lm.evaluation import Evaluation, evaluate_split, write_metrics
 from selfattn_lm.hardware import choose_device
@@ -180,18 +180,29 @@ class Session:
 def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], folder: str) -> Settings:
     """The settings with the shape and tokenizer of another run, which those asked for may not contradict."""
     theirs, mine = initial.in_effect, asked.get("model", {})
-    shape = {name: getattr(theirs.model, name) for name in (*_SHAPE, *(_DROPOUTS if initial.bert else ()))}
-    shape["spelling"] = theirs.model.spelling and not initial.labels  # a classifier's was folded when it was done
+    brought = _brought_by(initial)
     if initial.bert:  # another dropout suits it too, and shorter texts than it has places for
-        shape |= {name: mine[name] for name in ("dropout", "embedding_dropout") if name in mine}
-        if (longest := mine.get("max_tokens", "auto")) != "auto":
-            shape["max_tokens"] = min(longest, initial.bert.places)
-    brought = {f"model.{name}": value for name, value in shape.items()}
-    brought |= {f"tokenizer.{name}": value for name, value in vars(theirs.tokenizer).items()}
+        brought |= {f"model.{name}": mine[name] for name in ("dropout", "embedding_dropout") if name in mine}
+        longest = mine.get("max_tokens", "auto")
+        if longest != "auto":
+            brought["model.max_tokens"] = min(longest, initial.bert.places)
+    as_trained = {"model.spelling": theirs.model.spelling}  # which its own config.yaml asks for
     for name, value in flatten(asked).items():
-        if name in brought and value not in (brought[name], "auto"):
+        if name in brought and value not in (brought[name], as_trained.get(name), "auto"):
             raise UserError(f"{name}: {value!r} is asked, but {folder}, the run to start from, has {brought[name]!r}.")
+    shape = nest(brought)["model"]
     return replace(settings, tokenizer=theirs.tokenizer, model=replace(settings.model, **shape))
+
+
+def _brought_by(initial: Run) -> dict[str, Any]:
+    """The settings that a run to start from decides, by dotted name: shape and tokenizer, for a BERT dropout too."""
+    theirs = initial.in_effect
+    names = _SHAPE + _DROPOUTS if initial.bert else _SHAPE
+    brought = {f"model.{name}": getattr(theirs.model, name) for name in names}
+    # A classifier's spelling was folded into its table of tokens when it was done.
+    brought["model.spelling"] = theirs.model.spelling and not initial.labels
+    brought |= {f"tokenizer.{name}": value for name, value in vars(theirs.tokenizer).items()}
+    return brought
 
 
 def opening_lines(
@@ -207,11 +218,12 @@ def opening_lines(
     sizes = model.sizes()
     parameters, tables = sum(sizes.values()), sum(n for name, n in sizes.items() if name.startswith("embedding."))
     bert = f", from BERT, {m.pooling} pooling" if initial is not None and initial.bert else ""
+    layers = "" if m.kind == "bag" else f", {m.layers} layers"
     heads = f", {m.heads} heads" if m.kind == "attention" else ""
     device = choose_device(t.accelerator)
     usual = flatten(asdict(Settings()))
-    if initial is not None:
-        usual |= flatten({"model": vars(initial.in_effect.model), "tokenizer": vars(initial.in_effect.tokenizer)})
+    if initial is not None:  # what it starts from decides these
+        usual |= _brought_by(initial)
     changed = [
         f"{k} {','.join(v) if isinstance(v, tuple) else v}"
         for k, v in flatten(asdict(asked)).items()
@@ -225,7 +237,7 @@ def opening_lines(
         f"tokens      {resolved.tokenizer.unit}, vocabulary {prepared.tokenizer.get_vocab_size():,};"
         f" {100 * cut['texts_cut']:.1f} % of the texts and {100 * cut['tokens_lost']:.1f} % of all tokens are cut,"
         f" beyond {m.max_tokens} a text",
-        f"model       {m.kind}, {m.width} wide, {m.layers} layers{heads}{bert}; {parameters:,} parameters,"
+        f"model       {m.kind}, {m.width} wide{layers}{heads}{bert}; {parameters:,} parameters,"
         f" {(4 * parameters - 2 * tables) / 1e6:.1f} MB",
         f"training    {t.epochs} epochs at most, rate {t.lr:g}, {device}, {t.precision}, seed {resolved.seed}",
         f"settings    {', '.join(changed) or 'the defaults'}",

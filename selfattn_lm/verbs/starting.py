@@ -25,7 +25,7 @@ def settings_of_run(
     A preset is a whole: its training suits its model. So what gives the run another model (a flag, a config file, a
     run or a BERT to start from, pretraining) contradicts it, and is refused.
     """
-    from selfattn_lm.runs import is_checkpoint, read_config, read_shape
+    from selfattn_lm.runs import is_checkpoint, read_config, read_shape, require_finished
 
     if origin is not None:
         folder = origin.folder
@@ -33,7 +33,9 @@ def settings_of_run(
             if preset != "accurate":
                 raise _contradiction(preset, f"{origin.source} is a BERT")
             return settings_from(merge(FINETUNING, asked), "settings")
-        if preset != "accurate" and (kind := read_config(folder / "config.yaml").settings.model.kind) != "bag":
+        require_finished(folder)
+        kind = read_config(folder / "config.yaml").settings.model.kind
+        if preset != "accurate" and kind != "bag":
             raise _contradiction(preset, f"{origin.source} is of the kind {kind}")
     final = settings_from(merge(PRESETS[preset], asked), "settings")
     if preset != "accurate" and final.model.kind != "bag":
@@ -96,21 +98,24 @@ def resumed(
     out: Path | str | None, asked: Mapping[str, Any], init: Path | str | None, verb: str
 ) -> tuple[Path, Settings]:
     """The folder of the interrupted run and its own settings, which what is `asked` for may not contradict."""
-    from selfattn_lm.runs import RunFolder, read_config
+    from selfattn_lm.runs import RunFolder, read_config, read_origin
 
     final = settings_from(asked, "settings")
     if out is None and not final.data.source:
         raise UserError(f"{verb}: --resume needs the run folder; name it with --out.")
     name = run_name(final.data.source) if verb == "train" else f"{run_name(final.data.source)}-pretrained"
     folder = Path(out) if out is not None else Path("runs") / name
-    config = read_config(RunFolder(folder).unfinished() / "config.yaml")
+    begun = RunFolder(folder).unfinished()
+    config = read_config(begun / "config.yaml")
     if not config.settings.data.source:
         raise UserError(f"{folder}: began with texts given in Python, which it does not keep; call `fit` again.")
     began, now = flatten(asdict(config.settings)), flatten(asdict(final))
     for name in flatten(asked):
         if now[name] != began[name]:
             raise UserError(f"{name}: {now[name]!r} is asked, but {folder} began with {began[name]!r}; leave it out.")
-    started = (config.init or {}).get("source", "scratch")
-    if init is not None and str(init) != started:
+    origin = read_origin(begun)
+    began_from = ("scratch",) if origin is None else (origin.source, origin.path)
+    if init is not None and str(init) not in began_from and str(Path(init).absolute()) not in began_from:
+        started = began_from[0]
         raise UserError(f"--init: {init} is asked, but {folder} began from {started}; leave it out.")
     return folder, config.settings
