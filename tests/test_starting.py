@@ -234,3 +234,18 @@ def test_a_file_that_is_not_read_is_no_part_of_the_start(tuned: tuple[Path, Path
     run, start = tuned
     (start / "model_quantized.safetensors").write_bytes(b"8-bit weights")
     assert train(config=run / "config.yaml", out=tmp_path / "again").folder.is_dir()
+
+
+def test_a_preset_that_there_is_not_is_refused(data: str, tmp_path: Path) -> None:
+    unknown: Any = "fast"
+    with pytest.raises(UserError, match=r"^preset: 'fast' is not 'accurate' or 'quick'\.$"):
+        train(data, out=tmp_path / "run", preset=unknown)
+
+
+def test_a_resumed_run_refuses_a_preset_that_it_did_not_begin_with(data: str, tmp_path: Path) -> None:
+    with ctrl_c_at(2):
+        train(data, out=tmp_path / "run", **{**TINY, "epochs": 3})
+    message = "model.kind: 'bag' is asked, but .* began with 'attention'; leave it out"
+    with pytest.raises(UserError, match=message):
+        train(out=tmp_path / "run", resume=True, preset="quick")
+    assert not train(out=tmp_path / "run", resume=True).stopped

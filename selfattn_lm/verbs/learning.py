@@ -16,6 +16,7 @@ from selfattn_lm.verbs.starting import (
     resumed,
     run_name,
     settings_of_run,
+    with_preset,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def train(
         other = "--init" if init is not None else f"the init in {config}"
         raise UserError(f"train: --pretrain and {other} both say what to start from; leave one of them out.")
     if resume:
-        folder, final = resumed(out, asked, init, "train")
+        folder, final = resumed(out, with_preset(preset, asked), init, "train")
         return Session(final, asked, folder, resume=True).run(load_splits(final.data))
     origin = None
     if init is not None:

@@ -27,6 +27,8 @@ def settings_of_run(
     """
     from selfattn_lm.runs import is_checkpoint, read_config, read_shape, require_finished
 
+    asked_with_preset = with_preset(preset, asked)
+
     if origin is not None:
         folder = origin.folder
         if is_checkpoint(folder) or read_shape(folder) is not None:
@@ -37,12 +39,19 @@ def settings_of_run(
         kind = read_config(folder / "config.yaml").settings.model.kind
         if preset != "accurate" and kind != "bag":
             raise _contradiction(preset, f"{origin.source} is of the kind {kind}")
-    final = settings_from(merge(PRESETS[preset], asked), "settings")
+    final = settings_from(asked_with_preset, "settings")
     if preset != "accurate" and final.model.kind != "bag":
         raise _contradiction(preset, f"model.kind is {final.model.kind}")
     if preset != "accurate" and pretrain:
         raise _contradiction(preset, "--pretrain learns words from their context, which a bag does not see")
     return final
+
+
+def with_preset(preset: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a preset, and over them those asked for, nested."""
+    if preset not in PRESETS:
+        raise UserError(f"preset: {preset!r} is not {' or '.join(map(repr, PRESETS))}.")
+    return merge(PRESETS[preset], asked)
 
 
 def named(data: Any, what: str) -> str | None:
