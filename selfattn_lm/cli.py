@@ -4,9 +4,11 @@ import codecs
 import io
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -153,27 +155,69 @@ def _log_lines_on_stderr() -> Iterator[None]:
         logger.setLevel(level)
 
 
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, if this is the thread that gets signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 2 for what the user can mend, 130 for Ctrl-C."""
+    """Run the command line; returns the exit code: 2 for what the user can mend, 130 for Ctrl-C or SIGTERM."""
     _write_utf8()
     keep_memory()
     try:
-        with _log_lines_on_stderr():
-            result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-        if hasattr(result, "__rich__"):
-            from rich.console import Console
-
-            Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(result)
-        elif result is not None and str(result):
-            print(result)
+        with _sigterm_as_ctrl_c():
+            _run(arguments)
     except (UserError, CycloptsError) as error:
-        print(f"selfattn: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _fail(str(error))
     except KeyboardInterrupt as interrupt:
-        print(f"selfattn: {str(interrupt) or 'interrupted; nothing was written.'}", file=sys.stderr)
-        return 130
+        return _fail(str(interrupt) or "interrupted; nothing was written.", code=130)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # so that what is left over can be written when Python ends
-        os.close(nowhere)
+        _forget_output()
+    except OSError as error:  # what nothing else has told, such as a full disk below standard output
+        _forget_output()
+        place = f"{error.filename}: " if error.filename is not None else ""
+        reason = f"{place}the system cannot read or write ({error.strerror or error})"
+        return _fail(f"{reason}; free its disk or name another place.")
     return 0
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    """Run a command and print what it returns."""
+    with _log_lines_on_stderr():
+        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    if hasattr(result, "__rich__"):
+        from rich.console import Console
+
+        Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(result)
+    elif result is not None and str(result):
+        print(result)
+    sys.stdout.flush()  # now, as an error when Python ends is a traceback
+
+
+def _fail(reason: str, code: int = 2) -> int:
+    """Say in one line why a command ended, if it can be said."""
+    with suppress(OSError):
+        print(f"selfattn: {' '.join(reason.split())}", file=sys.stderr)
+    return code
+
+
+def _forget_output() -> None:
+    """Let what cannot be written to standard output be written to nowhere, so that Python can end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -92,7 +92,7 @@ def same_bytes(one: Path, other: Path) -> bool:
 
 def _die_at(step: int, arguments: list[str]) -> None:
     from selfattn_lm.cli import main
-    from selfattn_lm.training.trainer import StopOnRequest
+    from selfattn_lm.training.callbacks import StopOnRequest
 
     def die(self: StopOnRequest, trainer: Any, *args: Any) -> None:
         if trainer.global_step == step:
@@ -116,7 +116,7 @@ def ctrl_c_at(step: int, number: int = signal.SIGINT) -> Iterator[None]:
     """Within, Ctrl-C is pressed, or another signal comes, while a training of this process is at a step."""
     import pytest
 
-    from selfattn_lm.training.trainer import StopOnRequest
+    from selfattn_lm.training.callbacks import StopOnRequest
 
     on_train_batch_end = StopOnRequest.on_train_batch_end
 

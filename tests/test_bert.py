@@ -17,8 +17,8 @@ from selfattn_lm.cli import main
 from selfattn_lm.nn import Classifier, SelfAttention
 from selfattn_lm.runs import locate, read_bert
 from selfattn_lm.text.tokenization import TokenIds
+from selfattn_lm.training.callbacks import Interrupted
 from selfattn_lm.training.optimizer import build_optimizer, freeze
-from selfattn_lm.training.trainer import Interrupted
 
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 transformers = pytest.importorskip("transformers")
@@ -476,7 +476,7 @@ def test_a_stopped_fine_tuning_goes_on_to_the_same_bytes(
     train(str(data), init=tuned.parent / "model", out=tmp_path / "whole", **options)
     with monkeypatch.context() as patch:  # as if Ctrl-C were pressed in the second epoch
         patch.setattr(
-            "selfattn_lm.training.trainer.StopOnRequest.on_train_batch_end",
+            "selfattn_lm.training.callbacks.StopOnRequest.on_train_batch_end",
             lambda self, trainer, *args: _interrupt() if trainer.global_step == 10 else None,
         )
         assert train(str(data), init=tuned.parent / "model", out=tmp_path / "run", **options).resumable

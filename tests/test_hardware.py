@@ -19,8 +19,9 @@ from selfattn_lm.config import ModelConfig
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.nn import Bag, build_classifier
 from selfattn_lm.training import module, trainer
+from selfattn_lm.training.callbacks import StopOnRequest
 from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, use_dense_gradients
-from selfattn_lm.training.trainer import StopOnRequest, Training
+from selfattn_lm.training.trainer import Training
 
 TINY = {"width": 8, "heads": 2, "layers": 1, "epochs": 1}
 LAYERS = [nn.Linear(16, 64), nn.Linear(64, 16)]

@@ -20,10 +20,10 @@ from selfattn_lm.config import ModelConfig, Settings
 from selfattn_lm.nn import build_classifier
 from selfattn_lm.text.batching import Batch
 from selfattn_lm.training.branches import BRANCH_WEIGHTS, choose_branch_weight
+from selfattn_lm.training.callbacks import MovingAverage
 from selfattn_lm.training.data import balanced_weights
 from selfattn_lm.training.module import ClassifierModule, classification_loss
 from selfattn_lm.training.rules import validation_interval
-from selfattn_lm.training.trainer import MovingAverage
 
 SMALL = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "epochs": 3, "batch_size": 16, "ngram_rows": 1024}
 SMALL["patience"] = 100

@@ -10,6 +10,14 @@ from typing import Any
 from selfattn_lm.errors import UserError
 
 
+class CannotWrite(UserError):
+    """A file cannot be written, since the disk is full or for another `reason`, a sentence without advice."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        self.reason = f"{path}: cannot be written ({error.strerror or error})"
+        super().__init__(f"{self.reason}; name another place with --out.")
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`, which becomes `path` at the end and is removed on an error."""
@@ -21,7 +29,7 @@ def atomic(path: Path) -> Iterator[Path]:
         sync(temporary)
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); name another place with --out.") from None
+        raise CannotWrite(path, error) from None
     finally:
         with suppress(OSError):  # such as a folder that cannot be written; it has been told
             temporary.unlink(missing_ok=True)

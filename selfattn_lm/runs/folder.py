@@ -19,7 +19,7 @@ from selfattn_lm.errors import UserError
 from selfattn_lm.runs.bert import is_checkpoint, read_bert
 from selfattn_lm.runs.bert_files import read_json
 from selfattn_lm.runs.files import atomic, write_json, write_text
-from selfattn_lm.runs.lifecycle import CHECKED, LAST, RunFolder, digest, digests
+from selfattn_lm.runs.lifecycle import CHECKED, RunFolder, digest, digests
 from selfattn_lm.runs.origin import Origin, origin_from
 from selfattn_lm.runs.run import Run, new_model
 from selfattn_lm.text.tokenization import load_tokenizer
@@ -210,7 +210,7 @@ def _require_digests(folder: Path, files: Mapping[str, str]) -> None:
 
 def require_finished(folder: Path) -> None:
     """Refuse a folder that is no run folder, or of a run that is unfinished or lacks a file."""
-    if not folder.is_dir() and (RunFolder(folder).work / LAST).is_file():
+    if not folder.is_dir() and RunFolder(folder).can_go_on():
         advice = f"go on with `selfattn train --resume --out {shlex.quote(str(folder))}`"
         raise UserError(f"{folder}: training has not finished; {advice}.")
     if not folder.is_dir():

@@ -7,12 +7,15 @@ an older run in `NAME` is still whole. Only files that a run writes are ever del
 import hashlib
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from selfattn_lm.errors import UserError
-from selfattn_lm.runs.files import sync
+from selfattn_lm.runs.files import CannotWrite, sync
 
 CHECKPOINTS = "checkpoints"
 LAST = f"{CHECKPOINTS}/last.ckpt"  # what an interrupted run goes on from
@@ -60,9 +63,44 @@ class RunFolder:
                 raise UserError(f"{self.name}: exists and is not a run folder; name another with --out.")
             if not overwrite:
                 raise UserError(f"{self.name}: exists; --overwrite replaces it, --out names another folder.")
-        if (self.work / LAST).is_file() and not overwrite:
+        if self.can_go_on() and not overwrite:
             reason = f"{self.name}: an unfinished run is in {self.work.name}"
             raise UserError(f"{reason}; --resume goes on with it, --overwrite replaces it.")
+
+    def can_go_on(self) -> bool:
+        """Whether the work folder holds what a later command can go on with: a checkpoint or a complete run."""
+        return (self.work / LAST).is_file() or (self.work / WEIGHTS).is_file()
+
+    def what_is_left(self) -> str:
+        """What is left of a run that has ended early, in words that end a sentence."""
+        if (self.work / LAST).is_file():
+            return f"`--resume` goes on from the last validation, in {self.work}."
+        if (self.work / WEIGHTS).is_file():
+            return f"the run is complete, in {self.work}, and `--resume` moves it to its place."
+        if (self.target / LAST).is_file():
+            return f"`--resume` goes on from the last validation, in {self.target}."
+        return "nothing is kept; train anew."
+
+    @contextmanager
+    def made_by(self, is_first: bool) -> Iterator[None]:
+        """Within, a run is made; if it ends early, what no command can go on with is deleted, and the rest is said.
+
+        Only the first process of a run deletes.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if is_first and not self.can_go_on():
+                with suppress(OSError):  # what came before is to be told
+                    self.discard()
+            if isinstance(error, KeyboardInterrupt) and not str(error):
+                raise KeyboardInterrupt(f"{self.name}: interrupted; {self.what_is_left()}") from None
+            if isinstance(error, CannotWrite) and self.can_go_on():
+                raise UserError(f"{error.reason}; {self.what_is_left()}") from None
+            if isinstance(error, OSError):
+                reason = f"{self.name}: the run cannot be written ({error.strerror or error})"
+                raise UserError(f"{reason}; {self.what_is_left()}") from None
+            raise
 
     def begin(self) -> None:
         """Make the work folder, without what an earlier, unfinished run left there."""
@@ -74,13 +112,17 @@ class RunFolder:
             self.discard()
             (self.work / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
 
-    def unfinished(self) -> Path:
-        """The folder with the checkpoint of an interrupted run; raises UserError if there is none."""
+    def unfinished(self, is_first: bool = True) -> Path:
+        """The folder with the checkpoint of an interrupted run; raises UserError if there is none.
+
+        A complete run that is not in its place is moved there, by the first process of a run.
+        """
         reason = "no checkpoint of an interrupted run"
         if (self.target / WEIGHTS).is_file():
             reason = "the run is finished"
         if self.interrupted_commit():
-            self.commit(resumable=True)
+            if is_first:
+                self.commit(resumable=True)
             reason = "the run was finished but only half in its place, and is complete now"
         for folder in (self.work, self.target):
             if (folder / LAST).is_file():
@@ -112,10 +154,21 @@ class RunFolder:
     def commit(self, *, resumable: bool = False) -> None:
         """Move a complete run to where it belongs; `resumable`: with its checkpoints.
 
-        Called again after a crash it goes on where it was.
+        Called again after a crash it goes on where it was. A signal has to wait for its end.
         """
+        with _signals_held_back() as held:
+            try:
+                self._commit(resumable)
+            except OSError as error:
+                reason = f"{self.name}: the complete run in {self.work} cannot be moved there ({error.strerror})"
+                raise UserError(f"{reason}; free its place, then `--resume` moves it.") from None
+        if held:
+            raise KeyboardInterrupt(f"{self.name}: interrupted when the run was done; it is in its place.")
+
+    def _commit(self, resumable: bool) -> None:
         if not resumable:
             _remove_checkpoints(self.work)
+        _remove_half_written(self.work)
         _sync(self.work)
         if not self.target.exists():
             self.work.rename(self.target)
@@ -150,8 +203,10 @@ class RunFolder:
         _remove_if_empty(self.work)
 
     def interrupted_commit(self) -> bool:
-        """Whether config.yaml has been moved already, and the weights have not."""
-        return (self.work / WEIGHTS).is_file() and not (self.work / "config.yaml").exists()
+        """Whether a complete run is in the work folder: its checkpoint is gone or config.yaml is moved, no weights."""
+        if not (self.work / WEIGHTS).is_file():
+            return False
+        return not (self.work / LAST).is_file() or not (self.work / "config.yaml").exists()
 
 
 class _Step:
@@ -169,6 +224,25 @@ class _Step:
 
 
 @contextmanager
+def _signals_held_back() -> Iterator[list[int]]:
+    """Gives a list of the signals that came meanwhile and ended nothing, if this is the thread that gets them."""
+    held: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield held
+        return
+
+    def hold(number: int, frame: Any) -> None:
+        held.append(number)
+
+    before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield held
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def _told(name: Path) -> Iterator[None]:
     """Turns what the system says of a folder into a sentence."""
     try:
@@ -180,7 +254,17 @@ def _told(name: Path) -> Iterator[None]:
 def _remove_checkpoints(folder: Path) -> None:
     for name in CHECKPOINT_FILES:
         (folder / CHECKPOINTS / name).unlink(missing_ok=True)
+    _remove_half_written(folder)
     _remove_if_empty(folder / CHECKPOINTS)
+
+
+def _remove_half_written(folder: Path) -> None:
+    """Delete the temporary files of a process that was killed while it wrote."""
+    for name in (*FILES, *(f"{CHECKPOINTS}/{name}" for name in CHECKPOINT_FILES)):
+        place = folder / name
+        (folder / f"{name}.copy").unlink(missing_ok=True)
+        for temporary in place.parent.glob(f".{place.name}.*.tmp"):
+            temporary.unlink(missing_ok=True)
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -34,7 +34,8 @@ from selfattn_lm.text.tokenization import TokenIds, load_tokenizer, mostly_unspa
 from selfattn_lm.training import rules
 from selfattn_lm.training.data import Examples, train_loader
 from selfattn_lm.training.module import MaskedModule
-from selfattn_lm.training.trainer import Training, is_first_process
+from selfattn_lm.training.ranks import is_first_process, join
+from selfattn_lm.training.trainer import Training
 
 log = logging.getLogger(__name__)
 _MANY = 10_000  # texts, enough to choose a length by, and to measure by
@@ -50,8 +51,11 @@ class PretrainResult:
     perplexity: float
     stopped: str = ""
     resumable: bool = False
+    is_told: bool = True  # False in the other processes of a run, whose first one tells it
 
     def __str__(self) -> str:
+        if not self.is_told:
+            return ""
         lines = [f"stopped     {self.stopped}"] if self.stopped else []
         lines.append(f"guessed     {100 * self.accuracy:.2f} % of the hidden tokens, perplexity {self.perplexity:.1f}")
         lines.append(f"run folder  {self.folder}")
@@ -79,10 +83,11 @@ class Pretraining:
         self.settings, self.folder, self.resume = settings, folder, resume
         self.place = RunFolder(folder)
         self.recorded_precision = recorded_precision
+        join(settings)
         if resume:
-            self.begun = self.place.unfinished()
+            self.begun = self.place.unfinished(is_first_process())
             self.recorded_precision = precision_recorded_in(self.begun / "config.yaml")
-        elif is_first_process():
+        else:
             self.place.refuse_to_replace(overwrite)
 
     def run(self, texts: Callable[[], Iterable[str]]) -> PretrainResult:
@@ -98,18 +103,21 @@ class Pretraining:
         sample = TokenIds.of(tokenizer, islice(texts(), _MANY), rules.MOST_TOKENS)
         resolved["model"] = rules.model_changes(self.settings, sample.lengths, config.unit)
         settings = with_changes(self.settings, resolved)
-        if is_first_process():
-            if self.resume:
-                self.place.reopen()
-            else:
-                self.place.begin()
-        with tempfile.TemporaryDirectory() as temporary:
+        with self.place.made_by(is_first_process()), tempfile.TemporaryDirectory() as temporary:
+            if is_first_process():
+                self._open_folder()
             # Each process has token ids of its own: one that wrote them anew would cut a file that others have mapped.
             first = self.place.work / CHECKPOINTS
             file = (first if is_first_process() else Path(temporary)) / "tokens.int32"
             train = self._ids(texts, tokenizer, settings, file)
             validation = self._ids(texts, tokenizer, settings)
             return self._resolve_and_train(resolved, tokenizer, train, validation)
+
+    def _open_folder(self) -> None:
+        if self.resume:
+            self.place.reopen()
+        else:
+            self.place.begin()
 
     def _resolve_and_train(
         self, resolved: dict[str, Any], tokenizer: Tokenizer, train: Examples, validation: Examples
@@ -139,8 +147,6 @@ class Pretraining:
             tokens = TokenIds.of(tokenizer, part, 2**31, file)
             tokens.split(longest)
         if not len(tokens):
-            if is_first_process() and not self.resume:
-                self.place.discard()
             what = "none of its few texts is left to validate by" if held_out else "all of its few texts were held out"
             raise UserError(f"{settings.data.source}: {what}; give more texts, or change --data.held-out.")
         return Examples(tokens, np.zeros(len(tokens), dtype=np.int64))
@@ -170,8 +176,11 @@ class Pretraining:
             how = {**training.facts(), "stopped": stopped}
             write_json(work / "metrics.json", {"hidden": scores, "training": how})
             self.place.commit(resumable=training.interrupted)
-        training.raise_if_not_finite()
-        return PretrainResult(self.folder, MaskedModel(run), accuracy, perplexity, stopped, training.interrupted)
+            training.raise_if_not_finite()
+        found = MaskedModel(run)
+        return PretrainResult(
+            self.folder, found, accuracy, perplexity, stopped, training.interrupted, is_told=training.first
+        )
 
     def _begin(self, resolved: Mapping[str, Any], tokenizer: Tokenizer, facts: Mapping[str, int]) -> None:
         file = self.place.work / "data.json"

@@ -38,7 +38,8 @@ from selfattn_lm.training import rules
 from selfattn_lm.training.data import Prepared, balanced_weights, prepare, train_loader
 from selfattn_lm.training.module import ClassifierModule
 from selfattn_lm.training.optimizer import freeze
-from selfattn_lm.training.trainer import Training, is_first_process
+from selfattn_lm.training.ranks import is_first_process, join
+from selfattn_lm.training.trainer import Training
 
 log = logging.getLogger(__name__)
 _SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_tokens", "ngrams", "ngram_rows", "words")
@@ -81,11 +82,12 @@ class Session:
         self.settings, self.folder, self.resume, self.initial = settings, folder, resume, None
         self.place = RunFolder(folder)
         self.origin, self.bert, self.recorded_precision = origin, None, recorded_precision
+        join(settings)
         if resume:
-            self.begun = self.place.unfinished()
+            self.begun = self.place.unfinished(is_first_process())
             self.origin, self.bert = read_origin(self.begun), read_shape(self.begun)
             self.recorded_precision = precision_recorded_in(self.begun / "config.yaml")
-        elif is_first_process():
+        else:
             self.place.refuse_to_replace(overwrite)
         if origin is not None:
             self.initial = read_run(origin.folder, settings.model.pooling)
@@ -107,14 +109,22 @@ class Session:
             weights = balanced_weights(prepared.train.labels, len(prepared.labels)) if balanced else None
             module = ClassifierModule(model, settings, len(prepared.labels), weights)
             training = Training(settings, self.place, module, prepared.train, prepared.validation)
-            if training.first:
-                log.info("%s", "\n".join(opening_lines(prepared, settings, self.settings, model, self.initial)))
-                self._begin(prepared, resolved, integer_labels)
-            stopped = training.run(resume=self.resume)  # leaves nothing behind if it raises before a validation
-            if isinstance(model.embedding, TokenEmbedding):
-                model.embedding.fold()
+            with self.place.made_by(training.first):
+                return self._train_and_finish(prepared, resolved, training, integer_labels)
+
+    def _train_and_finish(
+        self, prepared: Prepared, resolved: Mapping[str, Any], training: Training, integer_labels: bool
+    ) -> TrainResult:
+        """Train the model that was built, and let the first process write the run."""
+        settings, model = training.settings, training.module.model
+        if training.first:
+            log.info("%s", "\n".join(opening_lines(prepared, settings, self.settings, model, self.initial)))
+            self._begin(prepared, resolved, integer_labels)
+        stopped = training.run(resume=self.resume)
+        if isinstance(model.embedding, TokenEmbedding):
+            model.embedding.fold()
         run = Run(
-            self.settings, resolved, prepared.labels, prepared.tokenizer, model.eval(), self.bert, self.origin,
+            self.settings, dict(resolved), prepared.labels, prepared.tokenizer, model.eval(), self.bert, self.origin,
             integer_labels=integer_labels,
         )  # fmt: skip
         if not training.first:  # another process of the same run writes it

@@ -2,145 +2,40 @@
 
 import importlib.util
 import logging
-import math
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch import Callback, LightningModule, Trainer, loggers
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from lightning.pytorch import Callback, Trainer, loggers
+from lightning.pytorch.callbacks import EarlyStopping
+from torch.nn.parallel import DistributedDataParallel
 
 from selfattn_lm.config import Settings, TrainingConfig
 from selfattn_lm.errors import UserError
 from selfattn_lm.hardware import can_reduce_sparse_gradients, choose_device
 from selfattn_lm.runs import CHECKPOINTS, LAST, RunFolder
 from selfattn_lm.training import rules
+from selfattn_lm.training.callbacks import (
+    BestCheckpoint,
+    Interrupted,
+    MovingAverage,
+    StopOnRequest,
+    StopWhereNotFinite,
+    WholeCheckpoints,
+)
 from selfattn_lm.training.data import Examples, train_loader, validation_loader
 from selfattn_lm.training.journal import Journal, rounded
 from selfattn_lm.training.module import Module, NotFinite
 from selfattn_lm.training.optimizer import use_dense_gradients
+from selfattn_lm.training.ranks import lost_process
 
 _LOGGERS = {"tensorboard": "TensorBoardLogger", "wandb": "WandbLogger", "mlflow": "MLFlowLogger"}
 # The journal has a bar for the whole run, the length buckets divide the batches among devices themselves.
 _OURS: Any = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "use_distributed_sampler"), False)
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-def is_first_process() -> bool:
-    """Whether this is the process of a run that writes; the others find what it has written."""
-    return not getattr(rank_zero_only, "rank", 0)
-
-
-class Interrupted(Exception):
-    """The user asked to stop."""
-
-
-class StopOnRequest(Callback):
-    """Ctrl-C or SIGTERM ends the run after the step at hand; a second Ctrl-C ends it at once."""
-
-    asked = False
-    by = "Ctrl-C"
-
-    def _ask(self, number: int, frame: Any) -> None:
-        self.asked = True
-        if number == signal.SIGTERM:
-            self.by = "SIGTERM"
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take the signals while training, if this is the thread that gets them."""
-        here = threading.current_thread() is threading.main_thread()
-        before = {number: signal.signal(number, self._ask) for number in _SIGNALS} if here else {}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take SIGTERM back from Lightning, whose own handler has the processes of a run wait for each other."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._ask)
-
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Stop with nothing validated or saved: `--resume` repeats from the last checkpoint.
-
-        The processes of a run agree, since one that stopped alone would leave the others waiting.
-        """
-        asked = self.asked
-        if trainer.world_size > 1:
-            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
-        if asked:
-            raise Interrupted
-
-
-class MovingAverage(WeightAveraging):
-    """Keeps an exponential moving average of the weights, which is what is validated and kept.
-
-    Lightning's EMAWeightAveraging, but over all tensors at once, and only at every fourth step: both are faster.
-    Buffers are copied and not averaged: among them are the ids of a token's character n-grams, whole numbers of which
-    an average is another n-gram's.
-    """
-
-    every = 4
-
-    def __init__(self, decay: float) -> None:
-        average = get_ema_multi_avg_fn(decay**self.every)  # type: ignore[no-untyped-call]
-        super().__init__(use_buffers=False, multi_avg_fn=average)
-
-    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        return step_idx is not None and step_idx % self.every == 0
-
-
-class StopWhereNotFinite(Callback):
-    """Ends a run whose validation loss is NaN or infinite, before anything is logged or kept of that validation.
-
-    The score of such weights, whatever they answer, may be the best.
-    """
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not math.isfinite(float(trainer.callback_metrics["validation/loss"])):
-            raise NotFinite(f"the validation loss was not a finite number after step {trainer.global_step}")
-
-
-class BestCheckpoint(ModelCheckpoint):
-    """Keeps the checkpoint with the best validation score and the last one, with all scores of its validation."""
-
-    def __init__(self, folder: Path, monitor: str) -> None:
-        super().__init__(
-            folder,
-            "best",
-            monitor=monitor,
-            mode="max",
-            save_last=True,
-            save_on_train_epoch_end=False,
-            enable_version_counter=False,
-        )
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["scores"] = {name: float(value) for name, value in trainer.callback_metrics.items()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint's state, also where the run folder has been moved since."""
-        here = Path(str(self.dirpath))
-        moved = dict(state_dict, dirpath=str(here))
-        for name in ("best_model_path", "last_model_path", "kth_best_model_path"):
-            moved[name] = str(here / Path(state_dict[name]).name) if state_dict[name] else ""
-        moved["best_k_models"] = {str(here / Path(path).name): v for path, v in state_dict["best_k_models"].items()}
-        super().load_state_dict(moved)
 
 
 class Training:
@@ -171,7 +66,16 @@ class Training:
         self.first, self.interrupted = self.trainer.is_global_zero, False
         self.not_finite = ""  # what is to be said if the loss was NaN or infinite
         self.scores: dict[str, float] = {}  # of the best validation, by name
-        if not can_reduce_sparse_gradients(choose_device(config.accelerator), self.trainer.world_size):
+        processes = self.trainer.world_size
+        if len(validation) < processes:
+            reason = f"{len(validation)} texts to validate by are too few for {processes} processes"
+            raise UserError(f"{reason}, each of which needs one; give more, or lower --training.devices.")
+        # Buffers never change, and to send them in each validation batch would need as many batches in each process.
+        buffers = [name for name, _ in module.named_buffers()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
+            module, buffers
+        )
+        if not can_reduce_sparse_gradients(choose_device(config.accelerator), processes):
             use_dense_gradients(module)
 
     def _trainer(self, config: TrainingConfig, callbacks: list[Callback]) -> Trainer:
@@ -188,6 +92,7 @@ class Training:
                 max_time=timedelta(minutes=config.max_minutes) if config.max_minutes else None,
                 accumulate_grad_batches=config.accumulate,
                 callbacks=callbacks,
+                plugins=[WholeCheckpoints()],
                 logger=self._logger(config.logger),
                 default_root_dir=self.place.work,
                 num_sanity_val_steps=0,
@@ -229,13 +134,13 @@ class Training:
             except NotFinite as error:
                 self.not_finite = f"{error}; {self._advice()}"
             except SystemExit:  # so Lightning answers a second Ctrl-C
-                raise KeyboardInterrupt(self._goes_on()) from None
-            except OSError as error:
-                reason = f"{self.place.name}: a checkpoint cannot be written ({error.strerror or error})"
-                raise UserError(f"{reason}; {self._goes_on()}") from None
+                raise KeyboardInterrupt from None
+            except RuntimeError as error:
+                raise lost_process(error, self.place.name) or error from None
         self.seconds = time.monotonic() - started
         best = Path(self.best.best_model_path)
         if not best.is_file():
+            trainer.strategy.barrier()  # a process that ends with an error may have the others ended
             self._nothing_kept(resume)
         kept = torch.load(best, weights_only=True, map_location="cpu")
         module.load_best(kept)
@@ -243,20 +148,14 @@ class Training:
         self.scores = {name.removeprefix("validation/"): score for name, score in kept["scores"].items()}
         return self._reason()
 
-    def _goes_on(self) -> str:
-        """What is left of a run that was ended at once."""
-        if (self.place.work / LAST).is_file():
-            return f"`--resume` goes on from the last validation, in {self.place.work}."
-        if self.first:
-            self.place.discard()
-        return f"{self.place.name}: stopped before the first validation, so nothing is kept; train anew."
-
     def _nothing_kept(self, resume: bool) -> NoReturn:
-        if self.first and not resume:  # a resumed run still has the checkpoint that it came from
-            self.place.discard()
+        """End the run in each of its processes; a resumed one still has the checkpoint that it came from."""
         if self.not_finite:
             raise UserError(f"{self.place.name}: {self.not_finite}.")
-        reason = f"{self.place.name}: stopped before the first validation, so nothing is kept; train anew."
+        if resume:
+            reason = f"{self.place.name}: stopped before another validation; {self.place.what_is_left()}"
+        else:
+            reason = f"{self.place.name}: stopped before the first validation, so nothing is kept; train anew."
         raise KeyboardInterrupt(reason) if self.interrupted else UserError(reason)
 
     def _advice(self) -> str:
