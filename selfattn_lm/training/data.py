@@ -77,11 +77,11 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
     resolved["tokenizer"] = rules.tokenizer_changes(settings.tokenizer, mostly_unspaced(train.texts), len(train))
     model, config = settings.model, with_changes(settings, resolved).tokenizer
     most = rules.MOST_TOKENS if model.max_tokens == "auto" else model.max_tokens
-    tokenizer, tokens = tokenized(train.texts, train.fingerprint, config, tokenizer, most)
+    tokenizer, tokens = tokenized(train.texts, config, tokenizer, most)
     resolved["model"] = rules.model_changes(settings, tokens.lengths, config.unit)
     limit: int = resolved["model"].get("max_tokens", model.max_tokens)
     tokens.cut(limit)
-    others = tokenized(validation.texts, validation.fingerprint, config, tokenizer, limit)[1]
+    others = tokenized(validation.texts, config, tokenizer, limit)[1]
     return Prepared(
         splits,
         labels,
