@@ -186,10 +186,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         _forget_output()
     except OSError as error:  # what nothing else has told, such as a full disk below standard output
-        _forget_output()
-        place = f"{error.filename}: " if error.filename is not None else ""
+        if _forget_output():
+            place = "standard output: "
+        elif error.filename is not None:
+            place = f"{error.filename}: "
+        else:
+            place = ""
         reason = f"{place}the system cannot read or write ({error.strerror or error})"
-        return _fail(f"{reason}; free its disk or name another place.")
+        return _fail(f"{reason}; free the disk or name another place.")
     return 0
 
 
@@ -213,11 +217,16 @@ def _fail(reason: str, code: int = 2) -> int:
     return code
 
 
-def _forget_output() -> None:
-    """Let what cannot be written to standard output be written to nowhere, so that Python can end."""
+def _forget_output() -> bool:
+    """Let what cannot be written to standard output be written to nowhere, so that Python can end.
+
+    Returns whether there is anything that cannot be written.
+    """
     try:
         sys.stdout.flush()
     except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+        return True
+    return False

@@ -161,7 +161,7 @@ class RunFolder:
                 self._commit(resumable)
             except OSError as error:
                 reason = f"{self.name}: the complete run in {self.work} cannot be moved there ({error.strerror})"
-                raise UserError(f"{reason}; free its place, then `--resume` moves it.") from None
+                raise UserError(f"{reason}; when it can be, `--resume` moves it.") from None
         if held:
             raise KeyboardInterrupt(f"{self.name}: interrupted when the run was done; it is in its place.")
 

@@ -108,6 +108,12 @@ class BestCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=False,  # Lightning takes an interval of one batch for an epoch
         )
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the last checkpoint at each validation: Lightning writes it only if it is the best, too."""
+        super().on_validation_end(trainer, pl_module)
+        if self._last_global_step_saved != trainer.global_step:
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["scores"] = {name: float(value) for name, value in trainer.callback_metrics.items()}
 

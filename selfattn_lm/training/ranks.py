@@ -5,7 +5,6 @@ Each reads the data itself, and only the first one writes. Processes that someth
 """
 
 import os
-from pathlib import Path
 
 import torch.distributed
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -35,9 +34,7 @@ def join(settings: Settings) -> None:
             raise UserError(f"{', '.join(_VARIABLES)}: the processes of the run cannot join ({reason}).") from None
 
 
-def lost_process(error: RuntimeError, name: Path) -> UserError | None:
-    """What is to be said if a process of the run ended before this one; None if the error means something else."""
-    is_network = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
-    if not is_network or not torch.distributed.is_initialized():
-        return None
-    return UserError(f"{name}: another process of the run has ended, so this one ends too; its last words say why.")
+def is_lost_process(error: RuntimeError) -> bool:
+    """Whether an error says that another process of the run has ended before this one."""
+    is_of_network = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+    return is_of_network and torch.distributed.is_initialized()

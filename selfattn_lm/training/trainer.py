@@ -31,11 +31,12 @@ from selfattn_lm.training.data import Examples, train_loader, validation_loader
 from selfattn_lm.training.journal import Journal, rounded
 from selfattn_lm.training.module import Module, NotFinite
 from selfattn_lm.training.optimizer import use_dense_gradients
-from selfattn_lm.training.ranks import lost_process
+from selfattn_lm.training.ranks import is_lost_process
 
 _LOGGERS = {"tensorboard": "TensorBoardLogger", "wandb": "WandbLogger", "mlflow": "MLFlowLogger"}
 # The journal has a bar for the whole run, the length buckets divide the batches among devices themselves.
 _OURS: Any = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "use_distributed_sampler"), False)
+_HARMLESS = ("does not have many workers", "exists and is not empty", "not resumable", "LeafSpec", "sync_dist=True")
 
 
 class Training:
@@ -124,7 +125,7 @@ class Training:
         self.early.patience = config.patience * (len(loader) // every)
         started = time.monotonic()
         with self.stop.listening(), warnings.catch_warnings():
-            for harmless in ("does not have many workers", "exists and is not empty", "not resumable", "LeafSpec"):
+            for harmless in _HARMLESS:
                 warnings.filterwarnings("ignore", message=f".*{harmless}.*")
             try:
                 checkpoint = self.place.work / LAST if resume else None
@@ -136,7 +137,10 @@ class Training:
             except SystemExit:  # so Lightning answers a second Ctrl-C
                 raise KeyboardInterrupt from None
             except RuntimeError as error:
-                raise lost_process(error, self.place.name) or error from None
+                if not is_lost_process(error):
+                    raise
+                reason = f"{self.place.name}: another process of the run has ended, and its last words say why"
+                raise UserError(f"{reason}; {self.place.what_is_left()}") from None
         self.seconds = time.monotonic() - started
         best = Path(self.best.best_model_path)
         if not best.is_file():
