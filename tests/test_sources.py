@@ -1,9 +1,14 @@
 import csv
+import gc
 import gzip
 import io
 import json
+import os
 import re
-from collections.abc import Callable
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +237,37 @@ def test_a_broken_columnar_file_is_refused(name: str, cut: float, tmp_path: Path
     message = refusal(written(tmp_path / name, CONTENTS[name][: int(size)]))
     assert message.startswith(f": not a readable {name.split('.')[1]} file: ")
     assert message.endswith(".")
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.parquet.gz", "a.arrow.gz"])
+def test_a_file_that_breaks_off_leaves_no_file_open(name: str, tmp_path: Path) -> None:
+    contents = {"a.csv.gz": "rows.csv", "a.parquet.gz": "rows.parquet", "a.arrow.gz": "file.arrow"}[name]
+    whole = gzip.compress(CONTENTS[contents])
+    with no_file_left_open():
+        assert refusal(written(tmp_path / name, whole[: len(whole) // 2])).startswith(": broken gzip: ")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_packed_stream_leaves_no_file_open(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    packed = gzip.compress(CONTENTS["rows.jsonl"])
+    writer = threading.Thread(target=pipe.write_bytes, args=(packed,))
+    writer.start()
+    with no_file_left_open():
+        rows = list(read_rows(pipe))
+        writer.join()
+    assert [row.values for row in rows] == ROWS
+
+
+@contextmanager
+def no_file_left_open() -> Iterator[None]:
+    """Python warns when it closes a file that nobody has closed."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", ResourceWarning)
+        yield
+        gc.collect()
+    assert [str(warning.message) for warning in found] == []
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import IO, Any, Protocol
 from selfattn_lm.errors import UserError
 from selfattn_lm.inference.cells import cell_text, json_text, without_surrogates
 from selfattn_lm.runs import atomic
+from selfattn_lm.text.lines import is_packed
 from selfattn_lm.text.sources import format_of
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Target:
             return cls(None, output_format)
         path = Path(out)
         form = format_of(path)
-        if form not in _FORMATS or (form == "parquet" and _is_packed(path)):
+        if form not in _FORMATS or (form == "parquet" and is_packed(path)):
             raise UserError(f"{path}: not a format that is written; name it .csv, .tsv, .jsonl or .parquet.")
         if path.is_dir():
             raise UserError(f"{path}: is a folder; name a file with --out.")
@@ -107,13 +108,9 @@ def _file_writer(temporary: Path, target: Target, schema: OutputSchema) -> Itera
         return
     with ExitStack() as stack:
         raw: Any = stack.enter_context(temporary.open("wb"))
-        if _is_packed(target.path):  # without a name and a time in it: the same rows give the same bytes
+        if is_packed(target.path):  # without a name and a time in it: the same rows give the same bytes
             raw = stack.enter_context(gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0))
         yield _text_writer(_Utf8File(raw), target.form, schema.names)
-
-
-def _is_packed(path: Path) -> bool:
-    return path.suffix.lower() == ".gz"
 
 
 class _TextFile(Protocol):

@@ -6,12 +6,14 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from selfattn_lm.errors import UserError
 
+GZIP = b"\x1f\x8b"  # how a file that is packed by gzip begins
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BYTE_ORDER_MARKS = {  # UTF-32's begins like UTF-16's, so it comes first
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -33,15 +35,25 @@ def is_readable(path: Path) -> bool:
     return str(path) == "-" or path.is_file() or (path.exists() and not path.is_dir())
 
 
-def open_bytes(path: Path) -> Any:
+def is_packed(path: Path) -> bool:
+    """Whether the name says that a file is packed by gzip."""
+    return path.suffix.lower() == ".gz"
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[Any]:
     """The bytes of a file or of a stream, unpacked if they are gzip's: a file says so by its name."""
     if not is_stream(path):
-        return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    file: Any = _standard_input() if str(path) == "-" else path.open("rb")
-    if not hasattr(file, "peek"):
-        file = io.BufferedReader(file)
-    packed = file.peek(2)[:2] == b"\x1f\x8b"
-    return gzip.GzipFile(fileobj=file) if packed else file
+        with gzip.open(path) if is_packed(path) else path.open("rb") as file:
+            yield file
+        return
+    raw: Any = _standard_input() if str(path) == "-" else path.open("rb")
+    with closing(raw if hasattr(raw, "peek") else io.BufferedReader(raw)) as stream:
+        if stream.peek(2)[:2] != GZIP:
+            yield stream
+            return
+        with gzip.GzipFile(fileobj=stream) as unpacked:
+            yield unpacked
 
 
 def _standard_input() -> IO[bytes]:
@@ -55,7 +67,11 @@ def _standard_input() -> IO[bytes]:
 def spooled(file: IO[bytes]) -> IO[bytes]:
     """A temporary file with the same bytes, which can be read more than once."""
     copy = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
-    shutil.copyfileobj(file, copy)
+    try:
+        shutil.copyfileobj(file, copy)
+    except BaseException:
+        copy.close()
+        raise
     copy.seek(0)
     return copy
 

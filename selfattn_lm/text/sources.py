@@ -22,6 +22,7 @@ from selfattn_lm.text.dialect import find_dialect, refuse_one_column
 from selfattn_lm.text.json_rows import read_json, read_jsonl
 from selfattn_lm.text.lines import (
     damage,
+    is_packed,
     is_readable,
     is_stream,
     open_bytes,
@@ -39,7 +40,7 @@ _MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}  # how a columnar file begins
 
 def format_of(path: Path) -> str | None:
     """The format by the file's name, `.gz` aside; None where it is none of ours."""
-    suffix = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lstrip(".").lower()
+    suffix = (path.with_suffix("") if is_packed(path) else path).suffix.lstrip(".").lower()
     suffix = {"ndjson": "jsonl", "feather": "arrow"}.get(suffix, suffix)
     return suffix if suffix in READERS else None
 
@@ -59,11 +60,11 @@ def read_rows(
         raise UserError(f"{path}: no such file.")
     if form is None and not is_stream(path):
         raise UserError(f"{path}: unknown format; name it .{', .'.join(READERS)} (also .gz).")
-    with _readable(path, form), closing(open_bytes(path)) as opened:
+    with _readable(path, form), open_bytes(path) as opened:
         form = form or _stream_format(opened, path, stream_form)
         columnar = form in ("parquet", "arrow")  # read from their end
         read_twice = form in ("csv", "tsv") and quoting == "auto"
-        packed_or_stream = is_stream(path) or path.suffix == ".gz"
+        packed_or_stream = is_stream(path) or is_packed(path)
         must_seek = (columnar and packed_or_stream) or (read_twice and is_stream(path))
         file: Any = spooled(opened) if must_seek else opened
         with closing(file):
@@ -84,8 +85,8 @@ def schema_of(path: Path) -> Any | None:
     form = format_of(path)
     if form not in ("parquet", "arrow") or not path.is_file():
         return None
-    with _readable(path, form), closing(open_bytes(path)) as opened:
-        file = spooled(opened) if path.suffix == ".gz" else opened
+    with _readable(path, form), open_bytes(path) as opened:
+        file = spooled(opened) if is_packed(path) else opened
         with closing(file):
             return schema_and_batches(file, form)[0]
 
