@@ -281,6 +281,24 @@ def test_lines_of_standard_input_are_predicted(run: Path, monkeypatch: pytest.Mo
     assert said == "-, row 4: an empty text, so no prediction\n"
 
 
+@pytest.mark.parametrize(("first", "form"), [('{"text": "a plum"}', "jsonl"), ("text,label", "csv")])
+def test_standard_input_that_begins_like_another_format_is_told(
+    first: str, form: str, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(first.encode())))
+    rows, said = predicted(capsys, run, "-")
+    assert [row["text"] for row in rows] == [first]
+    assert said == f"-: read as one text a line, but it begins like {form}; --input-format says what it is\n"
+
+
+def test_a_parquet_file_on_standard_input_is_refused(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"PAR1" + b"\xff" * 40)))
+    assert main(["predict", str(run), "-"]) == 2
+    assert capsys.readouterr().err == ("selfattn: -: is parquet, not txt; give the name of a file, or /dev/stdin.\n")
+
+
 @pytest.mark.parametrize("name", ["out.csv", "out.tsv", "out.jsonl", "out.parquet", "out.csv.gz"])
 def test_predictions_are_written_beside_the_columns_of_the_input(
     name: str, run: Path, tmp_path: Path, capsys: Capture
@@ -329,6 +347,8 @@ def test_a_column_of_the_input_with_the_same_name_is_kept(run: Path, tmp_path: P
     added = "prediction_new, probability_new"
     assert said == f"a.csv: has a column 'prediction' already, so the added ones are {added}\n"
     assert (rows[0]["prediction"], rows[0]["prediction_new"]) == ("old", "fruit")
+    said = predicted(capsys, run, "a.csv", "--probabilities")[1]
+    assert said == f"a.csv: has a column 'prediction' already, so the added ones are {added} and so on\n"
 
 
 @pytest.mark.parametrize(

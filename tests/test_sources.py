@@ -237,6 +237,7 @@ def test_a_broken_columnar_file_is_refused(name: str, cut: float, tmp_path: Path
     message = refusal(written(tmp_path / name, CONTENTS[name][: int(size)]))
     assert message.startswith(f": not a readable {name.split('.')[1]} file: ")
     assert message.endswith(".")
+    assert not message.endswith("..")
 
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.parquet.gz", "a.arrow.gz"])
@@ -268,6 +269,31 @@ def no_file_left_open() -> Iterator[None]:
         yield
         gc.collect()
     assert [str(warning.message) for warning in found] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "contents", "reason"),
+    [
+        ("a.csv", gzip.compress(CONTENTS["rows.csv"]), "is packed by gzip; let its name end in .gz."),
+        ("a.txt", gzip.compress(b"a plum\n"), "is packed by gzip; let its name end in .gz."),
+        ("a.csv.gz", gzip.compress(gzip.compress(b"text\n")), "is packed by gzip; let its name end in .gz."),
+        ("a.csv", b"PK\x03\x04" + b"\xff" * 30, "is a zip archive, as workbooks of Excel are; save it as csv."),
+        ("a.txt", CONTENTS["rows.parquet"], "is parquet, not txt; let its name end in .parquet."),
+        ("a.jsonl", CONTENTS["file.arrow"], "is arrow, not jsonl; let its name end in .arrow."),
+        ("a.csv", CONTENTS["rows.jsonl"], "is jsonl, not csv; let its name end in .jsonl."),
+        ("a.tsv", CONTENTS["array.json"], "is json, not tsv; let its name end in .json."),
+        ("a.jsonl", CONTENTS["array.json"], "is json, not jsonl; let its name end in .json."),
+    ],
+)
+def test_a_file_of_another_format_than_its_name_says_is_refused(
+    name: str, contents: bytes, reason: str, tmp_path: Path
+) -> None:
+    assert refusal(written(tmp_path / name, contents)) == f": {reason}"
+
+
+@pytest.mark.parametrize("text", ['{"a": "text"}', '[{"a": "text"}]', "PK", "PAR2"])
+def test_a_line_of_text_may_look_like_another_format(text: str, tmp_path: Path) -> None:
+    assert [row.values for row in read_rows(written(tmp_path / "a.txt", text))] == [{"text": text}]
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -83,7 +83,10 @@ class RowSource:
     def of_file(cls, path: str, form: str | None, quoting: Quoting) -> "RowSource":
         """The rows of a file, a pipe or standard input (`-`), whose `form` is guessed by its beginning if not known."""
         place = Path(path)
-        return cls(path, read_rows(place, form, quoting, stream_form="txt"), form, is_live=is_stream(place))
+        rows = read_rows(place, form, quoting, stream_form="txt")
+        if path == "-" and form is None:
+            form = "txt"
+        return cls(path, rows, form, is_live=is_stream(place))
 
     @classmethod
     def of_texts(cls, texts: Sequence[str]) -> "RowSource":
@@ -204,7 +207,7 @@ class FilePredictor:
         while any(name in columns for name in added):
             added = {f"{name}_new": kind for name, kind in added.items()}
         if taken:
-            names = ", ".join(added)
+            names = ", ".join(list(added)[:2]) + (" and so on" if len(added) > 2 else "")
             log.warning("%s: has a column %r already, so the added ones are %s", self.source.name, taken[0], names)
         arrow = schema_of(Path(self.source.name))
         return OutputSchema(columns, added, arrow, is_open=self.source.form in (*_JSON, None))

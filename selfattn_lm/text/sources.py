@@ -21,6 +21,7 @@ from selfattn_lm.text.delimited import read_delimited
 from selfattn_lm.text.dialect import find_dialect, refuse_one_column
 from selfattn_lm.text.json_rows import read_json, read_jsonl
 from selfattn_lm.text.lines import (
+    GZIP,
     damage,
     is_packed,
     is_readable,
@@ -36,6 +37,7 @@ from selfattn_lm.text.rows import NoRowsError, Row
 
 log = logging.getLogger(__name__)
 _MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}  # how a columnar file begins
+_ZIP = b"PK\x03\x04"
 
 
 def format_of(path: Path) -> str | None:
@@ -69,6 +71,7 @@ def read_rows(
         file: Any = spooled(opened) if must_seek else opened
         with closing(file):
             if not columnar:
+                _refuse_another_format(file, path, form)
                 refuse_other_encodings(file, str(path))
                 if not file.peek(4)[:4].removeprefix(b"\xef\xbb\xbf"):
                     raise UserError(f"{path}: the file is empty; it has no rows.")
@@ -99,7 +102,7 @@ def _stream_format(file: Any, path: Path, usual: str) -> str:
     if str(path) != "-":
         log.info("%s: read as %s, by its beginning", path, found)
         return found
-    if usual == "txt":
+    if usual == "txt" and found not in _MAGIC.values():
         log.warning("-: read as one text a line, but it begins like %s; --input-format says what it is", found)
     return usual
 
@@ -110,17 +113,40 @@ def _guess_format(file: Any) -> str | None:
     for magic, form in _MAGIC.items():
         if head.startswith(magic):
             return form
+    if as_json := _guess_json(head):
+        return as_json
     text = head.decode("utf-8-sig", errors="ignore").lstrip()
-    if re.match(r'\{\s*"', text):
-        return "jsonl"
-    if re.match(r"\[\s*\{", text):
-        return "json"
     first = text.partition("\n")[0]
     for delimiter, form in (("\t", "tsv"), (",", "csv"), (";", "csv")):
         names = [name.strip(' "\r') for name in first.split(delimiter)]
         if len(names) > 1 and any(is_known_name(name) for name in names):
             return form
     return None
+
+
+def _guess_json(head: bytes) -> str | None:
+    text = head.decode("utf-8-sig", errors="ignore").lstrip()
+    if re.match(r'\{\s*"', text):
+        return "jsonl"
+    return "json" if re.match(r"\[\s*\{", text) else None
+
+
+def _refuse_another_format(file: Any, path: Path, form: str) -> None:
+    """Refuse what is named as one format of texts and begins as another, which would be read as nonsense."""
+    head: bytes = file.peek(512)
+    if head.startswith(GZIP):
+        raise UserError(f"{path}: is packed by gzip; let its name end in .gz.")
+    if head.startswith(_ZIP):
+        raise UserError(f"{path}: is a zip archive, as workbooks of Excel are; save it as csv.")
+    found = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+    if found is None and form in ("csv", "tsv", "jsonl"):
+        found = _guess_json(head)
+    if found is None or found == form:
+        return
+    advice = f"let its name end in .{found}"
+    if is_stream(path):
+        advice = "give the name of a file, or /dev/stdin" if found in _MAGIC.values() else f"--input-format {found}"
+    raise UserError(f"{path}: is {found}, not {form}; {advice}.")
 
 
 @contextmanager
@@ -136,7 +162,8 @@ def _readable(path: Path, form: str | None) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
     except ValueError as error:  # pyarrow's errors of format are ValueErrors
-        raise UserError(f"{path}: not a readable {form or format_of(path)} file: {error}.") from None
+        reason = str(error).rstrip(".")
+        raise UserError(f"{path}: not a readable {form or format_of(path)} file: {reason}.") from None
 
 
 def _read_separated(file: Any, where: str, quoting: Quoting, delimiter: str) -> Iterator[Row]:

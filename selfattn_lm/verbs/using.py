@@ -140,10 +140,9 @@ def predict(
         return FilePredictor(classifier, RowSource.of_texts(texts), target, wanted, ("text",)).run()
     path = plain_path(source, "predict: the file")
     form = input_format or format_of(Path(path))
-    if path == "-" and form is None:
-        form = "txt"
+    is_lines = form == "txt" or (form is None and path == "-")
     names = DataConfig(path, text_column=_names(text_column)).text_column
-    if names == AUTO and form == "txt":
+    if names == AUTO and is_lines:
         names = ("text",)  # whatever the run's column was called
     rows = RowSource.of_file(path, form, _quoting(quoting, form, classifier.run.in_effect.data))
     return FilePredictor(classifier, rows, target, wanted, names).run()
