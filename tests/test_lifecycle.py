@@ -256,3 +256,16 @@ def test_a_folder_that_cannot_be_made_is_refused_in_a_sentence(
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"selfattn: {run}")
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_circle_of_links_and_the_root_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(UserError) as caught:
+        RunFolder(tmp_path / "a")
+    reason = "its symbolic links lead in a circle"
+    assert str(caught.value) == f"{tmp_path / 'a'}: cannot be a run folder ({reason}); name another with --out."
+    with pytest.raises(UserError) as caught:
+        RunFolder(Path("/"))
+    reason = "it is the root of the disk"
+    assert str(caught.value) == f"{Path('/')}: cannot be a run folder ({reason}); name another with --out."

@@ -49,7 +49,13 @@ class RunFolder:
 
     def __init__(self, name: Path) -> None:
         self.name = name
-        self.target = name.resolve()
+        try:
+            self.target = name.resolve()
+        except (OSError, RuntimeError):  # of a loop Python raises either, by its version
+            reason = "its symbolic links lead in a circle"
+            raise UserError(f"{name}: cannot be a run folder ({reason}); name another with --out.") from None
+        if not self.target.name:
+            raise UserError(f"{name}: cannot be a run folder (it is the root of the disk); name another with --out.")
         self.work = self.target.with_name(f"{self.target.name}.partial")
 
     def refuse_to_replace(self, overwrite: bool) -> None:
