@@ -133,6 +133,31 @@ def test_where_no_column_or_several_could_stand_for_an_absent_one_it_is_asked_fo
     assert said == f"{reason} Name one with --data.label-column."
 
 
+def test_an_absent_column_whose_name_has_commas_is_named_as_one() -> None:
+    said = refusal(find_text, ["a", "b"], ("auto",), "a.csv", ("Review text, full",))
+    assert said.startswith("a.csv: no column 'Review text, full', on which the run was trained; found 'a', 'b'.")
+
+
+def test_of_many_columns_a_message_names_the_first() -> None:
+    said = refusal(find_text, [f"c{number}" for number in range(5000)], ("auto",), "a.csv")
+    assert said.endswith(", 'c18', 'c19' and 4,980 more. Name one with --data.text-column.")
+
+
+@pytest.mark.parametrize(
+    ("header", "settings"),
+    [(("text", "label"), {"label_column": "text"}), (("a", "b"), {"text_column": "a,b", "label_column": "b"})],
+)
+def test_a_column_is_not_both_the_text_and_the_label(
+    header: tuple[str, ...], settings: dict[str, str], tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "a.csv", [("a plum", "fruit"), ("iron", "metal")] * 2, header)
+    data = settings_from({"data": {"source": str(path), **settings}}, "settings").data
+    reason = f"{path}: column {settings['label_column']!r} would be both the text and the label"
+    expected = f"{reason}; name two columns with --data.text-column and --data.label-column."
+    assert refusal(load_splits, data) == expected
+    assert refusal(load_split, data, None) == expected
+
+
 def test_the_other_splits_are_read_in_the_columns_of_train(tmp_path: Path) -> None:
     write_csv(tmp_path / "train.csv", [("a", "1", "x"), ("b", "2", "y")], ("body", "class", "topic"))
     write_csv(tmp_path / "test.csv", [("t", "a", "3", "1", "x")], ("text", "body", "label", "class", "topic"))

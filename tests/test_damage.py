@@ -201,6 +201,16 @@ def test_a_table_that_is_written_column_by_column_is_refused(contents: object, n
     assert str(caught.value).endswith("write an object for each row: df.to_json(path, orient='records').")
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_table_whose_rows_are_in_one_object_is_refused(name: str, tmp_path: Path) -> None:
+    rows = {str(number): {"text": "a", "label": "x"} for number in range(3)}
+    path = written(tmp_path / name, json.dumps(rows).encode())
+    with pytest.raises(UserError) as caught:
+        list(read_rows(path))
+    reason = "holds a table as one object with the rows by number, not row by row"
+    assert str(caught.value) == f"{path}: {reason}; write an object for each row: df.to_json(path, orient='records')."
+
+
 @pytest.mark.parametrize(
     ("column", "said"),
     [(pa.array([b"a", b"b"]), "bytes, not a text; decode them to a column of strings"),

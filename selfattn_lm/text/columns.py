@@ -9,6 +9,7 @@ from selfattn_lm.text.characters import visible_text
 
 log = logging.getLogger(__name__)
 AUTO = ("auto",)  # no text column is asked for
+_SHOWN = 20  # so many columns are named in a message; the rest is counted
 
 _TEXT_NAMES = """text texts sentence content review question query utterance message comment tweet post document body
     headline title description sms input"""
@@ -31,7 +32,7 @@ def find_text(
             _require(columns, name, "text", where)
         return tuple(dict.fromkeys(names))
     if tuple(remembered) != AUTO:
-        names = [name for one in remembered for name in _split_at_commas(columns, one)]
+        names = [name for one in remembered for name in _remembered_names(columns, one)]
         missing = [name for name in names if name not in columns]
         if not missing:
             return tuple(names)
@@ -61,8 +62,17 @@ def _split_at_commas(columns: Sequence[str], asked: str) -> list[str]:
     return [asked] if asked in columns else [name.strip() for name in asked.split(",")]
 
 
+def _remembered_names(columns: Sequence[str], remembered: str) -> list[str]:
+    """The column that a run remembers; an older run had several in one text, with commas between them."""
+    parts = _split_at_commas(columns, remembered)
+    return parts if all(part in columns for part in parts) else [remembered]
+
+
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names))
+    """The names for a message, of many the first; a file that is misread may seem to have thousands."""
+    shown = ", ".join(map(repr, names[:_SHOWN]))
+    rest = len(names) - _SHOWN
+    return f"{shown} and {rest:,} more" if rest > 0 else shown
 
 
 def _require(columns: Sequence[str], name: str, what: str, where: str) -> str:
@@ -91,6 +101,13 @@ def _only(columns: Sequence[str], missing: Sequence[str], known: str, what: str,
         raise UserError(f"{where}: {reason}; found {_listed(columns)}. Name one with --data.{what}-column.")
     log.warning("%s: %s; column %r is taken for the %s", where, reason, candidates[0], what)
     return candidates[0]
+
+
+def refuse_one_for_both(texts: Sequence[str], label: str, where: str) -> None:
+    """Refuse a label column that is a text column too: the label would stand in the text."""
+    if label in texts:
+        reason = f"column {label!r} would be both the text and the label"
+        raise UserError(f"{where}: {reason}; name two columns with --data.text-column and --data.label-column.")
 
 
 def text_of(values: Mapping[str, Any], names: Sequence[str]) -> str | None:

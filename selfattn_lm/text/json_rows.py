@@ -90,8 +90,11 @@ def _refuse_columns(first: Mapping[str, Any], where: str) -> None:
     same_rows = of_objects and all(value.keys() == values[0].keys() for value in values)
     of_lists = len(values) > 1 and all(isinstance(value, list) and len(value) > 1 for value in values)
     same_length = of_lists and len({len(value) for value in values}) == 1
+    is_indexed = same_rows and len(values) > 1 and all(key.isdecimal() for key in keys)
     has_table = isinstance(first.get("data"), list) and ("columns" in keys or "schema" in keys)
+    advice = "write an object for each row: df.to_json(path, orient='records')"
+    if is_indexed:
+        raise UserError(f"{where}: holds a table as one object with the rows by number, not row by row; {advice}.")
     if (same_rows and any(key.isdecimal() for key in values[0])) or same_length or has_table:
         names = ", ".join(repr(repair(name)) for name in list(keys)[:8])
-        advice = "write an object for each row: df.to_json(path, orient='records')"
         raise UserError(f"{where}: holds a table column by column ({names}), not row by row; {advice}.")

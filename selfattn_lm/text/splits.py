@@ -13,7 +13,16 @@ from selfattn_lm.config import DataConfig
 from selfattn_lm.errors import UserError
 from selfattn_lm.text import stdlib_docs
 from selfattn_lm.text.characters import visible_text
-from selfattn_lm.text.columns import AUTO, find_label, find_text, label_of, not_a_text, refuse_scalars, text_of
+from selfattn_lm.text.columns import (
+    AUTO,
+    find_label,
+    find_text,
+    label_of,
+    not_a_text,
+    refuse_one_for_both,
+    refuse_scalars,
+    text_of,
+)
 from selfattn_lm.text.folders import SPLITS, find_in_folder, is_one_split, read_one_split, refuse_without_data
 from selfattn_lm.text.hub import Sources, load_from_hub, read_named_rows
 from selfattn_lm.text.lines import is_readable, is_stream
@@ -203,6 +212,7 @@ def _labelled(where: str, rows: Iterator[Row], config: DataConfig, known: DataCo
         if not names:
             names = find_text(list(values), config.text_column, where, known.text_column)
             label = find_label(list(values), config.label_column, where, known.label_column)
+            refuse_one_for_both(names, label, where)
         if row.damaged:
             _refuse_damage(row, (*names, label), where)
         cell, tag = values.get(names[0]), values.get(label)
