@@ -291,6 +291,18 @@ def test_standard_input_that_begins_like_another_format_is_told(
     assert said == f"-: read as one text a line, but it begins like {form}; --input-format says what it is\n"
 
 
+@pytest.mark.parametrize("quoting", ["auto", "standard"])
+def test_csv_on_standard_input_waits_for_its_end_unless_its_quoting_is_given(
+    quoting: str, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"text,id\na plum,1\n")))
+    rows, said = predicted(capsys, run, "-", "--input-format", "csv", "--data.quoting", quoting)
+    assert [row["prediction"] for row in rows] == ["fruit"]
+    reason = "-: read to its end first, to see whether its fields are quoted"
+    waits = f"{reason}; --data.quoting standard or none predicts rows as they arrive\n"
+    assert said == (waits if quoting == "auto" else "")
+
+
 def test_a_parquet_file_on_standard_input_is_refused(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

@@ -189,3 +189,14 @@ def test_a_pipe_is_read_as_a_file_is(form: str, quoting: Any, tmp_path: Path) ->
     rows = [['5" disk', "x"], ["b", "y"]]
     assert cells(Path(f"/dev/fd/{reading}"), form=form, quoting=quoting) == rows
     os.close(reading)
+
+
+def test_a_csv_file_that_is_read_without_quoting_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lines = 'text,label\na plum,fruit\n"iron,metal\nzinc,metal\n'
+    with caplog.at_level(logging.INFO, "selfattn_lm"):
+        for name, delimiter in (("a.csv", ","), ("a.tsv", "\t")):
+            path = tmp_path / name
+            path.write_text(lines.replace(",", delimiter), encoding="utf-8")
+            assert [row.values["text"] for row in read_rows(path) if row.values] == ["a plum", '"iron', "zinc"]
+    reason = "quotes are read as letters, as only so do its rows fit the header"
+    assert caplog.messages == [f"{tmp_path / 'a.csv'}: {reason}; --data.quoting standard reads them as quotes"]

@@ -119,7 +119,12 @@ def _find_quoting(file: IO[bytes], where: str, delimiter: str, *, is_tsv: bool) 
     if evidence.all_is_quoted() or not (evidence.standard or evidence.none or evidence.first_line):
         return "standard"
     if evidence.standard or evidence.none:
-        return "standard" if evidence.standard >= evidence.none else "none"
+        if evidence.standard >= evidence.none:
+            return "standard"
+        if not is_tsv:  # where it is as usual as quoting
+            reason = "quotes are read as letters, as only so do its rows fit the header"
+            log.info("%s: %s; --data.quoting standard reads them as quotes", where, reason)
+        return "none"
     if not is_tsv and (evidence.width == 1 or not _are_rows(evidence, file, where, delimiter)):
         return "standard"
     reason = "a field begins with a quote, and the file can be read with and without quoting"

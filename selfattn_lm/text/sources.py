@@ -67,6 +67,9 @@ def read_rows(
         columnar = form in ("parquet", "arrow")  # read from their end
         read_twice = form in ("csv", "tsv") and quoting == "auto"
         packed_or_stream = is_stream(path) or is_packed(path)
+        if read_twice and str(path) == "-":
+            advice = "--data.quoting standard or none predicts rows as they arrive"
+            log.info("-: read to its end first, to see whether its fields are quoted; %s", advice)
         must_seek = (columnar and packed_or_stream) or (read_twice and is_stream(path))
         file: Any = spooled(opened) if must_seek else opened
         with closing(file):

@@ -109,7 +109,8 @@ def predict(
 
     The columns prediction, probability, prediction_2, probability_2, … are added to those of the input; where
     the input has one of these names, all added columns get _new at their end. Output is UTF-8. Rows that arrive slowly
-    on standard input are predicted as they arrive. For texts in memory there is
+    on standard input are predicted as they arrive, but those of csv and tsv only if the quoting is given, and those of
+    json in large pieces. For texts in memory there is
     `TextClassifier.load(run).predict(texts)`, which returns the labels.
 
     Args:
