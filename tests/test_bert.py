@@ -436,6 +436,10 @@ def test_a_run_given_back_has_the_same_logits_in_transformers(name: str, tmp_pat
     shares = [[{each["label"]: each["score"] for each in row}[label] for label in ours.labels] for row in found]
     exact = TextClassifier.load(tmp_path / "run", precision="32").predict_proba(TEXTS)
     np.testing.assert_allclose(exact, shares, atol=1e-5)
+    taken = (
+        ["input_ids", "token_type_ids", "attention_mask"] if name == "BertModel" else ["input_ids", "attention_mask"]
+    )
+    assert list(pipeline.tokenizer(TEXTS[0])) == taken
     back = TextClassifier.load(tmp_path / "back", precision="32")
     np.testing.assert_array_equal(back.predict_proba(TEXTS), exact)
 

@@ -211,7 +211,7 @@ def write_bert(run: Run, folder: Path) -> None:
     write_json(folder / "config.json", _config(run, run.bert))
     max_length = run.in_effect.model.max_tokens
     assert max_length != "auto"
-    write_tokenizer(run.tokenizer, max_length, folder)
+    write_tokenizer(run.tokenizer, max_length, folder, has_token_types=run.bert.family == "bert")
     tensors, weights = run.model.state_dict(), dict[str, Tensor]()
     for name, theirs in foreign_names(run.bert, run.in_effect.model.layers, pooler=True, classifier=True).items():
         weights |= zip(theirs, (part.contiguous() for part in tensors[name].float().chunk(len(theirs))), strict=True)

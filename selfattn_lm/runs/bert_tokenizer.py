@@ -97,8 +97,11 @@ def strips_accents(tokenizer: Tokenizer) -> bool:
     return tokenizer.normalizer is not None and tokenizer.normalizer.normalize_str("é") == "e"
 
 
-def write_tokenizer(tokenizer: Tokenizer, max_length: int, folder: Path) -> None:
-    """Write the tokenizer's files, of which `transformers` makes one with the same ids."""
+def write_tokenizer(tokenizer: Tokenizer, max_length: int, folder: Path, *, has_token_types: bool = True) -> None:
+    """Write the tokenizer's files, of which `transformers` makes one with the same ids.
+
+    Without `has_token_types` they say that the model takes none, as DistilBERT's `forward` refuses them.
+    """
     contents = json.loads(tokenizer.to_str())
     options: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     if not _differs_from_bert(contents):
@@ -114,6 +117,8 @@ def write_tokenizer(tokenizer: Tokenizer, max_length: int, folder: Path) -> None
     options |= {"model_max_length": max_length, **SPECIAL, "added_tokens_decoder": added}
     if any(token["special"] and token["content"] not in SPECIAL.values() for token in contents["added_tokens"]):
         options["split_special_tokens"] = True  # such a token is plain text where it stands in a text
+    if not has_token_types:
+        options["model_input_names"] = ["input_ids", "attention_mask"]
     write_json(folder / "tokenizer_config.json", options)
     write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True))
 
