@@ -69,6 +69,13 @@ def standard(lowercase: bool = True, in_file: tuple[dict[str, Any], ...] = ()) -
     return tokenizer
 
 
+def skip_if_it_reads_otherwise(case: str) -> None:
+    """Skip a case that `transformers` reads as we do only since version 5: earlier it gave other ids, or an error."""
+    version = int(transformers.__version__.split(".")[0])
+    if version < 5 and case in READ_SINCE_5:
+        pytest.skip("transformers reads this otherwise before version 5")
+
+
 def ids_of_transformers(folder: Path) -> list[list[int]]:
     theirs = transformers.AutoTokenizer.from_pretrained(folder)
     return [theirs(text)["input_ids"] for text in TEXTS]
@@ -101,11 +108,15 @@ OPTIONS: list[dict[str, Any] | None] = [
 ]
 
 
+# Among `OPTIONS` and `ADDED`: a list of special tokens, one with a name of its own, and an older list with ids.
+READ_SINCE_5 = ("12", "14", "an older list and its ids")
+
+
 @pytest.mark.parametrize("form", ["vocab.txt", "tokenizer.json", "vocab.txt and tokenizer.json"])
-@pytest.mark.parametrize("options", OPTIONS, ids=[str(i) for i in range(len(OPTIONS))])
-def test_the_options_of_a_tokenizer_are_read_as_transformers_reads_them(
-    form: str, options: dict[str, Any] | None, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("case", [str(i) for i in range(len(OPTIONS))])
+def test_the_options_of_a_tokenizer_are_read_as_transformers_reads_them(form: str, case: str, tmp_path: Path) -> None:
+    skip_if_it_reads_otherwise(case)
+    options = OPTIONS[int(case)]
     write_folder(tmp_path, form, options)
     tokenizer = read_tokenizer(tmp_path)
     assert ids_of(tokenizer) == ids_of_transformers(tmp_path)
@@ -147,6 +158,7 @@ ADDED: dict[str, tuple[str, dict[str, Any] | None, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", ADDED)
 def test_added_tokens_are_found_in_texts_as_transformers_finds_them(case: str, tmp_path: Path) -> None:
+    skip_if_it_reads_otherwise(case)
     form, options, files = ADDED[case]
     write_folder(tmp_path, form, options, **files)
     tokenizer = read_tokenizer(tmp_path)
