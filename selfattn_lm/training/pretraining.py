@@ -176,6 +176,8 @@ class Pretraining:
             how = {**training.facts(), "stopped": stopped}
             write_json(work / "metrics.json", {"hidden": scores, "training": how})
             self.place.commit(resumable=training.interrupted)
+        training.wait_for_all()  # `train --pretrain` reads in each process what the first one has written
+        if training.first:
             training.raise_if_not_finite()
         found = MaskedModel(run)
         return PretrainResult(

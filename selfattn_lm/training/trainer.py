@@ -137,20 +137,32 @@ class Training:
             except SystemExit:  # so Lightning answers a second Ctrl-C
                 raise KeyboardInterrupt from None
             except RuntimeError as error:
-                if not is_lost_process(error):
-                    raise
-                reason = f"{self.place.name}: another process of the run has ended, and its last words say why"
-                raise UserError(f"{reason}; {self.place.what_is_left()}") from None
+                self._tell_if_lost(error)
+                raise
         self.seconds = time.monotonic() - started
         best = Path(self.best.best_model_path)
         if not best.is_file():
-            trainer.strategy.barrier()  # a process that ends with an error may have the others ended
+            self.wait_for_all()  # a process that ends with an error may have the others ended
             self._nothing_kept(resume)
         kept = torch.load(best, weights_only=True, map_location="cpu")
         module.load_best(kept)
-        trainer.strategy.barrier()  # until all have read it, the first process moves nothing
+        self.wait_for_all()  # until all have read it, the first process moves nothing
         self.scores = {name.removeprefix("validation/"): score for name, score in kept["scores"].items()}
         return self._reason()
+
+    def wait_for_all(self) -> None:
+        """Wait until all processes of the run are here."""
+        try:
+            self.trainer.strategy.barrier()
+        except RuntimeError as error:
+            self._tell_if_lost(error)
+            raise
+
+    def _tell_if_lost(self, error: RuntimeError) -> None:
+        """Raise a UserError if an error means that another process of the run has ended before this one."""
+        if is_lost_process(error):
+            reason = f"{self.place.name}: another process of the run has ended, and its last words say why"
+            raise UserError(f"{reason}; {self.place.what_is_left()}") from None
 
     def _nothing_kept(self, resume: bool) -> NoReturn:
         """End the run in each of its processes; a resumed one still has the checkpoint that it came from."""
