@@ -2,8 +2,9 @@
 
 python tools/same.py BASE [--only CASE,CASE]
 
-BASE is checked out into a worktree of its own. Each case runs with both codes on this machine, on one thread and in fp32
-unless it says otherwise; then tensors are compared to the bit, and predictions, scores and other files byte for byte.
+BASE is checked out into a worktree of its own. Each case runs with both codes on this machine, on one thread and in
+fp32 unless it says otherwise; then tensors are compared to the bit, and predictions, scores and other files byte for
+byte.
 Where names have changed since BASE, the tables below translate BASE's into the working tree's.
 """
 
@@ -42,7 +43,7 @@ SMALL = {
 }  # fmt: skip
 
 
-# --- one side: every case, in the code that PYTHONPATH names ------------------------------------------------------------
+# --- one side: every case, in the code that PYTHONPATH names
 
 
 class Side:
@@ -203,8 +204,9 @@ def prediction(side: Side) -> None:
     out = side.out
     for precision in ("32", "bf16", "int8"):
         for form in ("csv", "jsonl"):
-            side(f"predict-{form}-{precision}", "predict", run, side.data / f"bad.{form}", "--top-k", 2,
-                 "--probabilities", "--precision", precision, "--out", out / f"predicted-{precision}.{form}")  # fmt: skip
+            target = out / f"predicted-{precision}.{form}"
+            flags = ["--top-k", 2, "--probabilities", "--precision", precision, "--out", target]
+            side(f"predict-{form}-{precision}", "predict", run, side.data / f"bad.{form}", *flags)
     lines = "the apple\n\nsome gold 🙂\n".encode() + b"caf\xe9\nrain"
     side("predict-stdin", "predict", run, "-", "--precision", "32", stdin=lines)
     side("evaluate", "evaluate", run, side.data / "test.csv", "--precision", "32", "--out", out / "scores")
@@ -238,7 +240,7 @@ def run_side(out: Path, data: Path, names: list[str], *, is_base: bool) -> None:
         (out / f"{name}.done").touch()
 
 
-# --- comparison -----------------------------------------------------------------------------------------------------------
+# --- comparison
 
 
 def translated(text: str, table: dict[str, str]) -> str:

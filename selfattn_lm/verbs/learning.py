@@ -48,7 +48,7 @@ def train(
         config: A YAML file of settings; flags overrule it.
         out: The run folder; runs/NAME by default.
         init: A run folder to start from, or a BERT checkpoint (a folder or a hub name): shape, tokenizer and weights.
-        preset: quick trains a bag of embeddings, nearly all of the accuracy in a quarter of the time.
+        preset: quick trains a bag of embeddings: within a point of the default, in a quarter of the time or less.
         pretrain: Learn from the training texts to guess hidden words first, into --out with -pretrained added.
         resume: Go on with the interrupted run in --out, with its own settings.
         overwrite: Replace a run folder that exists, once the data is found good.
