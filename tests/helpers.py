@@ -35,6 +35,11 @@ def sentences(rows: int, seed: int = 0) -> list[tuple[str, str]]:
     return pairs
 
 
+def file_name(name: str) -> str:
+    """A name as Python gives it for the file that is so called in UTF-8: another string where the locale is C."""
+    return os.fsdecode(name.encode("utf-8"))
+
+
 def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
     """A csv file with a header."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import write_csv
+from helpers import file_name, write_csv
 
 import selfattn_lm
 from selfattn_lm import UserError
@@ -40,7 +40,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose labels are of several scripts."""
     labels = ("果物", "métal", "5")
     texts = [f"{word} {word}" for word in ("plum", "iron", "rain")]
-    folder = tmp_path_factory.mktemp("runs") / "läufe 果"
+    folder = tmp_path_factory.mktemp("runs") / file_name("läufe 果")
     settings: dict[str, Any] = {"model": {"width": 8, "heads": 2, "layers": 1}, "training": {"epochs": 1}}
     selfattn_lm.fit(texts * 10, labels * 10, out=folder, **settings)
     return folder
@@ -211,16 +211,17 @@ def ascii_streams() -> Iterator[dict[str, io.BytesIO]]:
 
 
 def test_output_is_utf_8_whatever_the_encoding_of_the_streams(scripts: Path, tmp_path: Path) -> None:
-    write_csv(tmp_path / "文.csv", [("ö plum", "果物"), ("iron", "métal")], ("テキスト", "label"))
+    file = file_name("文.csv")
+    write_csv(tmp_path / file, [("ö plum", "果物"), ("iron", "métal")], ("テキスト", "label"))
     columns = ["--data.text-column", "テキスト"]
     with ascii_streams() as written:
-        assert main(["predict", str(scripts), "文.csv", *columns, "--probabilities"]) == 0
+        assert main(["predict", str(scripts), file, *columns, "--probabilities"]) == 0
     header, row, _ = written["stdout"].getvalue().decode("utf-8").splitlines()
     assert header == "テキスト,label,prediction,probability,probability:5,probability:métal,probability:果物"
     assert row.startswith("ö plum,果物,")
     with ascii_streams() as written:
-        assert main(["evaluate", str(scripts), "文.csv", *columns]) == 0
-        assert main(["predict", str(scripts), "文.csv", "--data.text-column", "größe"]) == 2
+        assert main(["evaluate", str(scripts), file, *columns]) == 0
+        assert main(["predict", str(scripts), file, "--data.text-column", "größe"]) == 2
     assert "果物" in written["stdout"].getvalue().decode("utf-8").split("confusion")[-1]
     message = "selfattn: 文.csv: no column 'größe'; found 'テキスト', 'label'. Use --data.text-column.\n"
     assert written["stderr"].getvalue().decode("utf-8") == message

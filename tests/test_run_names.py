@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import write_csv
+from helpers import file_name, write_csv
 
 from selfattn_lm.cli import main
 from selfattn_lm.training import PretrainResult, TrainResult
@@ -22,7 +22,7 @@ from selfattn_lm.training import PretrainResult, TrainResult
         ("reviews.CSV.GZ", "reviews"),
         ("notes.txt.csv", "notes.txt"),
         ("mit leer.zeichen.parquet", "mit leer.zeichen"),
-        ("评论.v2.tsv", "评论.v2"),
+        (file_name("评论.v2.tsv"), file_name("评论.v2")),
         (".hidden.csv", "hidden"),
         (".csv", "csv"),
         ("films v1.2/train.csv", "films v1.2"),
@@ -58,7 +58,8 @@ def test_a_run_is_called_like_its_data(
     (here / folder).mkdir(parents=True)
     (here / folder / "notes").touch()
     assert main([verb, source]) == 2
-    assert capsys.readouterr().err.startswith(f"selfattn: {folder}: exists")
+    shown = os.fsencode(folder).decode("utf-8")
+    assert capsys.readouterr().err.startswith(f"selfattn: {shown}: exists")
 
 
 def test_a_file_that_is_a_link_gives_the_name_of_the_link(tmp_path: Path) -> None:
