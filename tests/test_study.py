@@ -32,7 +32,8 @@ def folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_study_has_a_row_for_each_kind_and_share(folder: Path) -> None:
-    rows = list(csv.DictReader((folder / "results.csv").open(encoding="utf-8")))
+    with (folder / "results.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
     assert [(row["kind"], row["share"], row["rows"]) for row in rows] == [
         (kind, share, count) for share, count in (("20", "48"), ("100", "240")) for kind in KINDS
     ]
