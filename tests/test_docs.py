@@ -4,6 +4,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -28,16 +29,27 @@ def test_the_readme_is_short_and_begins_with_what_to_type() -> None:
     assert lines.index("make demo") < 25
 
 
-def test_the_commands_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("selfattn")]
+
+
+@pytest.fixture(scope="module")
+def first_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the README's first command was run."""
+    folder = tmp_path_factory.mktemp("readme")
     rows = [(f"{word} {word}", stars) for word, stars in (("good", "5"), ("bad", "1")) for _ in range(20)]
-    write_csv(tmp_path / "reviews.csv", rows, header=("review", "stars"))  # so simple that training stops early
-    commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("selfattn")]
-    assert len(commands) >= 5
-    for command in commands:
-        assert main(shlex.split(command)[1:]) == 0, command
-    assert len((tmp_path / "predicted.csv").read_text().splitlines()) == 41
-    assert (tmp_path / "scores" / "metrics.json").is_file()
+    write_csv(folder / "reviews.csv", rows, header=("review", "stars"))  # so simple that training stops early
+    with chdir(folder):
+        assert main(shlex.split(COMMANDS[0])[1:]) == 0
+    return folder
+
+
+def test_the_commands_of_the_readme_run(first_command: Path) -> None:
+    assert len(COMMANDS) >= 5
+    with chdir(first_command):
+        for command in COMMANDS[1:]:
+            assert main(shlex.split(command)[1:]) == 0, command
+    assert len((first_command / "predicted.csv").read_text().splitlines()) == 41
+    assert (first_command / "scores" / "metrics.json").is_file()
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:

@@ -18,7 +18,7 @@ from helpers import ctrl_c_at, same_bytes, sentences, write_csv
 from selfattn_lm import TextClassifier, UserError, train
 from selfattn_lm.cli import main
 from selfattn_lm.runs import RunFolder, lifecycle
-from selfattn_lm.training.callbacks import StopOnRequest
+from selfattn_lm.training.callbacks import BestCheckpoint, StopOnRequest
 
 TINY = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "batch_size": 16}
 FLAGS = ["--model.width", "8", "--model.heads", "2", "--training.precision", "32", "--training.batch-size", "16"]
@@ -85,7 +85,7 @@ def test_a_disk_that_is_full_later_leaves_a_checkpoint_to_go_on_from(
     place = tmp_path / "run.partial"
     checkpoint = place / "checkpoints"
     assert last.startswith(f"selfattn: {place}{os.sep}")
-    assert last.endswith(f"; `--resume` goes on from the last validation, in {place}.")
+    assert last.endswith(f"; `--resume` goes on from the last checkpoint, in {place}.")
     assert sorted(os.listdir(checkpoint))[:2] == ["best.ckpt", "last.ckpt"]
     torch.load(checkpoint / "last.ckpt", weights_only=True)
     assert main([command, "--resume", "--out", str(out)]) == 0
@@ -172,7 +172,7 @@ def test_ctrl_c_while_the_best_weights_are_scored_says_how_to_go_on(
     with monkeypatch.context() as patch:
         patch.setattr(TextClassifier, "predict_proba", press)
         assert main(["train", str(file), *FLAGS, "--training.epochs", "1", "--out", str(out)]) == 130
-    left = f"`--resume` goes on from the last validation, in {tmp_path / 'run.partial'}."
+    left = f"`--resume` goes on from the last checkpoint, in {tmp_path / 'run.partial'}."
     assert capsys.readouterr().err.splitlines()[-1] == f"selfattn: {out}: interrupted; {left}"
     assert main(["train", "--resume", "--out", str(out)]) == 0
     assert sorted(os.listdir(tmp_path)) == ["run"]
@@ -282,3 +282,8 @@ def test_the_last_checkpoint_is_of_the_last_validation_also_if_it_was_no_better(
     saved = [torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last")]
     assert saved[0]["global_step"] == steps[0]
     assert saved[1]["global_step"] == steps[-1] > steps[0]
+
+
+def test_a_run_of_many_validations_does_not_write_a_last_checkpoint_at_each(tmp_path: Path) -> None:
+    few, many = (BestCheckpoint(tmp_path, "validation/accuracy", validations) for validations in (20, 100))
+    assert (few.save_last_every, many.save_last_every) == (1, 5)

@@ -19,14 +19,18 @@ class CannotWrite(UserError):
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`, which becomes `path` at the end and is removed on an error."""
+def atomic(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Gives a temporary path beside `path`, which becomes `path` at the end and is removed on an error.
+
+    `durable`: it is on the disk then, and not only in the system's memory, which takes milliseconds to seconds.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         yield temporary
-        sync(temporary)
+        if durable:
+            sync(temporary)
         temporary.replace(path)
     except OSError as error:
         raise CannotWrite(path, error) from None
@@ -41,9 +45,9 @@ def sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Write a whole UTF-8 file or nothing; what UTF-8 has not, such as a byte of a file name, is escaped as in JSON."""
-    with atomic(path) as temporary:
+    with atomic(path, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 

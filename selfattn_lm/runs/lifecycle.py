@@ -80,11 +80,11 @@ class RunFolder:
     def what_is_left(self) -> str:
         """What is left of a run that has ended early, in words that end a sentence."""
         if (self.work / LAST).is_file():
-            return f"`--resume` goes on from the last validation, in {self.work}."
+            return f"`--resume` goes on from the last checkpoint, in {self.work}."
         if (self.work / WEIGHTS).is_file():
             return f"the run is complete, in {self.work}, and `--resume` moves it to its place."
         if (self.target / LAST).is_file():
-            return f"`--resume` goes on from the last validation, in {self.target}."
+            return f"`--resume` goes on from the last checkpoint, in {self.target}."
         return "nothing is kept; train anew."
 
     @contextmanager

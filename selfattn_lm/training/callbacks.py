@@ -19,6 +19,7 @@ from selfattn_lm.runs import atomic
 from selfattn_lm.training.module import NotFinite
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LAST_CHECKPOINTS = 20  # that a run writes at least, if it has so many validations
 
 
 class Interrupted(Exception):
@@ -95,9 +96,16 @@ class StopWhereNotFinite(Callback):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the checkpoint with the best validation score and the last one, with all scores of its validation."""
+    """Keeps the checkpoint with the best validation score and the last one, with all scores of its validation.
 
-    def __init__(self, folder: Path, monitor: str) -> None:
+    Args:
+        folder: Where they are written.
+        monitor: The name of the score.
+        validations: How many validations the run has at most. Of very many, each some is followed by a last checkpoint,
+            so that a run writes about twenty: one may take longer than an epoch over few texts.
+    """
+
+    def __init__(self, folder: Path, monitor: str, validations: int) -> None:
         super().__init__(
             folder,
             "best",
@@ -107,11 +115,17 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
             save_on_train_epoch_end=False,  # Lightning takes an interval of one batch for an epoch
         )
+        self.save_last_every = math.ceil(validations / _LAST_CHECKPOINTS)
+        self.since_last = 0  # validations
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the last checkpoint at each validation: Lightning writes it only if it is the best, too."""
+        """Save the last checkpoint also if it is not the best, where Lightning would not."""
         super().on_validation_end(trainer, pl_module)
-        if self._last_global_step_saved != trainer.global_step:
+        self.since_last += 1
+        if self._last_global_step_saved == trainer.global_step:
+            self.since_last = 0
+        elif self.since_last >= self.save_last_every:
+            self.since_last = 0
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -136,5 +150,5 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        with atomic(Path(path)) as temporary:
+        with atomic(Path(path), durable=False) as temporary:  # a kill leaves it whole; `RunFolder.commit` syncs it
             temporary.write_bytes(content.getbuffer())

@@ -90,7 +90,7 @@ class Journal(Callback):
         self._reset()
         if trainer.is_global_zero:
             lines = [",".join(row), *(",".join(map(str, numbers.values())) for numbers in self.rows)]
-            write_text(self.file, "\n".join(lines) + "\n")
+            write_text(self.file, "\n".join(lines) + "\n", durable=False)  # `RunFolder.commit` syncs it
         if trainer.is_global_zero and self.progress is None:
             left = (self.total_steps - trainer.global_step) * elapsed / max(1, trainer.global_step - self.first_step)
             log.info(

@@ -59,7 +59,8 @@ class Training:
         # Both callbacks act at each validation. Left to choose, they act at the end of an epoch instead where an epoch
         # is a single batch, and a run resumed there has no score to look at. Patience counts validations: see `run`.
         self.early = EarlyStopping(score, mode="max", patience=config.patience, check_on_train_epoch_end=False)
-        self.best = BestCheckpoint(place.work / CHECKPOINTS, score)
+        assert config.validations != "auto", "resolve the settings first"
+        self.best = BestCheckpoint(place.work / CHECKPOINTS, score, config.epochs * config.validations)
         callbacks: list[Callback] = [StopWhereNotFinite(), self.journal, self.stop, self.early, self.best]
         if config.ema:
             callbacks.insert(3, MovingAverage(config.ema))
