@@ -32,7 +32,7 @@ $(VENV)/.minilm: $(VENV)/.installed
 	@touch $@
 
 test: $(VENV)/.test $(VENV)/.minilm
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.check
 	$(BIN)/ruff check .
