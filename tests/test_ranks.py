@@ -234,6 +234,6 @@ def test_a_process_that_is_killed_ends_the_other(killed: int, data: Path, tmp_pa
     assert codes[killed] == -signal.SIGKILL
     assert codes[1 - killed] == 2
     last = pair.said()[1 - killed].splitlines()[-1]
-    left = f"`--resume` goes on from the last validation, in {tmp_path / 'run.partial'}."
+    left = f"`--resume` goes on from the last checkpoint, in {tmp_path / 'run.partial'}."
     ended = "another process of the run has ended, and its last words say why"
     assert last == f"selfattn: {tmp_path / 'run'}: {ended}; {left}"
