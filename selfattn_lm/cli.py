@@ -173,7 +173,7 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 2 for what the user can mend, 130 for Ctrl-C or SIGTERM."""
+    """Run the command line; returns the exit code: 2 for an error the user can fix, 130 for Ctrl-C or SIGTERM."""
     _write_utf8()
     keep_memory()
     try:
@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(interrupt) or "interrupted; nothing was written.", code=130)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         _forget_output()
-    except OSError as error:  # what nothing else has told, such as a full disk below standard output
+    except OSError as error:  # what nothing else has reported, such as a full disk below standard output
         if _forget_output():
             place = "standard output: "
         elif error.filename is not None:

@@ -215,7 +215,7 @@ def _build(cls: type[Any], values: Any, prefix: str) -> Any:
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
-    """The value in its setting's type; YAML 1.1 reads 3e-5 as a string, which is mended, and `no` as False, refused."""
+    """The value in its setting's type; YAML 1.1 reads 3e-5 as a string, converted, and `no` as False, refused."""
     if is_dataclass(hint):
         return _build(hint, value, name + ".")  # type: ignore[arg-type]
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)

@@ -24,7 +24,7 @@ FloatPrecision = Literal["32", "bf16"]
 Product = tuple[int, int]  # a matrix product by its weights: so many numbers a token in, so many out
 T = TypeVar("T")
 
-GAIN = 1.3  # bf16 rounds, so it must be at least so many times as fast as fp32 to be chosen by itself
+GAIN = 1.3  # bf16 rounds, so `auto` chooses it only if it is at least this many times as fast as fp32
 _ROUNDS = 7
 _OPERATIONS = 2**28  # floating-point operations of one round in one precision: about 2 ms on a core
 _FEWEST_TOKENS, _MOST_TOKENS = 32, 1024
@@ -160,7 +160,7 @@ def products_of(modules: Iterable[nn.Module]) -> list[Product]:
 
 
 def measure(products: Sequence[Product]) -> tuple[float, float]:
-    """The seconds that one core takes for these products in fp32 and in bf16: medians of alternating rounds.
+    """The seconds that one core takes for these products in fp32 and in bf16: medians of alternating measurements.
 
     It takes some tens of milliseconds. One core is measured because its time tells little of what else the machine
     does: the clock counts the thread's own time, not that of others who interrupt it.

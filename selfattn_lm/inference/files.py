@@ -187,7 +187,7 @@ class FilePredictor:
         return first, list(dict.fromkeys(name for row in first for name in row.values or ()))
 
     def _text_columns(self, schema: OutputSchema) -> tuple[str, ...]:
-        """The columns of the text, which are told where they are not the obvious ones."""
+        """The columns of the text, which are logged where they are not the obvious ones."""
         trained_on = self.classifier.run.in_effect.data.text_column
         names = find_text(schema.columns, self.asked, self.source.name, trained_on)
         if schema.arrow is not None:

@@ -169,8 +169,10 @@ def _labels(file: Path, config: Mapping[str, Any], head: Tensor | None) -> list[
         raise UserError(f"{file}: id2label holds no labels by their number, such as {{'0': 'no', '1': 'yes'}}.")
     numbers = sorted(int(i) for i in names)
     if numbers != list(range(len(numbers))):
-        told = ", ".join(map(str, numbers))
-        raise UserError(f"{file}: id2label numbers its labels {told}; they must be 0 to {len(numbers) - 1}, each once.")
+        found = ", ".join(map(str, numbers))
+        raise UserError(
+            f"{file}: id2label numbers its labels {found}; they must be 0 to {len(numbers) - 1}, each once."
+        )
     labels = [str(name) for _, name in sorted(names.items(), key=lambda item: int(item[0]))]
     if len(labels) != len(head):
         raise UserError(f"{file}: it tells of {len(labels)} labels, but classifier.weight has {len(head)} rows.")

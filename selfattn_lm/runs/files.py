@@ -35,7 +35,7 @@ def atomic(path: Path, *, durable: bool = True) -> Iterator[Path]:
     except OSError as error:
         raise CannotWrite(path, error) from None
     finally:
-        with suppress(OSError):  # such as a folder that cannot be written; it has been told
+        with suppress(OSError):  # such as a folder that cannot be written, which has been reported
             temporary.unlink(missing_ok=True)
 
 

@@ -97,7 +97,7 @@ class RunFolder:
             yield
         except BaseException as error:
             if is_first and not self.can_go_on():
-                with suppress(OSError):  # what came before is to be told
+                with suppress(OSError):  # the first error is the one to report
                     self.discard()
             if isinstance(error, KeyboardInterrupt) and not str(error):
                 raise KeyboardInterrupt(f"{self.name}: interrupted; {self.what_is_left()}") from None

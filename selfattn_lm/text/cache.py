@@ -128,7 +128,7 @@ def _read(entry: Path, max_tokens: int) -> tuple[Tokenizer, TokenIds]:
     if found.total != len(ids):
         raise Broken("ids.int32 was cut")
     with suppress(OSError):  # a cache that may be read only
-        os.utime(entry)  # when it was last of use
+        os.utime(entry)  # when it was last used
     return tokenizer, found
 
 

@@ -101,8 +101,8 @@ class BestCheckpoint(ModelCheckpoint):
     Args:
         folder: Where they are written.
         monitor: The name of the score.
-        validations: How many validations the run has at most. Of very many, each some is followed by a last checkpoint,
-            so that a run writes about twenty: one may take longer than an epoch over few texts.
+        validations: How many validations the run has at most. With more than twenty, a last checkpoint is written
+            only at every few, since one may take longer than an epoch over few texts.
     """
 
     def __init__(self, folder: Path, monitor: str, validations: int) -> None:
