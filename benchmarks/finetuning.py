@@ -22,8 +22,8 @@ from cyclopts import App
 
 from selfattn_lm import train
 from selfattn_lm.config import DataConfig
+from selfattn_lm.data.sources import Split, load_splits
 from selfattn_lm.runs import write_json, write_text
-from selfattn_lm.text.splits import Split, load_splits
 
 ROWS, BATCH = 3000, 32
 Batches = list[list[int]]

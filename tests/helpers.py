@@ -57,8 +57,8 @@ def write_run_with_set_weights(folder: Path, data: Path) -> Path:
     import torch
 
     from selfattn_lm.config import settings_from, with_changes
+    from selfattn_lm.features.tokenizer import train_tokenizer
     from selfattn_lm.runs import Run, new_model, write_run
-    from selfattn_lm.text.tokenization import train_tokenizer
 
     settings = settings_from({"data": {"source": str(data)}, **SMALL}, "settings")
     resolved: dict[str, Any] = {

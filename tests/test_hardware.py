@@ -18,10 +18,10 @@ from selfattn_lm import UserError, hardware, measurements, pretrain, train
 from selfattn_lm.config import ModelConfig
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.nn import Bag, build_classifier
-from selfattn_lm.training import module, trainer
+from selfattn_lm.training import fitting, modules
 from selfattn_lm.training.callbacks import StopOnRequest
+from selfattn_lm.training.fitting import Training
 from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, use_dense_gradients
-from selfattn_lm.training.trainer import Training
 
 TINY = {"width": 8, "heads": 2, "layers": 1, "epochs": 1}
 LAYERS = [nn.Linear(16, 64), nn.Linear(64, 16)]
@@ -352,16 +352,16 @@ def test_dense_gradients_move_the_touched_rows_as_sparse_ones_do() -> None:
 def test_where_sparse_gradients_do_not_work_a_run_trains_with_dense_ones(
     texts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "can_reduce_sparse_gradients", lambda device, processes: False)
+    monkeypatch.setattr(fitting, "can_reduce_sparse_gradients", lambda device, processes: False)
     seen = []
-    clip = module.clip_gradients
+    clip = modules.clip_gradients
 
     def look(parameters: Any, norm: float) -> float:
         given = list(parameters)
         seen.extend(parameter.grad.is_sparse for parameter in given if parameter.grad is not None)
         return clip(given, norm)
 
-    monkeypatch.setattr(module, "clip_gradients", look)
+    monkeypatch.setattr(modules, "clip_gradients", look)
     train(texts, out=tmp_path / "run", precision="32", **TINY)
     assert seen
     assert not any(seen)

@@ -180,7 +180,7 @@ def resume(side: Side) -> None:
     code = f"""
 import os, signal, sys
 from selfattn_lm.cli import main
-from selfattn_lm.training.trainer import StopOnRequest
+from selfattn_lm.training.fitting import StopOnRequest
 def die(self, trainer, *rest):
     if trainer.global_step == 9:
         os.kill(os.getpid(), signal.SIGKILL)

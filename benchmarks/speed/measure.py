@@ -84,7 +84,7 @@ def ceiling() -> Found:
 def rows_of(name: str, split: str) -> tuple[list[str], list[str]]:
     """Texts and labels of a split of a data set."""
     from selfattn_lm.config import DataConfig
-    from selfattn_lm.text.splits import load_split
+    from selfattn_lm.data.sources import load_split
 
     found = load_split(DataConfig(str(DATA / name)), split)
     return found.texts, found.labels

@@ -58,7 +58,7 @@ def write(file: Path, names: tuple[str, ...], rows: Any) -> None:
 def start(rows: int) -> None:
     """Train as the command does, and end with the first step."""
     from selfattn_lm.cli import main
-    from selfattn_lm.training.module import ClassifierModule
+    from selfattn_lm.training.modules import ClassifierModule
 
     step, begun = ClassifierModule.training_step, time.perf_counter()
 

@@ -68,7 +68,7 @@ def theirs(watch: Watch) -> None:
     from transformers import Trainer, TrainerCallback
 
     from selfattn_lm.config import settings_from
-    from selfattn_lm.text.splits import Split
+    from selfattn_lm.data.sources import Split
     from selfattn_lm.training.data import prepare
 
     texts, labels, held, truth = parts()

@@ -13,7 +13,7 @@ from measure import steadily, tell
 from torch.nn.functional import cross_entropy
 
 from selfattn_lm.config import ModelConfig
-from selfattn_lm.inference.precision import in_precision
+from selfattn_lm.inference.low_precision import in_precision
 from selfattn_lm.memory import keep_memory
 from selfattn_lm.nn import build_classifier
 from selfattn_lm.training.optimizer import build_optimizer, clip_gradients

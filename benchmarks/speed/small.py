@@ -21,7 +21,7 @@ def parts() -> tuple[Any, Any, list[str]]:
     from training import settings_of
 
     from selfattn_lm.config import DataConfig, settings_from, with_changes
-    from selfattn_lm.text.splits import load_split
+    from selfattn_lm.data.sources import load_split
     from selfattn_lm.training.data import prepare
 
     settings, split = (

@@ -63,7 +63,7 @@ def settings_of(way: str, width: int, layers: int, precision: str) -> dict[str, 
 def prepared(way: str, width: int, layers: int, precision: str) -> Any:
     """Settings, and all that a training of ours needs of the data."""
     from selfattn_lm.config import settings_from
-    from selfattn_lm.text.splits import Split
+    from selfattn_lm.data.sources import Split
     from selfattn_lm.training.data import prepare
 
     settings = settings_from(settings_of(way, width, layers, precision), "settings")
@@ -76,9 +76,9 @@ def ours(way: str, width: int, layers: int, precision: str, clock: Clock, callba
 
     from selfattn_lm.config import with_changes
     from selfattn_lm.runs import new_model
-    from selfattn_lm.training import rules
-    from selfattn_lm.training.module import ClassifierModule
-    from selfattn_lm.training.trainer import Training
+    from selfattn_lm.training import resolve as rules
+    from selfattn_lm.training.fitting import Training
+    from selfattn_lm.training.modules import ClassifierModule
 
     settings, data = prepared(way, width, layers, precision)
     settings = with_changes(settings, data.resolved)

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfattn_lm.data.labels import encode_labels
+from selfattn_lm.data.sources import Split
 from selfattn_lm.errors import UserError
 from selfattn_lm.evaluation.intervals import Confusion, macro_f1_interval, wilson_interval
 from selfattn_lm.evaluation.report import Evaluation
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.runs import write_json
-from selfattn_lm.text.labels import encode_labels
-from selfattn_lm.text.splits import Split
 
 _MATRIX_LABELS = 200  # a confusion matrix of more labels is not written whole
 

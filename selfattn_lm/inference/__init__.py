@@ -2,6 +2,6 @@
 
 from selfattn_lm.inference.classifier import TextClassifier
 from selfattn_lm.inference.files import PredictionSummary
-from selfattn_lm.inference.masked import MaskedModel
+from selfattn_lm.inference.masked_lm import MaskedModel
 
 __all__ = ["MaskedModel", "PredictionSummary", "TextClassifier"]

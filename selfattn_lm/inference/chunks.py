@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 
-from selfattn_lm.text.rows import Row
+from selfattn_lm.data.rows import Row
 
 MAX_ROWS = 4096  # in one chunk
 _MAX_CHARACTERS = 16_000_000  # in one chunk

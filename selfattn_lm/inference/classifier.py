@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from selfattn_lm.config import Precision
+from selfattn_lm.data.python_inputs import texts_to_predict
 from selfattn_lm.errors import UserError
+from selfattn_lm.features.batching import cut_by_budget, pad
+from selfattn_lm.features.tokenizer import TokenIds
 from selfattn_lm.hardware import Device, choose_device, thread_count, workers
-from selfattn_lm.inference.precision import float_precision, in_precision
+from selfattn_lm.inference.low_precision import float_precision, in_precision
 from selfattn_lm.runs import Run, read_run, write_run
-from selfattn_lm.text.batching import cut_by_budget, pad
-from selfattn_lm.text.python_inputs import texts_to_predict
-from selfattn_lm.text.tokenization import TokenIds
 
 _STEP = 8  # of a batch's length in tokens: each new shape of a matrix product costs oneDNN milliseconds
 

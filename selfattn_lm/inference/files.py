@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from selfattn_lm.config import Quoting
+from selfattn_lm.data.columnar import holds_texts
+from selfattn_lm.data.columns import find_text, not_a_text, text_of
+from selfattn_lm.data.lines import is_stream
+from selfattn_lm.data.readers import read_rows, schema_of
+from selfattn_lm.data.rows import NoRowsError, Row, row_of_texts
 from selfattn_lm.errors import UserError
 from selfattn_lm.inference.chunks import MAX_ROWS, chunks_at_hand, chunks_of
 from selfattn_lm.inference.classifier import TextClassifier
 from selfattn_lm.inference.writers import OutputSchema, Target, open_writer
-from selfattn_lm.text.columnar import holds_texts
-from selfattn_lm.text.columns import find_text, not_a_text, text_of
-from selfattn_lm.text.lines import is_stream
-from selfattn_lm.text.rows import NoRowsError, Row, row_of_texts
-from selfattn_lm.text.sources import read_rows, schema_of
 
 log = logging.getLogger(__name__)
 _SHOWN = 20  # bad rows named one by one; the rest is counted

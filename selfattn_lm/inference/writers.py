@@ -14,11 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from selfattn_lm.data.lines import is_packed
+from selfattn_lm.data.readers import format_of
 from selfattn_lm.errors import UserError
 from selfattn_lm.inference.cells import cell_text, json_text, without_surrogates
 from selfattn_lm.runs import atomic
-from selfattn_lm.text.lines import is_packed
-from selfattn_lm.text.sources import format_of
 
 log = logging.getLogger(__name__)
 _FORMATS = ("csv", "tsv", "jsonl", "parquet")

@@ -1,7 +1,5 @@
 """The run folder: the product of training, and all that prediction needs. Plain and safe values alone."""
 
-from selfattn_lm.runs.bert import is_checkpoint, read_bert, write_bert
-from selfattn_lm.runs.bert_files import locate
 from selfattn_lm.runs.files import atomic, write_json, write_text
 from selfattn_lm.runs.folder import (
     ConfigFile,
@@ -15,6 +13,8 @@ from selfattn_lm.runs.folder import (
     write_head,
     write_run,
 )
+from selfattn_lm.runs.hf.bert import is_checkpoint, read_bert, write_bert
+from selfattn_lm.runs.hf.files import locate
 from selfattn_lm.runs.lifecycle import CHECKPOINTS, LAST, RunFolder
 from selfattn_lm.runs.origin import Origin, find_origin, find_recorded
 from selfattn_lm.runs.run import Run, new_model

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from selfattn_lm.config import BertShape, Pooling, Settings, settings_from, with_changes
 from selfattn_lm.errors import UserError
-from selfattn_lm.runs.bert import is_checkpoint, read_bert
-from selfattn_lm.runs.bert_files import read_json
+from selfattn_lm.features.tokenizer import load_tokenizer
 from selfattn_lm.runs.files import atomic, write_json, write_text
+from selfattn_lm.runs.hf.bert import is_checkpoint, read_bert
+from selfattn_lm.runs.hf.files import read_json
 from selfattn_lm.runs.lifecycle import CHECKED, RunFolder, digest, digests
 from selfattn_lm.runs.origin import Origin, origin_from
 from selfattn_lm.runs.run import Run, new_model
-from selfattn_lm.text.tokenization import load_tokenizer
 
 FORMAT = 2  # 1 had another hash of n-grams, so that its tables would be read at the wrong rows
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_lm.errors import UserError
-from selfattn_lm.runs.bert_files import locate, weight_files
+from selfattn_lm.runs.hf.files import locate, weight_files
 
 
 @dataclass(frozen=True)

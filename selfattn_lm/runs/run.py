@@ -8,9 +8,9 @@ import torch
 from tokenizers import Tokenizer
 
 from selfattn_lm.config import BertShape, Settings, with_changes
+from selfattn_lm.features.tokenizer import spellings
 from selfattn_lm.nn import Classifier, build_bert, build_classifier
 from selfattn_lm.runs.origin import Origin
-from selfattn_lm.text.tokenization import spellings
 
 
 @dataclass(frozen=True)

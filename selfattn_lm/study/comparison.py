@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_lm.config import STUDIED, Settings
+from selfattn_lm.data.checks import leaked_texts, warnings_about
+from selfattn_lm.data.holdout import hold_out
+from selfattn_lm.data.labels import label_names
+from selfattn_lm.data.sources import Split
 from selfattn_lm.errors import UserError
 from selfattn_lm.study.cell import train_cell
 from selfattn_lm.study.grid import Cell, Grid
 from selfattn_lm.study.linear import tfidf
 from selfattn_lm.study.picture import draw_comparison, require_matplotlib
 from selfattn_lm.study.results import StudyResult
-from selfattn_lm.text.checks import leaked_texts, warnings_about
-from selfattn_lm.text.holdout import hold_out
-from selfattn_lm.text.labels import label_names
-from selfattn_lm.text.splits import Split
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from selfattn_lm.data.labels import encode_labels
+from selfattn_lm.data.sources import Split
 from selfattn_lm.errors import UserError
 from selfattn_lm.evaluation import score
-from selfattn_lm.text.labels import encode_labels
-from selfattn_lm.text.splits import Split
-from selfattn_lm.text.tokenization import mostly_unspaced
+from selfattn_lm.features.tokenizer import mostly_unspaced
 
 
 def tfidf(train: Split, test: Split, labels: list[str]) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_lm.config import Settings
+from selfattn_lm.data.sources import Split
 from selfattn_lm.evaluation import evaluate_split
 from selfattn_lm.study.cell import train_cell
 from selfattn_lm.study.grid import Cell, Grid
 from selfattn_lm.study.picture import draw_probe, require_matplotlib
 from selfattn_lm.study.results import ProbeResult
-from selfattn_lm.study.tasks import DISTANCES, generate
-from selfattn_lm.text.splits import Split
+from selfattn_lm.study.synthetic import DISTANCES, generate
 
 POSITIONS = ("learned", "sinusoidal", "rotary", "none")
 KINDS = (*(f"attention, {positions}" for positions in POSITIONS), "lstm", "cnn", "bag")

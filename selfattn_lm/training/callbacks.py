@@ -16,7 +16,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from selfattn_lm.runs import atomic
-from selfattn_lm.training.module import NotFinite
+from selfattn_lm.training.modules import NotFinite
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LAST_CHECKPOINTS = 20  # that a run writes at least, if it has so many validations

@@ -11,14 +11,14 @@ from tokenizers import Tokenizer
 from torch.utils.data import DataLoader, Dataset
 
 from selfattn_lm.config import Settings, with_changes
-from selfattn_lm.text.batching import Batch, LengthBuckets, cut_by_budget, pad
-from selfattn_lm.text.cache import tokenized
-from selfattn_lm.text.checks import leaked_texts, warnings_about
-from selfattn_lm.text.holdout import few, hold_out
-from selfattn_lm.text.labels import encode_labels, label_names
-from selfattn_lm.text.splits import Split
-from selfattn_lm.text.tokenization import TokenIds, mostly_unspaced
-from selfattn_lm.training import rules
+from selfattn_lm.data.checks import leaked_texts, warnings_about
+from selfattn_lm.data.holdout import few, hold_out
+from selfattn_lm.data.labels import encode_labels, label_names
+from selfattn_lm.data.sources import Split
+from selfattn_lm.features.batching import Batch, LengthBuckets, cut_by_budget, pad
+from selfattn_lm.features.cache import tokenized
+from selfattn_lm.features.tokenizer import TokenIds, mostly_unspaced
+from selfattn_lm.training import resolve as rules
 
 log = logging.getLogger(__name__)
 

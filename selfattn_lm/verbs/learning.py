@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfattn_lm.config import PRETRAINING, STUDIED, Settings, merge, nest, settings_from
+from selfattn_lm.data.python_inputs import without_paths
 from selfattn_lm.errors import UserError
-from selfattn_lm.text.python_inputs import without_paths
 from selfattn_lm.verbs.starting import (
     Preset,
     asked_settings,
@@ -54,8 +54,8 @@ def train(
         overwrite: Replace a run folder that exists, once the data is found good.
         settings: By name (`epochs=3`) or by section (`model={"width": 64}`).
     """
+    from selfattn_lm.data.sources import load_splits
     from selfattn_lm.runs import find_origin, find_recorded
-    from selfattn_lm.text.splits import load_splits
     from selfattn_lm.training import Session
 
     asked, recorded = asked_settings(named(data, "train: data"), config, settings)
@@ -83,8 +83,8 @@ def train(
 
 def _pretrained(folder: Path, asked: Mapping[str, Any], final: Settings, overwrite: bool, precision: str) -> "Origin":
     """Pretrain with the same data, tokenizer and shape, and the training of `pretrain`; goes on if it was stopped."""
+    from selfattn_lm.data.sources import stream_texts
     from selfattn_lm.runs import LAST, RunFolder, find_origin
-    from selfattn_lm.text.splits import stream_texts
     from selfattn_lm.training import Pretraining
 
     RunFolder(folder).refuse_to_replace(overwrite)
@@ -119,7 +119,7 @@ def pretrain(
         overwrite: Replace a run folder that exists.
         settings: By name (`epochs=3`) or by section (`model={"width": 64}`); some defaults are not those of `train`.
     """
-    from selfattn_lm.text.splits import stream_texts
+    from selfattn_lm.data.sources import stream_texts
     from selfattn_lm.training import Pretraining
 
     asked, recorded = asked_settings(named(texts, "pretrain: texts"), config, settings)
@@ -161,8 +161,8 @@ def study(
         seeds: How often each is trained.
         settings: By name or by section, for all models alike.
     """
+    from selfattn_lm.data.sources import load_splits
     from selfattn_lm.study import PROBE, compare, probe
-    from selfattn_lm.text.splits import load_splits
 
     source = named(data, "study: data")
     generated = source == "probe"
@@ -203,8 +203,8 @@ def fit(
     all labels are integers, they come back as integers in Python; everywhere else, as in files, they are texts. What
     has no one meaning, such as one-hot rows, is a TypeError that says what to pass.
     """
+    from selfattn_lm.data.sources import Split
     from selfattn_lm.runs import find_origin
-    from selfattn_lm.text.splits import Split
 
     splits = {"train": Split.in_memory("texts", texts, labels)}
     if validation is not None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from selfattn_lm.config import FINETUNING, PRESETS, Settings, flatten, merge, nest, settings_from
+from selfattn_lm.data.python_inputs import plain_path, without_paths
 from selfattn_lm.errors import UserError
-from selfattn_lm.text.python_inputs import plain_path, without_paths
 
 if TYPE_CHECKING:
     from selfattn_lm.runs import Origin

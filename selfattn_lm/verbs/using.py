@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from selfattn_lm.config import DataConfig, Precision, Quoting
+from selfattn_lm.data.columns import AUTO
+from selfattn_lm.data.python_inputs import plain_path, texts_to_predict
+from selfattn_lm.data.readers import format_of
 from selfattn_lm.errors import UserError
-from selfattn_lm.text.columns import AUTO
-from selfattn_lm.text.python_inputs import plain_path, texts_to_predict
-from selfattn_lm.text.sources import format_of
 
 if TYPE_CHECKING:
     from selfattn_lm.evaluation import Evaluation
@@ -68,9 +68,9 @@ def evaluate(
         quoting: Of csv and tsv: none where a quote is a letter; auto: as the run's file, or by what gives whole rows.
         subset: Which configuration of a hub data set that has several.
     """
+    from selfattn_lm.data.sources import DEFAULT_SPLIT, load_split
     from selfattn_lm.evaluation import evaluate_split, write_metrics
     from selfattn_lm.inference import TextClassifier
-    from selfattn_lm.text.splits import DEFAULT_SPLIT, load_split
 
     named = plain_path(data, "evaluate: data")
     classifier = TextClassifier.load(run, precision)

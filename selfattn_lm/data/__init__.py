@@ -1,0 +1,1 @@
+"""Labelled texts from files, folders, hub names and Python values."""

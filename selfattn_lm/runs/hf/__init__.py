@@ -1,0 +1,1 @@
+"""BERT checkpoints in Hugging Face's format; its names occur nowhere else."""

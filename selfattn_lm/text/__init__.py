@@ -1,1 +1,0 @@
-"""Labelled texts in, batches of token ids out."""

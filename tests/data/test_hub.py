@@ -1,0 +1,114 @@
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from selfattn_lm import evaluate, predict
+from selfattn_lm.config import DataConfig
+from selfattn_lm.data.hub import stored_class_names
+from selfattn_lm.data.labels import label_names
+from selfattn_lm.data.sources import Split, load_split, load_splits
+from selfattn_lm.errors import UserError
+
+LABELS = ["water", "metal", "fruit"]  # not by the alphabet, so that a number is not mistaken for a sorted label's
+TEXTS = ["rain and dew", "tin and zinc", "a plum", "a pear"]
+
+
+def with_class_names(numbers: list[int | None], **more: Any) -> datasets.Dataset:
+    """A data set whose column `label` holds numbers and, in its schema, their names."""
+    columns: dict[str, Any] = {"text": TEXTS[: len(numbers)], "label": numbers}
+    types = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=LABELS)}
+    for name, (values, feature) in more.items():
+        columns[name], types[name] = values, feature
+    return datasets.Dataset.from_dict(columns, features=datasets.Features(types))
+
+
+def read(path: Path, **config: Any) -> Split:
+    return load_split(DataConfig(str(path), **config), None)
+
+
+def test_class_names_stored_in_a_parquet_file_are_its_labels(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    with_class_names([0, 1, 2, 2]).to_parquet(path)
+    splits = load_splits(DataConfig(str(path)))
+    assert splits["train"].labels == ["water", "metal", "fruit", "fruit"]
+    assert label_names(splits) == ["fruit", "metal", "water"]
+
+
+def test_class_names_stored_in_an_arrow_file_are_its_labels(tmp_path: Path) -> None:
+    with_class_names([0, 1, 2, 2]).save_to_disk(tmp_path / "saved")
+    (path,) = (tmp_path / "saved").glob("*.arrow")
+    assert read(path).labels == ["water", "metal", "fruit", "fruit"]
+
+
+def test_class_names_are_used_beside_other_kinds_of_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    nested = datasets.Features({"start": datasets.Value("int32")})
+    topics = datasets.ClassLabel(names=["b", "a"])
+    more = {
+        "spans": ([[1], [2, 3]], datasets.Sequence(datasets.Value("int32"))),
+        "answer": ([{"start": 1}, {"start": 2}], nested),
+        "topic": ([1, 0], topics),
+    }
+    with_class_names([0, 2], **more).to_parquet(path)
+    assert stored_class_names(path) == {"label": LABELS, "topic": ["b", "a"]}
+    assert read(path).labels == ["water", "fruit"]
+    assert read(path, label_column="topic").labels == ["a", "b"]
+
+
+def test_class_names_are_used_for_files_of_splits_wherever_they_are_named(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        with_class_names([0, 1, 2]).to_parquet(tmp_path / f"{name}.parquet")
+    for config in (DataConfig(str(tmp_path)), DataConfig(f"{tmp_path}/train.parquet", test=f"{tmp_path}/test.parquet")):
+        assert {name: split.labels for name, split in load_splits(config).items()} == {"train": LABELS, "test": LABELS}
+
+
+def test_class_names_are_used_in_evaluation_and_prediction_leaves_the_column_as_it_is(
+    run: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.parquet"
+    with_class_names([0, 1, 2, 2]).to_parquet(path)
+    evaluation = evaluate(run, str(path))
+    assert evaluation.labels == ["fruit", "metal", "water"]
+    assert [sum(row) for row in evaluation.values["confusion"]] == [2, 1, 1]
+    predict(run, str(path), out=tmp_path / "out.parquet")
+    out = pq.read_table(tmp_path / "out.parquet")
+    assert out["label"].to_pylist() == [0, 1, 2, 2]
+    assert out["label"].type == pa.int64()
+
+
+def test_a_test_file_whose_labels_are_withheld_is_left_out(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    with_class_names([0, 1, 2]).to_parquet(tmp_path / "train.parquet")
+    with_class_names([-1, -1]).to_parquet(tmp_path / "test.parquet")
+    assert list(load_splits(DataConfig(str(tmp_path)))) == ["train"]
+    assert said.messages == [f"{tmp_path / 'test.parquet'}: its labels are withheld, so it is left out"]
+
+
+@pytest.mark.parametrize("number", [-1, None])
+def test_a_row_whose_class_is_withheld_has_no_label(number: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    with_class_names([0, number]).to_parquet(path)
+    with pytest.raises(UserError) as caught:
+        read(path)
+    assert str(caught.value) == f"{path}, row 2: no label in column 'label'; fill it in or remove the row."
+
+
+def test_a_class_without_a_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    with_class_names([0, 1]).to_parquet(path)
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(1, table.schema.field("label"), pa.array([0, 3], pa.int64())), path)
+    with pytest.raises(UserError) as caught:
+        read(path)
+    message = f"{path}, row 2: class 3 of column 'label' has no name; only 3 have; fix or remove the row."
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("stored", [b"", b"[]", b"{}", b'{"info": null}', b'{"info": {"features": [1]}}', b"\xff"])
+def test_what_is_stored_in_an_unknown_form_gives_no_class_names(stored: bytes, tmp_path: Path) -> None:
+    table = pa.table({"text": TEXTS[:2], "label": [0, 1]}).replace_schema_metadata({b"huggingface": stored})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet").labels == ["0", "1"]
