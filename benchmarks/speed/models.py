@@ -58,7 +58,7 @@ def learn(folder: Path, start: str) -> None:
     texts, labels = rows_of("ag_news", "train")
     lines = [json.dumps({"text": text, "label": label}) for text, label in zip(texts, labels, strict=True)]
     (folder / "train.jsonl").write_text("\n".join(lines[:ROWS]))
-    model = {"pooling": "cls", "max_tokens": LONGEST}
+    model = {"pooling": "cls", "max_length": LONGEST}
     train(str(folder / "train.jsonl"), init=start, out=folder / "run", model=model, training={"epochs": 1})
     export_bert(folder / "run", out=folder / "bert")
 

@@ -28,33 +28,33 @@ _KEPT = 8  # entries, of some bytes a token
 
 
 def tokenized(
-    texts: Sequence[str], config: TokenizerConfig, tokenizer: Tokenizer | None, max_tokens: int
+    texts: Sequence[str], config: TokenizerConfig, tokenizer: Tokenizer | None, max_length: int
 ) -> tuple[Tokenizer, TokenIds]:
     """A tokenizer, trained on the texts if none is given, and their ids; those of many texts are kept.
 
     Where nothing can be written nothing is kept, and a warning says so.
     """
     if len(texts) < MANY:
-        return _compute(texts, config, tokenizer, max_tokens)
-    entry = cache_folder() / _name(texts, config, tokenizer, max_tokens)
+        return _compute(texts, config, tokenizer, max_length)
+    entry = cache_folder() / _name(texts, config, tokenizer, max_length)
     try:
-        return _read(entry, max_tokens)
+        return _read(entry, max_length)
     except FileNotFoundError:
         pass
     except Broken as reason:
         log.warning("%s: token ids that were kept cannot be read (%s); they are made again", entry, reason)
     try:
-        return _compute_and_keep(entry, texts, config, tokenizer, max_tokens)
+        return _compute_and_keep(entry, texts, config, tokenizer, max_length)
     except OSError as error:
         log.warning("%s: token ids cannot be kept there (%s)", entry.parent, error.strerror or error)
-        return _compute(texts, config, tokenizer, max_tokens)
+        return _compute(texts, config, tokenizer, max_length)
 
 
 class Broken(Exception):
     """An entry does not hold what was written; the message says why."""
 
 
-def _name(texts: Sequence[str], config: TokenizerConfig, tokenizer: Tokenizer | None, max_tokens: int) -> str:
+def _name(texts: Sequence[str], config: TokenizerConfig, tokenizer: Tokenizer | None, max_length: int) -> str:
     """A name for all that the ids depend on: the texts, and not their labels, the tokenizer and its library."""
     digest = hashlib.sha256()
     for text in texts:
@@ -63,12 +63,12 @@ def _name(texts: Sequence[str], config: TokenizerConfig, tokenizer: Tokenizer | 
         digest.update(content)
     versions = [__version__, tokenizers.__version__]
     source = tokenizer.to_str() if tokenizer is not None else asdict(config)
-    known = json.dumps([*versions, digest.hexdigest(), max_tokens, source])
+    known = json.dumps([*versions, digest.hexdigest(), max_length, source])
     return hashlib.sha256(known.encode()).hexdigest()[:32]
 
 
 def _compute_and_keep(
-    entry: Path, texts: Sequence[str], config: TokenizerConfig, tokenizer: Tokenizer | None, max_tokens: int
+    entry: Path, texts: Sequence[str], config: TokenizerConfig, tokenizer: Tokenizer | None, max_length: int
 ) -> tuple[Tokenizer, TokenIds]:
     """Compute, and move what came of it to its place as a whole; another process may do the same meanwhile."""
     entry.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def _compute_and_keep(
     with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".") as temporary:
         made = Path(temporary) / "entry"
         made.mkdir()
-        tokenizer, tokens = _compute(texts, config, tokenizer, max_tokens, made / "ids.int32")
+        tokenizer, tokens = _compute(texts, config, tokenizer, max_length, made / "ids.int32")
         np.save(made / "counts.npy", tokens.lengths + tokens.lost)
         (made / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         if entry.is_dir():
@@ -101,14 +101,14 @@ def _compute(
     texts: Sequence[str],
     config: TokenizerConfig,
     tokenizer: Tokenizer | None,
-    max_tokens: int,
+    max_length: int,
     file: Path | None = None,
 ) -> tuple[Tokenizer, TokenIds]:
     tokenizer = tokenizer or train_tokenizer(texts[:: -(-len(texts) // _LEARNED_FROM)], config)
-    return tokenizer, TokenIds.of(tokenizer, texts, max_tokens, file)
+    return tokenizer, TokenIds.of(tokenizer, texts, max_length, file)
 
 
-def _read(entry: Path, max_tokens: int) -> tuple[Tokenizer, TokenIds]:
+def _read(entry: Path, max_length: int) -> tuple[Tokenizer, TokenIds]:
     """An entry; raises FileNotFoundError if there is none, and Broken if it is not as it was written."""
     if not entry.is_dir():
         raise FileNotFoundError(entry)
@@ -124,7 +124,7 @@ def _read(entry: Path, max_tokens: int) -> tuple[Tokenizer, TokenIds]:
         raise Broken(" ".join(str(error).split())) from None
     if not isinstance(counts, np.ndarray) or counts.ndim != 1 or counts.dtype != np.int64:
         raise Broken("counts.npy does not hold the numbers of tokens")
-    found = TokenIds(ids, counts, max_tokens, tokenizer.token_to_id(END))
+    found = TokenIds(ids, counts, max_length, tokenizer.token_to_id(END))
     if found.total != len(ids):
         raise Broken("ids.int32 was cut")
     with suppress(OSError):  # a cache that may be read only

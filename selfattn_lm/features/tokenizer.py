@@ -142,26 +142,26 @@ class TokenIds:
     than memory. Where texts end with a token of their own, it stays the last.
     """
 
-    def __init__(self, ids: np.ndarray, counts: np.ndarray, max_tokens: int, end: int | None) -> None:
-        """Take ids of which each text has the first `counts` (texts,), or `max_tokens`; `end`: the last token's id."""
-        self.lengths = np.minimum(counts, max_tokens)  # how many tokens each text has: int64 (texts,)
+    def __init__(self, ids: np.ndarray, counts: np.ndarray, max_length: int, end: int | None) -> None:
+        """Take ids of which each text has the first `counts` (texts,), or `max_length`; `end`: the last token's id."""
+        self.lengths = np.minimum(counts, max_length)  # how many tokens each text has: int64 (texts,)
         self.lost = counts - self.lengths  # how many tokens of each text were cut: int64 (texts,)
         self.ids, self.end = ids, end  # int32 (tokens,)
         self.starts = np.cumsum(self.lengths) - self.lengths  # where each text begins: int64 (texts,)
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int, file: Path | None = None) -> "TokenIds":
+    def of(cls, tokenizer: Tokenizer, texts: Iterable[str], max_length: int, file: Path | None = None) -> "TokenIds":
         """Tokenize texts, which are read once; with a `file` the ids are kept there."""
         counts, stream = [np.zeros(0, np.int64)], iter(texts)
         with io.BytesIO() if file is None else file.open("wb") as flat:
             while chunk := list(islice(stream, 1000)):
                 found = [encoding.ids for encoding in tokenizer.encode_batch_fast(chunk)]
                 counts.append(np.array([len(ids) for ids in found]))
-                flat.write(np.concatenate([np.array(ids[:max_tokens], np.int32) for ids in found]).tobytes())
+                flat.write(np.concatenate([np.array(ids[:max_length], np.int32) for ids in found]).tobytes())
             held = flat.getvalue() if isinstance(flat, io.BytesIO) else b""
         total = np.concatenate(counts)
         ids = mapped(file) if file is not None else np.frombuffer(held, np.int32)
-        return cls(ids, total, max_tokens, tokenizer.token_to_id(END))
+        return cls(ids, total, max_length, tokenizer.token_to_id(END))
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -175,17 +175,17 @@ class TokenIds:
         """How many tokens all texts have together."""
         return int(self.lengths.sum())
 
-    def cut(self, max_tokens: int) -> None:
+    def cut(self, max_length: int) -> None:
         """Cut every text that is longer, as if it had been so from the start."""
-        self.lost = self.lost + np.maximum(self.lengths - max_tokens, 0)
-        self.lengths = np.minimum(self.lengths, max_tokens)
+        self.lost = self.lost + np.maximum(self.lengths - max_length, 0)
+        self.lengths = np.minimum(self.lengths, max_length)
 
-    def split(self, max_tokens: int) -> None:
+    def split(self, max_length: int) -> None:
         """Make several texts of each that is longer, so that nothing of it is lost."""
-        pieces = -(-self.lengths // max_tokens)
-        before = (np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)) * max_tokens  # in its text
+        pieces = -(-self.lengths // max_length)
+        before = (np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)) * max_length  # in its text
         self.starts = np.repeat(self.starts, pieces) + before
-        self.lengths = np.minimum(np.repeat(self.lengths, pieces) - before, max_tokens)
+        self.lengths = np.minimum(np.repeat(self.lengths, pieces) - before, max_length)
         self.lost = np.zeros(len(before), dtype=np.int64)
 
     def truncation(self) -> dict[str, float]:

@@ -98,7 +98,7 @@ class TextClassifier:
     def _apply(self, texts: Iterable[str], function: Callable[[Tensor, Tensor], Tensor], width: int) -> np.ndarray:
         """Run a function over batches of texts of like length, and put its results back in order."""
         texts = texts_to_predict(texts)
-        longest = self._settings.max_tokens
+        longest = self._settings.max_length
         assert longest != "auto"
         tokens = TokenIds.of(self.run.tokenizer, texts, longest)
         order = np.argsort(tokens.lengths, kind="stable")

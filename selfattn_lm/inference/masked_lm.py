@@ -30,7 +30,7 @@ class MaskedModel:
 
     def fill(self, text: str, top_k: int = 5) -> list[list[tuple[str, float]]]:
         """For each `[MASK]` in the text its most probable tokens, with their probabilities."""
-        tokenizer, longest = self.run.tokenizer, self.run.in_effect.model.max_tokens
+        tokenizer, longest = self.run.tokenizer, self.run.in_effect.model.max_length
         assert longest != "auto"
         ids = [SPECIAL.index(CLS)]
         for i, part in enumerate(text.split(MASK)):

@@ -111,13 +111,13 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
     With the `spelling` (V, K) of each token the embedding is a `SpelledEmbedding`, which training folds at its end.
     Without labels it guesses hidden tokens: its head scores each token of the vocabulary at each place, (B, T, V).
     """
-    assert config.max_tokens != "auto", "resolve the settings first"
+    assert config.max_length != "auto", "resolve the settings first"
     assert config.ngrams != "auto", "resolve the settings first"
-    width, heads, max_tokens = config.width, config.heads, config.max_tokens
+    width, heads, max_length = config.width, config.heads, config.max_length
     place = config.positions if config.kind == "attention" else "none"  # others know the order, or are meant not to
     tables = {"learned": positions.Learned, "sinusoidal": positions.Sinusoidal}
-    added = tables[place](max_tokens, width) if place in tables else nn.Identity()
-    rotate = positions.Rotary(max_tokens, width // heads) if place == "rotary" else None
+    added = tables[place](max_length, width) if place in tables else nn.Identity()
+    rotate = positions.Rotary(max_length, width // heads) if place == "rotary" else None
     tokens = token_table(vocab_size, width) if spelling is None else SpelledEmbedding(spelling, width)
     rows = NGRAM_ROWS if config.ngram_rows == "auto" else config.ngram_rows
     ngrams = NgramEmbedding(config.ngrams, rows, width) if config.ngrams > 1 else None

@@ -19,9 +19,9 @@ def sinusoids(tokens: int, width: int) -> Tensor:
 class Learned(nn.Module):
     """Adds a trained vector for each place: (B, T, C) -> (B, T, C)."""
 
-    def __init__(self, max_tokens: int, width: int) -> None:
+    def __init__(self, max_length: int, width: int) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.randn(max_tokens, width) * 0.02)
+        self.table = nn.Parameter(torch.randn(max_length, width) * 0.02)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.table[: x.shape[1]]
@@ -32,10 +32,10 @@ class Sinusoidal(nn.Module):
 
     table: Tensor
 
-    def __init__(self, max_tokens: int, width: int) -> None:
+    def __init__(self, max_length: int, width: int) -> None:
         super().__init__()
         # Scaled to the embeddings' own size, so that a place does not drown the word.
-        self.register_buffer("table", sinusoids(max_tokens, width) / math.sqrt(width), persistent=False)
+        self.register_buffer("table", sinusoids(max_length, width) / math.sqrt(width), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.table[: x.shape[1]]
@@ -47,10 +47,10 @@ class Rotary(nn.Module):
     cos: Tensor
     sin: Tensor
 
-    def __init__(self, max_tokens: int, head_width: int) -> None:
+    def __init__(self, max_length: int, head_width: int) -> None:
         super().__init__()
         rate = torch.exp(torch.arange(0, head_width, 2) * (-math.log(10_000.0) / head_width))
-        angle = torch.arange(max_tokens)[:, None] * rate.repeat(2)  # (T, D): both halves turn together
+        angle = torch.arange(max_length)[:, None] * rate.repeat(2)  # (T, D): both halves turn together
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
 

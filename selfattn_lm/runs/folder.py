@@ -181,8 +181,8 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
         raise UserError(f"{part}: cannot be read as {part.suffix[1:]} ({reason}); train the run again.") from None
     _require_digests(folder, config.files)
     model = with_changes(settings, resolved).model
-    if "auto" in (model.max_tokens, model.pooling, model.ngrams):
-        lacks = "resolved lacks model.max_tokens, model.pooling or model.ngrams"
+    if "auto" in (model.max_length, model.pooling, model.ngrams):
+        lacks = "resolved lacks model.max_length, model.pooling or model.ngrams"
         raise UserError(f"{folder / 'config.yaml'}: {lacks}; train the run again.")
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and overwritten at once
         classifier = new_model(with_changes(settings, resolved), tokenizer, len(labels), spelled=not labels, bert=bert)
@@ -252,7 +252,7 @@ selfattn_lm on {train["rows"]:,} texts of `{settings.data.source or "memory"}` i
 | split | rows | accuracy (95 % interval) | macro-F1 (95 % interval) | log loss |
 |---|---|---|---|---|
 {rows}
-Texts are cut after {model.max_tokens} tokens, as {100 * train["texts_cut"]:.1f} % of the training texts were.
+Texts are cut after {model.max_length} tokens, as {100 * train["texts_cut"]:.1f} % of the training texts were.
 
 Labels and their training texts: {counts}.
 """

@@ -42,7 +42,7 @@ from selfattn_lm.training.optimizer import freeze
 from selfattn_lm.training.processes import is_first_process, join
 
 log = logging.getLogger(__name__)
-_SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_tokens", "ngrams", "ngram_rows", "words")
+_SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_length", "ngrams", "ngram_rows", "words")
 
 _DROPOUTS = ("dropout", "embedding_dropout", "token_dropout")
 
@@ -193,9 +193,9 @@ def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], fold
     brought = _brought_by(initial)
     if initial.bert:  # another dropout suits it too, and shorter texts than it has places for
         brought |= {f"model.{name}": mine[name] for name in ("dropout", "embedding_dropout") if name in mine}
-        longest = mine.get("max_tokens", "auto")
+        longest = mine.get("max_length", "auto")
         if longest != "auto":
-            brought["model.max_tokens"] = min(longest, initial.bert.places)
+            brought["model.max_length"] = min(longest, initial.bert.places)
     as_trained = {"model.spelling": theirs.model.spelling}  # which its own config.yaml asks for
     for name, value in flatten(asked).items():
         if name in brought and value not in (brought[name], as_trained.get(name), "auto"):
@@ -246,7 +246,7 @@ def opening_lines(
         f"validation  {len(validation):,} texts, {held_out}; the best weights are chosen by {t.monitor}",
         f"tokens      {resolved.tokenizer.unit}, vocabulary {prepared.tokenizer.get_vocab_size():,};"
         f" {100 * cut['texts_cut']:.1f} % of the texts and {100 * cut['tokens_lost']:.1f} % of all tokens are cut,"
-        f" beyond {m.max_tokens} a text",
+        f" beyond {m.max_length} a text",
         f"model       {m.kind}, {m.width} wide{layers}{heads}{bert}; {parameters:,} parameters,"
         f" {(4 * parameters - 2 * tables) / 1e6:.1f} MB",
         f"training    {t.epochs} epochs at most, rate {t.lr:g}, {device}, {t.precision}, seed {resolved.seed}",

@@ -76,10 +76,10 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
         resolved["data"] = {"text_column": list(train.text_columns), "label_column": train.label_column}
     resolved["tokenizer"] = rules.tokenizer_changes(settings.tokenizer, mostly_unspaced(train.texts), len(train))
     model, config = settings.model, with_changes(settings, resolved).tokenizer
-    most = rules.MOST_TOKENS if model.max_tokens == "auto" else model.max_tokens
+    most = rules.MOST_TOKENS if model.max_length == "auto" else model.max_length
     tokenizer, tokens = tokenized(train.texts, config, tokenizer, most)
     resolved["model"] = rules.model_changes(settings, tokens.lengths, config.unit)
-    limit: int = resolved["model"].get("max_tokens", model.max_tokens)
+    limit: int = resolved["model"].get("max_length", model.max_length)
     tokens.cut(limit)
     others = tokenized(validation.texts, config, tokenizer, limit)[1]
     return Prepared(

@@ -133,12 +133,12 @@ class Pretraining:
     def _ids(
         self, texts: Callable[[], Iterable[str]], tokenizer: Tokenizer, settings: Settings, file: Path | None = None
     ) -> Examples:
-        """Token ids of the training texts, kept in a `file`, in pieces of at most `max_tokens`.
+        """Token ids of the training texts, kept in a `file`, in pieces of at most `max_length`.
 
         Without a file they are those of the texts that are held out, which are drawn by the seed.
         """
         held_out = file is None
-        random, share, longest = np.random.default_rng(settings.seed), settings.data.held_out, settings.model.max_tokens
+        random, share, longest = np.random.default_rng(settings.seed), settings.data.held_out, settings.model.max_length
         assert longest != "auto", "resolve the settings first"
         part = (text for text in texts() if (random.random() < share) == held_out)
         if held_out:
@@ -197,7 +197,7 @@ def _opening_lines(settings: Settings, tokenizer: Tokenizer, model: Classifier, 
     parameters, vocabulary, unit = sum(model.sizes().values()), tokenizer.get_vocab_size(), settings.tokenizer.unit
     device = choose_device(settings.training.accelerator)
     return [
-        f"texts       {settings.data.source}: {facts['texts']:,} of at most {settings.model.max_tokens} tokens,"
+        f"texts       {settings.data.source}: {facts['texts']:,} of at most {settings.model.max_length} tokens,"
         f" {facts['tokens']:,} tokens in all; {facts['held_out']:,} held out",
         f"model       {settings.model.kind}, {settings.model.width} wide, {settings.model.layers} layers; {unit},"
         f" vocabulary {vocabulary:,}; {parameters:,} parameters",

@@ -11,7 +11,7 @@ from selfattn_lm.config import Settings, TokenizerConfig, TrainingConfig
 from selfattn_lm.errors import UserError
 from selfattn_lm.nn.classifier import NGRAM_ROWS, Classifier, each
 
-MOST_TOKENS = 512  # of a text where max_tokens is `auto`
+MOST_TOKENS = 512  # of a text where max_length is `auto`
 
 
 def vocab_size(unit: str, rows: int) -> int:
@@ -19,7 +19,7 @@ def vocab_size(unit: str, rows: int) -> int:
     return int(np.clip(rows // 4, 4000, 30_000)) if unit == "bpe" else 30_000
 
 
-def max_tokens(lengths: np.ndarray) -> int:
+def max_length(lengths: np.ndarray) -> int:
     """The length of the longest training text but one in a hundred, from 16 to `MOST_TOKENS`."""
     return int(np.clip(np.quantile(lengths, 0.99), 16, MOST_TOKENS))
 
@@ -34,12 +34,12 @@ def tokenizer_changes(config: TokenizerConfig, unspaced: bool, rows: int) -> dic
 def model_changes(settings: Settings, lengths: np.ndarray, unit: str) -> dict[str, Any]:
     """What `auto` became among the model's settings, for training texts of so many tokens."""
     config = settings.model
-    limit = max_tokens(lengths) if config.max_tokens == "auto" else config.max_tokens
+    limit = max_length(lengths) if config.max_length == "auto" else config.max_length
     pooling, ngrams = "max" if config.kind == "cnn" else "mean", 3 if unit == "character" else 2
     rows = int(np.clip(2 ** np.ceil(np.log2(lengths.sum())), 1024, NGRAM_ROWS))
-    values = {"pooling": pooling, "ngrams": ngrams, "ngram_rows": rows, "max_tokens": limit}
+    values = {"pooling": pooling, "ngrams": ngrams, "ngram_rows": rows, "max_length": limit}
     if (budget := settings.training.batch_tokens) < limit:
-        raise UserError(f"training.batch_tokens: {budget} hold no text of {limit} tokens; lower model.max_tokens.")
+        raise UserError(f"training.batch_tokens: {budget} hold no text of {limit} tokens; lower model.max_length.")
     return {name: value for name, value in values.items() if getattr(config, name) == "auto"}
 
 

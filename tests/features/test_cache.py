@@ -33,9 +33,9 @@ def rows(tokens: TokenIds) -> list[list[int]]:
     return [tokens[i].tolist() for i in range(len(tokens))]
 
 
-def computed(max_tokens: int = 8) -> list[list[int]]:
+def computed(max_length: int = 8) -> list[list[int]]:
     """What comes without a cache."""
-    return rows(TokenIds.of(train_tokenizer(TEXTS, CONFIG), TEXTS, max_tokens))
+    return rows(TokenIds.of(train_tokenizer(TEXTS, CONFIG), TEXTS, max_length))
 
 
 def never(*args: object) -> None:

@@ -206,7 +206,7 @@ def test_a_mark_of_its_own_is_a_character() -> None:
 
 
 def test_token_ids_hold_each_text_cut() -> None:
-    tokens = TokenIds.of(TRAINED["word"], ["", "apple pear plum", "the apple"], max_tokens=3)
+    tokens = TokenIds.of(TRAINED["word"], ["", "apple pear plum", "the apple"], max_length=3)
     apple, pear, the = (TRAINED["word"].token_to_id(word) for word in ("apple", "pear", "the"))
     assert [tokens[i].tolist() for i in range(len(tokens))] == [[2], [2, apple, pear], [2, the, apple]]
     assert tokens.lengths.tolist() == [1, 3, 3]

@@ -453,7 +453,7 @@ def test_added_tokens_and_limits_of_a_checkpoint_stay_from_the_first_file_to_the
     fit(texts, labels, init=folder, out=tmp_path / "run", epochs=1)
     export(tmp_path / "run", out=tmp_path / "back")
     ours = TextClassifier.load(tmp_path / "run").run
-    assert ours.in_effect.model.max_tokens == 16
+    assert ours.in_effect.model.max_length == 16
     first = transformers.AutoTokenizer.from_pretrained(folder)
     last = transformers.AutoTokenizer.from_pretrained(tmp_path / "back")
     assert first.model_max_length == last.model_max_length == 16
@@ -544,7 +544,7 @@ def test_what_cannot_be_exported_is_refused(
          "--preset quick: trains a bag of embeddings, but {init} is a BERT; leave one of them out."),
         (["--pretrain"], "train: --pretrain and --init both say what to start from; leave one of them out."),
         (["--model.width", "64"], "model.width: 64 is asked, but {init}, the run to start from, has 32."),
-        (["--model.max-tokens", "41"], "model.max_tokens: 41 is asked, but {init}, the run to start from, has 40."),
+        (["--model.max-length", "41"], "model.max_length: 41 is asked, but {init}, the run to start from, has 40."),
         (["--training.freeze", "half"],
          'Invalid value for --training.freeze: …"half"…'),
     ],

@@ -177,7 +177,7 @@ def test_training_stops_early_when_nothing_gets_better(data: Path, tmp_path: Pat
         {"class_weights": "balanced", "monitor": "accuracy"},
         {"ema": 0, "accumulate": 2, "precision": "32"},
         {"positions": "rotary", "pooling": "cls", "batch_tokens": 64},
-        {"unit": "character", "max_tokens": 8},
+        {"unit": "character", "max_length": 8},
     ],
 )
 def test_every_way_to_train_runs(settings: dict[str, object], data: Path, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_every_way_to_train_runs(settings: dict[str, object], data: Path, tmp_pa
 
 
 def test_cut_texts_are_counted(data: Path, tmp_path: Path) -> None:
-    folder = train(str(data), out=tmp_path / "run", width=16, epochs=1, max_tokens=4).folder
+    folder = train(str(data), out=tmp_path / "run", width=16, epochs=1, max_length=4).folder
     facts = json.loads((folder / "data.json").read_text())["train"]
     assert facts["texts_cut"] == 1.0
     assert facts["tokens_lost"] == pytest.approx(3 / 7)  # [CLS] and six words

@@ -61,7 +61,7 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
     dropout = config.get(keys["dropout"], 0.1)
     model = ModelConfig(
         width=config[keys["width"]], heads=config[keys["heads"]], layers=config[keys["layers"]], pooling=pooling,
-        max_tokens=min(shape.places, longest_text(folder), 512), ngrams=1, ngram_rows=1, words=False, spelling=False,
+        max_length=min(shape.places, longest_text(folder), 512), ngrams=1, ngram_rows=1, words=False, spelling=False,
         token_dropout=0.0, dropout=dropout, embedding_dropout=dropout,
     )  # fmt: skip
     unit = TokenizerConfig(
@@ -211,7 +211,7 @@ def write_bert(run: Run, folder: Path) -> None:
         advice = "train it with --model.pooling cls" if run.bert.pooler else "start from a checkpoint with a pooler"
         raise UserError(f"export: the run {pooling}, which BertForSequenceClassification cannot; {advice}.")
     write_json(folder / "config.json", _config(run, run.bert))
-    max_length = run.in_effect.model.max_tokens
+    max_length = run.in_effect.model.max_length
     assert max_length != "auto"
     write_tokenizer(run.tokenizer, max_length, folder, has_token_types=run.bert.family == "bert")
     tensors, weights = run.model.state_dict(), dict[str, Tensor]()
