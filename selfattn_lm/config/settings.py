@@ -113,7 +113,7 @@ class TrainingConfig(_Checked):
     """How Lightning trains."""
 
     epochs: int | Auto = opt("auto", "times through the training split; auto: by its size", 1)
-    lr: float | Auto = opt("auto", "highest learning rate; auto: 3e-3, from a BERT 0.1 / width", 1e-9, 10)
+    learning_rate: float | Auto = opt("auto", "highest learning rate; auto: 3e-3, from a BERT 0.1 / width", 1e-9, 10)
     layer_decay: float = opt(1.0, "each encoder layer learns at so much of the rate of the one above it", 0.01, 1)
     freeze: int | Literal["none", "embeddings", "all"] = opt(
         "none", "what does not learn: embeddings, they and the first so many layers, all but the head", 0
@@ -178,7 +178,7 @@ STUDIED = ("attention", "cnn", "lstm", "bag", "tfidf")  # what `study` compares
 # What `train --preset` begins with: words alone are quick to learn, and most of the way.
 PRESETS: dict[str, dict[str, Any]] = {
     "accurate": {},
-    "quick": {"model": {"kind": "bag"}, "training": {"batch_size": 256, "lr": 1e-2}},
+    "quick": {"model": {"kind": "bag"}, "training": {"batch_size": 256, "learning_rate": 1e-2}},
 }
 # What a pretrained BERT begins with: it knows the language already, and shall not forget it.
 FINETUNING: dict[str, Any] = {
@@ -188,7 +188,7 @@ FINETUNING: dict[str, Any] = {
 PRETRAINING: dict[str, Any] = {
     "data": {"held_out": 0.05},
     "model": {"dropout": 0.1, "embedding_dropout": 0.1, "token_dropout": 0.0},
-    "training": {"monitor": "accuracy", "lr": 2e-3, "weight_decay": 0.01},
+    "training": {"monitor": "accuracy", "learning_rate": 2e-3, "weight_decay": 0.01},
 }
 
 

@@ -249,6 +249,6 @@ def opening_lines(
         f" beyond {m.max_length} a text",
         f"model       {m.kind}, {m.width} wide{layers}{heads}{bert}; {parameters:,} parameters,"
         f" {(4 * parameters - 2 * tables) / 1e6:.1f} MB",
-        f"training    {t.epochs} epochs at most, rate {t.lr:g}, {device}, {t.precision}, seed {resolved.seed}",
+        f"training    {t.epochs} epochs at most, rate {t.learning_rate:g}, {device}, {t.precision}, seed {resolved.seed}",
         f"settings    {', '.join(changed) or 'the defaults'}",
     ]

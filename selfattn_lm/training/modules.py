@@ -58,8 +58,8 @@ class Module(LightningModule):
         self.load_state_dict(checkpoint["state_dict"])
 
     def configure_optimizers(self) -> Any:
-        assert self.config.lr != "auto", "resolve the settings first"
-        optimizer = build_optimizer(self.model, self.config.lr, self.config.weight_decay, self.config.layer_decay)
+        assert self.config.learning_rate != "auto", "resolve the settings first"
+        optimizer = build_optimizer(self.model, self.config.learning_rate, self.config.weight_decay, self.config.layer_decay)
         schedule = warmup_and_decay(optimizer, int(self.trainer.estimated_stepping_batches), self.config.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

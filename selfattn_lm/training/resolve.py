@@ -49,7 +49,7 @@ def training_changes(config: TrainingConfig, rule: int, batches: int, rate: floa
     steps_per_epoch = -(-batches // config.accumulate)
     values = {
         "epochs": rounds,
-        "lr": rate,
+        "learning_rate": rate,
         "patience": max(5, rounds // 3),
         "ema": ema(steps_per_epoch * rounds),
         "validations": max(1, -(-steps_per_epoch // 1000)),

@@ -62,7 +62,7 @@ def predicted(capsys: Capture, *arguments: object) -> tuple[list[dict[str, str]]
         (["--data.sorce", "x"], "Unknown option: --data.sorce…"),
         (["--model.kind", "x"], 'Invalid value "x" for --model.kind…'),
         (["--model.width", "2.7"], 'Invalid value for --model.width: …"2.7"…'),
-        (["--training.lr", "x"], 'Invalid value for --training.lr: …"x"…'),
+        (["--training.learning-rate", "x"], 'Invalid value for --training.learning-rate: …"x"…'),
         (["--training.epochs", "0"], "training.epochs: 0 is not from 1 to 1e+09."),
         (["--model.heads", "3"], "model.heads: 3 heads do not divide model.width 128."),
         (["--init", "none"], "none: no such run folder; `selfattn train DATA --out none` makes one."),

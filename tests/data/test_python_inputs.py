@@ -283,7 +283,7 @@ def test_what_starts_from_a_run_with_integers_keeps_its_head_for_the_same_labels
 ) -> None:
     _, folder = integers
     names, texts = [*NUMBERS.values()], [text for text, _ in sentences(30)]
-    settings: dict[str, Any] = {"epochs": 1, "precision": "32", "lr": 1e-6}
+    settings: dict[str, Any] = {"epochs": 1, "precision": "32", "learning_rate": 1e-6}
     again = fit(texts, [names[i % 3] for i in range(30)], init=folder, **settings)
     assert again.labels == [-1, 2, 10]
     rows = [(text, str(names[i % 3])) for i, text in enumerate(texts)]

@@ -280,7 +280,7 @@ def test_a_gpu_predicts_what_the_cpu_does(run: Path) -> None:
 def test_a_gpu_learns(data: Path, tmp_path: Path) -> None:
     from selfattn_lm import train
 
-    training = {"epochs": 3, "batch_size": 16, "lr": 0.02, "accelerator": "gpu"}
+    training = {"epochs": 3, "batch_size": 16, "learning_rate": 0.02, "accelerator": "gpu"}
     found = train(str(data), out=tmp_path / "run", model={"width": 16, "heads": 2, "layers": 1}, training=training)
     rows = sentences(60, seed=9)
     right = [label == said for label, (_, said) in zip(found.predict([text for text, _ in rows]), rows, strict=True)]

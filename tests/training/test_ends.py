@@ -260,7 +260,7 @@ def test_what_a_killed_process_had_half_written_is_deleted(tmp_path: Path) -> No
 def test_a_run_that_was_moved_goes_on_with_the_same_best_score(
     moved: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {**TINY, "epochs": 6, "lr": 0.02}
+    settings = {**TINY, "epochs": 6, "learning_rate": 0.02}
     whole = train(str(file), out=tmp_path / "whole", **settings).folder
     with ctrl_c_at(14):
         train(str(file), out=tmp_path / "stopped", **settings)
@@ -276,7 +276,7 @@ def test_a_run_that_was_moved_goes_on_with_the_same_best_score(
 
 def test_the_last_checkpoint_is_of_the_last_validation_also_if_it_was_no_better(file: Path, tmp_path: Path) -> None:
     with ctrl_c_at(20):
-        run = train(str(file), out=tmp_path / "run", epochs=6, lr=1e-9, **TINY).folder
+        run = train(str(file), out=tmp_path / "run", epochs=6, learning_rate=1e-9, **TINY).folder
     validations = (run / "log.csv").read_text().splitlines()[1:]
     steps = [int(row.split(",")[1]) for row in validations]
     saved = [torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last")]

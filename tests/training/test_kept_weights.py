@@ -235,25 +235,25 @@ def test_a_rare_label_does_not_swallow_the_others(tmp_path: Path) -> None:
     pairs += [("gold rare", "seldom")] * 4
     texts, labels = zip(*pairs, strict=True)
     common = ["apple common", "pear common"]
-    settings = {**SMALL, "kind": "bag", "lr": 0.05}
+    settings = {**SMALL, "kind": "bag", "learning_rate": 0.05}
     classifier = fit(texts, labels, validation=(texts, labels), class_weights="balanced", **settings)
     assert classifier.predict(common) == ["often", "often"]
 
 
-DIVERGING = {"lr": 10.0, "weight_decay": 1e9}  # AdamW multiplies matrices by 1 - lr · weight_decay
+DIVERGING = {"learning_rate": 10.0, "weight_decay": 1e9}  # AdamW multiplies matrices by 1 - lr · weight_decay
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence_and_leaves_nothing(
     noise: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    flags = ["--training.lr", "10", "--training.weight-decay", "1e9", "--training.precision", "32"]
+    flags = ["--training.learning-rate", "10", "--training.weight-decay", "1e9", "--training.precision", "32"]
     flags += ["--model.width", "8", "--model.heads", "2", "--out", str(run)]
     assert main(["train", str(noise), *flags]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     start = f"selfattn: {run}: the loss or its gradient was not a finite number at step "
     assert said.startswith(start)
-    assert said.endswith("; a lower training.lr than 10 usually helps.")
+    assert said.endswith("; a lower training.learning-rate than 10 usually helps.")
     assert not run.exists()
 
 
@@ -271,7 +271,7 @@ def test_a_run_that_diverges_later_is_kept_from_its_best_validation(
 
     monkeypatch.setattr(ClassifierModule, "training_step", diverge)
     run = tmp_path / "run"
-    kept = "a lower training.lr than 0.003 usually helps; the run keeps the best weights from before"
+    kept = "a lower training.learning-rate than 0.003 usually helps; the run keeps the best weights from before"
     with pytest.raises(UserError, match=rf"run: the loss or its gradient was not a finite number at step 9; {kept}\.$"):
         train(str(noise), out=run, **{**SMALL, "ema": 0})
     metrics = json.loads((run / "metrics.json").read_text(), parse_constant=pytest.fail)
@@ -328,7 +328,7 @@ def test_pretraining_that_diverges_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_the_logged_loss_does_not_depend_on_accumulation(accumulate: int, noise: Path, tmp_path: Path) -> None:
-    settings = {**SMALL, "epochs": 1, "lr": 1e-9, "dropout": 0.0, "embedding_dropout": 0.0, "token_dropout": 0.0}
+    settings = {**SMALL, "epochs": 1, "learning_rate": 1e-9, "dropout": 0.0, "embedding_dropout": 0.0, "token_dropout": 0.0}
     run = train(str(noise), out=tmp_path / "run", accumulate=accumulate, **settings).folder
     with (run / "log.csv").open() as file:
         row = next(csv.DictReader(file))
@@ -336,7 +336,7 @@ def test_the_logged_loss_does_not_depend_on_accumulation(accumulate: int, noise:
 
 
 def test_patience_counts_epochs_however_often_is_validated(noise: Path, tmp_path: Path) -> None:
-    settings = {**SMALL, "epochs": 30, "validations": 2, "lr": 1e-9, "patience": 2}
+    settings = {**SMALL, "epochs": 30, "validations": 2, "learning_rate": 1e-9, "patience": 2}
     result = train(str(noise), out=tmp_path / "run", **settings)
     assert result.stopped == "no better macro_f1 in 2 epochs"
     with (result.folder / "log.csv").open() as file:
