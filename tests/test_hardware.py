@@ -190,7 +190,7 @@ def test_a_pretraining_repeated_from_its_config_computes_in_the_recorded_precisi
     texts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured(monkeypatch, 2.0, 1.0)
-    first = pretrain(texts, out=tmp_path / "first", held_out=0.3, **TINY).folder
+    first = pretrain(texts, out=tmp_path / "first", validation_fraction=0.3, **TINY).folder
     assert recorded(first) == "bf16"
     monkeypatch.setattr(hardware, "measure", never)
     measurements._known.clear()

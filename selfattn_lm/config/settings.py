@@ -52,7 +52,7 @@ class DataConfig(_Checked):
     quoting: Quoting = opt("auto", "of csv and tsv: none where a quote is a letter; auto: by what gives whole rows")
     subset: str = opt("", "which configuration of a hub data set that has several, such as sst2 of nyu-mll/glue")
     shots: int = opt(0, "so many rows of each label are kept in train and validation, to try few labels; 0: all", 0)
-    held_out: float = opt(0.1, "share of train held out, label by label, if no validation split is given", 0.001, 0.9)
+    validation_fraction: float = opt(0.1, "share of train held out, label by label, if no validation split is given", 0.001, 0.9)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -186,7 +186,7 @@ FINETUNING: dict[str, Any] = {
 }
 # What `pretrain` does otherwise: hidden words are guessed from their context alone, which must be there.
 PRETRAINING: dict[str, Any] = {
-    "data": {"held_out": 0.05},
+    "data": {"validation_fraction": 0.05},
     "model": {"dropout": 0.1, "embedding_dropout": 0.1, "token_dropout": 0.0},
     "training": {"monitor": "accuracy", "learning_rate": 2e-3, "weight_decay": 0.01},
 }

@@ -221,7 +221,7 @@ def opening_lines(
     """Data, tokens, model, training and the settings that differ from the usual ones, a line each."""
     m, t, train = resolved.model, resolved.training, prepared.splits["train"]
     test, validation = prepared.splits.get("test"), prepared.splits["validation"]
-    held_out = f"held out of train ({100 * resolved.data.held_out:g} %)" if prepared.held_out else "given"
+    held_out = f"held out of train ({100 * resolved.data.validation_fraction:g} %)" if prepared.held_out else "given"
     ranked = [f"{name} {count:,}" for name, count in Counter(train.labels).most_common()]
     labels = ranked if len(ranked) <= 8 else [*ranked[:3], "…", *ranked[-2:]]
     cut = prepared.train.tokens.truncation()

@@ -93,7 +93,7 @@ def test_a_fraction_is_refused_also_where_auto_may_stand(data: Path, capsys: Cap
         ("model: {kind: transformer}", "model.kind: 'transformer' is not 'attention' or 'bag' or 'cnn' or 'lstm'."),
         ("training: {epochs: many}", "training.epochs: 'many' is not a whole number or 'auto'."),
         ("data: {label_column: no}", "data.label_column: False is not a text (quote it)."),
-        ("data: {held_out: 1}", "data.held_out: 1 is not from 0.001 to 0.9."),
+        ("data: {validation_fraction: 1}", "data.validation_fraction: 1 is not from 0.001 to 0.9."),
         ("model: 3", "model holds 3, not settings of the form key: value."),
         ("- model", "holds \"['model']\", not settings of the form key: value."),
         ("format: 3", "format 3, and this version reads format 2; update selfattn_lm."),

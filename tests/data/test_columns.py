@@ -97,7 +97,7 @@ def test_a_flag_may_be_repeated(trained: Path, pairs: Path, tmp_path: Path, caps
 
 def test_pretraining_joins_several_columns(pairs: Path, tmp_path: Path) -> None:
     columns = {"text_column": ["title", "Body, full"]}
-    folder = pretrain(str(pairs), out=tmp_path / "run", **QUICK, **columns, held_out=0.2).folder
+    folder = pretrain(str(pairs), out=tmp_path / "run", **QUICK, **columns, validation_fraction=0.2).folder
     assert read_config(folder / "config.yaml")[0].data.text_column == ("title", "Body, full")
 
 

@@ -154,9 +154,9 @@ def test_a_long_text_is_split_and_nothing_of_it_lost() -> None:
     ("content", "flags", "message"),
     [
         (None, [], "pretrain: no texts; name a file, a folder, or a hub name."),
-        ("a\n", [], "{file}: all of its few texts were held out; give more texts, or change --data.held-out."),
-        ("a\nb\n", ["--data.held-out", "0.001"],
-         "{file}: none of its few texts is left to validate by; give more texts, or change --data.held-out."),
+        ("a\n", [], "{file}: all of its few texts were held out; give more texts, or change --data.validation-fraction."),
+        ("a\nb\n", ["--data.validation-fraction", "0.001"],
+         "{file}: none of its few texts is left to validate by; give more texts, or change --data.validation-fraction."),
         ("\n \n", [], "{file}: no row has a text."),
     ],
 )  # fmt: skip
@@ -168,7 +168,7 @@ def test_texts_that_cannot_be_used_are_refused(
         file.write_text(content)
         flags = [str(file), *flags]
     if content == "a\n":
-        flags += ["--data.held-out", "0.9"]
+        flags += ["--data.validation-fraction", "0.9"]
     assert main(["pretrain", *flags, "--out", str(out)]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "selfattn: " + message.format(file=file)
     assert not out.exists()

@@ -68,11 +68,11 @@ def test_the_config_of_a_run_repeats_it(trained: Path, tmp_path: Path) -> None:
 
 
 def test_fit_gives_what_the_command_gives(data: Path, tmp_path: Path) -> None:
-    flags = ["--model.width", "16", "--training.epochs", "2", "--seed", "3", "--data.held-out", "0.2"]
+    flags = ["--model.width", "16", "--training.epochs", "2", "--seed", "3", "--data.validation-fraction", "0.2"]
     flags += ["--training.precision", "32"]
     assert main(["train", str(data / "train.csv"), "--out", str(tmp_path / "command"), *flags]) == 0
     texts, labels = zip(*sentences(240), strict=True)
-    fit(texts, labels, out=tmp_path / "python", width=16, epochs=2, seed=3, held_out=0.2, precision="32")
+    fit(texts, labels, out=tmp_path / "python", width=16, epochs=2, seed=3, validation_fraction=0.2, precision="32")
     assert same_bytes(tmp_path / "command", tmp_path / "python")
 
 
