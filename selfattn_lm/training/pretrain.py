@@ -138,7 +138,7 @@ class Pretraining:
         Without a file they are those of the texts that are held out, which are drawn by the seed.
         """
         held_out = file is None
-        random, share, longest = np.random.default_rng(settings.seed), settings.data.held_out, settings.model.max_length
+        random, share, longest = np.random.default_rng(settings.seed), settings.data.validation_fraction, settings.model.max_length
         assert longest != "auto", "resolve the settings first"
         part = (text for text in texts() if (random.random() < share) == held_out)
         if held_out:
@@ -148,7 +148,7 @@ class Pretraining:
             tokens.split(longest)
         if not len(tokens):
             what = "none of its few texts is left to validate by" if held_out else "all of its few texts were held out"
-            raise UserError(f"{settings.data.source}: {what}; give more texts, or change --data.held-out.")
+            raise UserError(f"{settings.data.source}: {what}; give more texts, or change --data.validation-fraction.")
         return Examples(tokens, np.zeros(len(tokens), dtype=np.int64))
 
     def _train(
