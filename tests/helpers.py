@@ -63,7 +63,7 @@ def write_run_with_set_weights(folder: Path, data: Path) -> Path:
     settings = settings_from({"data": {"source": str(data)}, **SMALL}, "settings")
     resolved: dict[str, Any] = {
         "data": {"text_column": "text"},
-        "tokenizer": {"unit": "wordpiece", "vocab_size": 1000},
+        "tokenizer": {"type": "wordpiece", "vocab_size": 1000},
         "model": {"max_length": 16, "pooling": "mean", "ngrams": 2, "ngram_rows": 1024},
     }
     in_effect = with_changes(settings, resolved)

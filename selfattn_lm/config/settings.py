@@ -68,7 +68,7 @@ class DataConfig(_Checked):
 class TokenizerConfig(_Checked):
     """How texts become tokens; learned from the training split."""
 
-    unit: Literal["auto", "word", "wordpiece", "bpe", "character"] = opt("auto", "a token; auto: by the texts' script")
+    type: Literal["auto", "word", "wordpiece", "bpe", "character"] = opt("auto", "a token; auto: by the texts' script")
     vocab_size: int | Auto = opt("auto", "most tokens; auto: 30,000, but for bpe a quarter of the rows", 10)
     min_frequency: int = opt(2, "a token must occur so often in train", 1)
     lowercase: bool = opt(True, "lower-case all letters; their accents stay")

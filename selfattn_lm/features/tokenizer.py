@@ -32,17 +32,17 @@ def mostly_unspaced(texts: Iterable[str]) -> bool:
 
 
 def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
-    """Learn a vocabulary from texts, read once; the same texts give the same bytes. `config.unit` is not `auto`."""
+    """Learn a vocabulary from texts, read once; the same texts give the same bytes. `config.type` is not `auto`."""
     texts = (text[:100_000] for text in texts)  # one huge text shall not decide the vocabulary
     size = 30_000 if config.vocab_size == "auto" else config.vocab_size
     options: dict[str, Any] = {"vocab_size": size, "min_frequency": config.min_frequency}
     options |= {"show_progress": False, "special_tokens": list(SPECIAL)}
-    if config.unit == "wordpiece":
+    if config.type == "wordpiece":
         pieces = islice(_wordpieces(texts, config, trainers.BpeTrainer(**options)), size)
         vocabulary = {piece: i for i, piece in enumerate(pieces)}
         return _finish(_untrained(models.WordPiece(vocabulary, unk_token=UNKNOWN), config))
     words = (models.WordLevel, trainers.WordLevelTrainer)
-    model, trainer = (models.BPE, trainers.BpeTrainer) if config.unit == "bpe" else words
+    model, trainer = (models.BPE, trainers.BpeTrainer) if config.type == "bpe" else words
     tokenizer = _untrained(model(unk_token=UNKNOWN), config)
     tokenizer.train_from_iterator(texts, trainer(**options))
     return _finish(tokenizer)
@@ -62,7 +62,7 @@ def _untrained(model: models.Model, config: TokenizerConfig) -> Tokenizer:
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = _normalizer(config)
     # A bpe token of more than 50 characters says nothing, and costs its learner time by the square of its length.
-    run = {"character": r"\S", "bpe": ".{1,50}"}.get(config.unit, ".+")
+    run = {"character": r"\S", "bpe": ".{1,50}"}.get(config.type, ".+")
     split = pre_tokenizers.Split(Regex(run), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), split])
     return tokenizer
@@ -75,7 +75,7 @@ def _normalizer(config: TokenizerConfig) -> normalizers.Normalizer:
     leave some letters in parts, for example Hangul.
     """
     bert = normalizers.BertNormalizer(
-        handle_chinese_chars=config.unit != "bpe", lowercase=config.lowercase, strip_accents=config.strip_accents
+        handle_chinese_chars=config.type != "bpe", lowercase=config.lowercase, strip_accents=config.strip_accents
     )
     steps = [_LINE_BREAKS_TO_SPACES, _NO_VARIATION_SELECTORS, normalizers.NFC(), bert]
     if config.lowercase:

@@ -17,7 +17,7 @@ POSITIONS = ("learned", "sinusoidal", "rotary", "none")
 KINDS = (*(f"attention, {positions}" for positions in POSITIONS), "lstm", "cnn", "bag")
 # Nothing to overfit and nothing to spell: the texts are many, their words few, and only their order tells.
 PROBE: dict[str, Any] = {
-    "tokenizer": {"unit": "word"},
+    "tokenizer": {"type": "word"},
     "model": {
         "width": 64, "ngrams": 1, "spelling": False, "dropout": 0.0, "words": False,
         "embedding_dropout": 0.0, "token_dropout": 0.0,

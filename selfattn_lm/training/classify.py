@@ -244,7 +244,7 @@ def opening_lines(
         *([f"columns     {train.columns}"] if train.columns else []),
         f"labels      {len(prepared.labels)}: {', '.join(labels)}",
         f"validation  {len(validation):,} texts, {held_out}; the best weights are chosen by {t.monitor}",
-        f"tokens      {resolved.tokenizer.unit}, vocabulary {prepared.tokenizer.get_vocab_size():,};"
+        f"tokens      {resolved.tokenizer.type}, vocabulary {prepared.tokenizer.get_vocab_size():,};"
         f" {100 * cut['texts_cut']:.1f} % of the texts and {100 * cut['tokens_lost']:.1f} % of all tokens are cut,"
         f" beyond {m.max_length} a text",
         f"model       {m.kind}, {m.width} wide{layers}{heads}{bert}; {parameters:,} parameters,"

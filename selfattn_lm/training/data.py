@@ -78,7 +78,7 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
     model, config = settings.model, with_changes(settings, resolved).tokenizer
     most = rules.MOST_TOKENS if model.max_length == "auto" else model.max_length
     tokenizer, tokens = tokenized(train.texts, config, tokenizer, most)
-    resolved["model"] = rules.model_changes(settings, tokens.lengths, config.unit)
+    resolved["model"] = rules.model_changes(settings, tokens.lengths, config.type)
     limit: int = resolved["model"].get("max_length", model.max_length)
     tokens.cut(limit)
     others = tokenized(validation.texts, config, tokenizer, limit)[1]

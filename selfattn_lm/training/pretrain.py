@@ -101,7 +101,7 @@ class Pretraining:
         else:
             tokenizer = train_tokenizer(texts(), config)
         sample = TokenIds.of(tokenizer, islice(texts(), _MANY), rules.MOST_TOKENS)
-        resolved["model"] = rules.model_changes(self.settings, sample.lengths, config.unit)
+        resolved["model"] = rules.model_changes(self.settings, sample.lengths, config.type)
         settings = with_changes(self.settings, resolved)
         with self.place.made_by(is_first_process()), tempfile.TemporaryDirectory() as temporary:
             if is_first_process():
@@ -194,7 +194,7 @@ class Pretraining:
 
 
 def _opening_lines(settings: Settings, tokenizer: Tokenizer, model: Classifier, facts: Mapping[str, int]) -> list[str]:
-    parameters, vocabulary, unit = sum(model.sizes().values()), tokenizer.get_vocab_size(), settings.tokenizer.unit
+    parameters, vocabulary, unit = sum(model.sizes().values()), tokenizer.get_vocab_size(), settings.tokenizer.type
     device = choose_device(settings.training.accelerator)
     return [
         f"texts       {settings.data.source}: {facts['texts']:,} of at most {settings.model.max_length} tokens,"

@@ -26,8 +26,8 @@ def max_length(lengths: np.ndarray) -> int:
 
 def tokenizer_changes(config: TokenizerConfig, unspaced: bool, rows: int) -> dict[str, Any]:
     """What `auto` became among the tokenizer's settings."""
-    unit = config.unit if config.unit != "auto" else "character" if unspaced else "wordpiece"
-    values = {"unit": unit, "vocab_size": vocab_size(unit, rows)}
+    unit = config.type if config.type != "auto" else "character" if unspaced else "wordpiece"
+    values = {"type": unit, "vocab_size": vocab_size(unit, rows)}
     return {name: value for name, value in values.items() if getattr(config, name) == "auto"}
 
 

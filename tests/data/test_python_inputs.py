@@ -304,7 +304,7 @@ def test_a_labels_file_of_anything_but_names_or_integers_is_refused(
 
 
 def test_an_export_names_integers_by_text(tmp_path: Path) -> None:
-    tokenizer = train_tokenizer(PLAIN, TokenizerConfig(unit="wordpiece", min_frequency=1))
+    tokenizer = train_tokenizer(PLAIN, TokenizerConfig(type="wordpiece", min_frequency=1))
     shape = BertShape(
         "bert", tokenizer.get_vocab_size(), places=8, types=2, inner=16, activation="gelu", norm_eps=1e-12
     )

@@ -18,11 +18,11 @@ TEXTS = ["unload the loader", "load a loaded truck", "the truck is unloaded"] * 
 
 @pytest.mark.parametrize("unit", ["word", "wordpiece", "bpe", "character"])
 def test_the_masks_number_is_the_same_in_every_vocabulary(unit: str) -> None:
-    assert train_tokenizer(TEXTS, TokenizerConfig(unit=unit)).token_to_id(MASK) == MASK_ID
+    assert train_tokenizer(TEXTS, TokenizerConfig(type=unit)).token_to_id(MASK) == MASK_ID
 
 
 def test_tokens_spelled_alike_share_ngrams_and_special_tokens_have_none() -> None:
-    tokenizer = train_tokenizer(TEXTS, TokenizerConfig(unit="word"))
+    tokenizer = train_tokenizer(TEXTS, TokenizerConfig(type="word"))
     table = spellings(tokenizer, "word")
     assert table.shape[0] == tokenizer.get_vocab_size()
     assert not table[: MASK_ID + 1].any()

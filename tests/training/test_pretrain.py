@@ -133,7 +133,7 @@ def test_the_texts_of_any_labelled_file_serve_and_its_test_split_stays_unseen(da
 
 def test_token_ids_in_a_file_are_those_in_memory(tmp_path: Path) -> None:
     texts = [text for text, _ in sentences(2500)]
-    tokenizer = train_tokenizer(iter(texts), TokenizerConfig(unit="word"))
+    tokenizer = train_tokenizer(iter(texts), TokenizerConfig(type="word"))
     held, filed = TokenIds.of(tokenizer, texts, 100), TokenIds.of(tokenizer, iter(texts), 100, tmp_path / "ids")
     assert isinstance(filed.ids, np.memmap)
     np.testing.assert_array_equal(held.ids, filed.ids)
@@ -142,7 +142,7 @@ def test_token_ids_in_a_file_are_those_in_memory(tmp_path: Path) -> None:
 
 def test_a_long_text_is_split_and_nothing_of_it_lost() -> None:
     texts = ["apple " * 9, "pear", "plum " * 4]
-    tokens = TokenIds.of(train_tokenizer(texts, TokenizerConfig(unit="word", min_frequency=1)), texts, 100)
+    tokens = TokenIds.of(train_tokenizer(texts, TokenizerConfig(type="word", min_frequency=1)), texts, 100)
     whole, lengths = tokens.ids.copy(), tokens.lengths.tolist()
     assert lengths == [10, 2, 5]
     tokens.split(4)

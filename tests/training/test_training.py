@@ -55,7 +55,7 @@ def test_most_of_sixteen_texts_are_learned_by_heart(kind: str) -> None:
 
 @pytest.mark.parametrize("unit", ["wordpiece", "bpe"])
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(unit: str, data: Path, tmp_path: Path) -> None:
-    settings = {**EXACT, "tokenizer": {"unit": unit}, "training": {**EXACT["training"], "epochs": 1}}
+    settings = {**EXACT, "tokenizer": {"type": unit}, "training": {**EXACT["training"], "epochs": 1}}
     runs = [train(str(data), out=tmp_path / str(i), seed=max(i, 1), **settings).folder for i in range(3)]
     assert same_bytes(runs[0], runs[1])
     assert (runs[1] / "model.safetensors").read_bytes() != (runs[2] / "model.safetensors").read_bytes()
@@ -177,7 +177,7 @@ def test_training_stops_early_when_nothing_gets_better(data: Path, tmp_path: Pat
         {"class_weights": "balanced", "monitor": "accuracy"},
         {"ema": 0, "accumulate": 2, "precision": "32"},
         {"positions": "rotary", "pooling": "cls", "batch_tokens": 64},
-        {"unit": "character", "max_length": 8},
+        {"type": "character", "max_length": 8},
     ],
 )
 def test_every_way_to_train_runs(settings: dict[str, object], data: Path, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
         token_dropout=0.0, dropout=dropout, embedding_dropout=dropout,
     )  # fmt: skip
     unit = TokenizerConfig(
-        unit="wordpiece", vocab_size=tokenizer.get_vocab_size(), min_frequency=1,
+        type="wordpiece", vocab_size=tokenizer.get_vocab_size(), min_frequency=1,
         lowercase=lowercases(tokenizer), strip_accents=strips_accents(tokenizer),
     )  # fmt: skip
     settings = replace(Settings(), model=model, tokenizer=unit)
