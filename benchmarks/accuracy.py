@@ -42,7 +42,7 @@ VARIANTS: dict[str, list[str]] = {
     "as it is": [],
     "words alone": ["--preset", "quick"],
     "context alone": ["--model.no-words"],
-    "no n-grams": ["--model.ngrams", "1"],
+    "no n-grams": ["--model.max-ngram", "1"],
     "no spelling": ["--model.no-spelling"],
     "no tokens hidden": ["--model.token-dropout", "0"],
     "embedding dropout 0.2": ["--model.embedding-dropout", "0.2"],

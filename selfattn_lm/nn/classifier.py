@@ -112,7 +112,7 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
     Without labels it guesses hidden tokens: its head scores each token of the vocabulary at each place, (B, T, V).
     """
     assert config.max_length != "auto", "resolve the settings first"
-    assert config.ngrams != "auto", "resolve the settings first"
+    assert config.max_ngram != "auto", "resolve the settings first"
     width, heads, max_length = config.width, config.heads, config.max_length
     place = config.positions if config.kind == "attention" else "none"  # others know the order, or are meant not to
     tables = {"learned": positions.Learned, "sinusoidal": positions.Sinusoidal}
@@ -120,7 +120,7 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
     rotate = positions.Rotary(max_length, width // heads) if place == "rotary" else None
     tokens = token_table(vocab_size, width) if spelling is None else SpelledEmbedding(spelling, width)
     rows = NGRAM_ROWS if config.ngram_rows == "auto" else config.ngram_rows
-    ngrams = NgramEmbedding(config.ngrams, rows, width) if config.ngrams > 1 else None
+    ngrams = NgramEmbedding(config.max_ngram, rows, width) if config.max_ngram > 1 else None
 
     def layer() -> EncoderLayer:
         attention, thought = SelfAttention(width, heads, rotate), feed_forward(width, 4 * width)

@@ -37,7 +37,7 @@ def model_changes(settings: Settings, lengths: np.ndarray, unit: str) -> dict[st
     limit = max_length(lengths) if config.max_length == "auto" else config.max_length
     pooling, ngrams = "max" if config.kind == "cnn" else "mean", 3 if unit == "character" else 2
     rows = int(np.clip(2 ** np.ceil(np.log2(lengths.sum())), 1024, NGRAM_ROWS))
-    values = {"pooling": pooling, "ngrams": ngrams, "ngram_rows": rows, "max_length": limit}
+    values = {"pooling": pooling, "max_ngram": ngrams, "ngram_rows": rows, "max_length": limit}
     if (budget := settings.training.batch_tokens) < limit:
         raise UserError(f"training.batch_tokens: {budget} hold no text of {limit} tokens; lower model.max_length.")
     return {name: value for name, value in values.items() if getattr(config, name) == "auto"}

@@ -45,7 +45,7 @@ def threads() -> Iterator[Threads]:
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
 def test_fewer_bits_change_little(precision: str, positions: str) -> None:
     torch.manual_seed(0)
-    config = ModelConfig(width=64, layers=3, max_length=40, ngrams=1, pooling="mean", positions=positions)  # type: ignore[arg-type]
+    config = ModelConfig(width=64, layers=3, max_length=40, max_ngram=1, pooling="mean", positions=positions)  # type: ignore[arg-type]
     model = build_classifier(config, 100, 4).eval()
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.05)
@@ -63,7 +63,7 @@ def test_fewer_bits_change_little(precision: str, positions: str) -> None:
 
 def test_the_model_itself_stays_as_it_is() -> None:
     model = build_classifier(
-        ModelConfig(width=16, heads=2, layers=1, max_length=8, ngrams=1, pooling="mean"), 20, 2
+        ModelConfig(width=16, heads=2, layers=1, max_length=8, max_ngram=1, pooling="mean"), 20, 2
     ).eval()
     before = copy.deepcopy(model.state_dict())
     for precision in ("bf16", "int8") if largest_int8_weight() else ("bf16",):
@@ -252,7 +252,7 @@ def test_weights_of_8_bits_are_used_only_where_their_sums_are_exact(monkeypatch:
 
 
 def test_int8_is_refused_elsewhere(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build_classifier(ModelConfig(width=16, heads=2, layers=1, max_length=8, ngrams=1, pooling="mean"), 20, 2)
+    model = build_classifier(ModelConfig(width=16, heads=2, layers=1, max_length=8, max_ngram=1, pooling="mean"), 20, 2)
     with pytest.raises(UserError) as told:
         in_precision(model, "int8", "cuda")
     assert str(told.value) == "precision: int8 needs a CPU with oneDNN, and this is cuda; give bf16 or 32."

@@ -151,7 +151,7 @@ def test_padding_changes_no_ngram() -> None:
 
 def test_tokens_are_hidden_in_training_alone_and_the_first_never() -> None:
     config = ModelConfig(
-        width=4, heads=1, max_length=400, pooling="mean", ngrams=2, token_dropout=0.5, embedding_dropout=0.0
+        width=4, heads=1, max_length=400, pooling="mean", max_ngram=2, token_dropout=0.5, embedding_dropout=0.0
     )
     embedding = build_classifier(config, 20, 2).embedding
     embedding.positions = nn.Identity()

@@ -28,7 +28,7 @@ every_encoder = pytest.mark.parametrize(("kind", "positions"), ENCODERS)
 every_pooling = pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 SHAPES = pytest.mark.parametrize(("batch", "tokens", "width", "heads"), [(1, 1, 4, 1), (3, 7, 16, 4), (2, 20, 12, 2)])
 
-SMALL: dict[str, Any] = {"width": 16, "heads": 2, "ngrams": 1, "max_length": 12, "positions": "none", "pooling": "mean"}
+SMALL: dict[str, Any] = {"width": 16, "heads": 2, "max_ngram": 1, "max_length": 12, "positions": "none", "pooling": "mean"}
 
 
 def model_of(
@@ -36,7 +36,7 @@ def model_of(
 ) -> Classifier:
     torch.manual_seed(0)
     values = {"kind": kind, "positions": positions, "pooling": pooling, "max_length": LONGEST, "width": 16, "heads": 2}
-    values["ngrams"] = ngrams
+    values["max_ngram"] = ngrams
     return build_classifier(
         ModelConfig(**values, dropout=dropout, embedding_dropout=embedding_dropout, token_dropout=0.0),
         VOCABULARY,

@@ -130,7 +130,7 @@ def test_validations_fall_between_steps_and_the_only_one_at_the_end(
     assert validation_interval(batches, validations, accumulate) == every
 
 
-TINY = ModelConfig(width=8, heads=2, max_length=4, pooling="mean", ngrams=1)
+TINY = ModelConfig(width=8, heads=2, max_length=4, pooling="mean", max_ngram=1)
 
 
 @pytest.mark.parametrize("decay", [0.95, 0.9959, 0.998])
@@ -169,7 +169,7 @@ def test_a_branch_weight_is_judged_with_its_neighbours(accuracy: list[float], we
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 @pytest.mark.parametrize(("labels", "mix"), [([0, 0, 0], [0.6, 0.4]), ([1, 1, 1], [0.3, 0.7]), ([2, 2, 2], [0.5, 0.5])])
 def test_the_branches_are_weighed_by_what_validates_best(labels: list[int], mix: list[float]) -> None:
-    small = {"width": 8, "heads": 2, "max_length": 4, "pooling": "mean", "ngrams": 1}
+    small = {"width": 8, "heads": 2, "max_length": 4, "pooling": "mean", "max_ngram": 1}
     model = build_classifier(ModelConfig(**small), vocab_size=10, labels=3)
     # A tie goes to the most even weights; 1 wins only from beyond the middle, and that with both of its neighbours.
     for view, says in zip(model.views.values(), (0, 1), strict=True):  # the words say 0, the context says 1
@@ -304,7 +304,7 @@ def test_a_validation_whose_loss_is_not_finite_is_neither_logged_nor_kept(
 
 def test_an_infinite_loss_has_no_finite_gradient() -> None:
     module = ClassifierModule(
-        build_classifier(ModelConfig(width=8, heads=2, max_length=4, pooling="mean", ngrams=1), 10, 2),
+        build_classifier(ModelConfig(width=8, heads=2, max_length=4, pooling="mean", max_ngram=1), 10, 2),
         Settings(),
         2,
         None,
