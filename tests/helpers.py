@@ -64,7 +64,7 @@ def write_run_with_set_weights(folder: Path, data: Path) -> Path:
     resolved: dict[str, Any] = {
         "data": {"text_column": "text"},
         "tokenizer": {"type": "wordpiece", "vocab_size": 1000},
-        "model": {"max_length": 16, "pooling": "mean", "max_ngram": 2, "ngram_rows": 1024},
+        "model": {"max_length": 16, "pooling": "mean", "max_ngram": 2, "ngram_buckets": 1024},
     }
     in_effect = with_changes(settings, resolved)
     tokenizer = train_tokenizer((text for text, _ in sentences(240)), in_effect.tokenizer)

@@ -332,7 +332,7 @@ def test_dense_gradients_move_the_touched_rows_as_sparse_ones_do() -> None:
     for way in ("sparse", "dense"):
         torch.manual_seed(0)
         spelling = torch.randint(0, 40, (30, 3))
-        config = ModelConfig(width=8, heads=2, layers=1, max_length=6, max_ngram=2, ngram_rows=64, pooling="mean")
+        config = ModelConfig(width=8, heads=2, layers=1, max_length=6, max_ngram=2, ngram_buckets=64, pooling="mean")
         model = build_classifier(config, 30, 3, spelling)
         if way == "dense":
             use_dense_gradients(model)

@@ -92,7 +92,7 @@ class ModelConfig(_Checked):
     embedding_dropout: float = opt(0.5, "dropout on embedded tokens and pooled texts, against rote learning", 0, 0.95)
     token_dropout: float = opt(0.2, "share of the tokens hidden from a text each time it is trained on", 0, 0.95)
     max_ngram: int | Auto = opt("auto", "longest n-gram of tokens with its own vector; auto: 2, of characters 3", 1, 8)
-    ngram_rows: int | Auto = opt(
+    ngram_buckets: int | Auto = opt(
         "auto", "vectors that all n-grams share; auto: one a training token, at most 131,072", 1
     )
     spelling: bool = opt(True, "give tokens spelled alike like vectors while training")

@@ -37,7 +37,7 @@ def each(states: Tensor, keep: Tensor) -> Tensor:
     return states
 
 
-NGRAM_ROWS = 131_072  # with 30,000 tokens of 128 numbers this makes 41 MB in half precision
+MAX_NGRAM_BUCKETS = 131_072  # with 30,000 tokens of 128 numbers this makes 41 MB in half precision
 CONTEXT_SHARE = 0.2  # of its gradient, that the context moves the embeddings by: they are the words' first
 POOLINGS = {"mean": mean, "cls": cls, "max": max}
 
@@ -119,7 +119,7 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
     added = tables[place](max_length, width) if place in tables else nn.Identity()
     rotate = positions.Rotary(max_length, width // heads) if place == "rotary" else None
     tokens = token_table(vocab_size, width) if spelling is None else SpelledEmbedding(spelling, width)
-    rows = NGRAM_ROWS if config.ngram_rows == "auto" else config.ngram_rows
+    rows = MAX_NGRAM_BUCKETS if config.ngram_buckets == "auto" else config.ngram_buckets
     ngrams = NgramEmbedding(config.max_ngram, rows, width) if config.max_ngram > 1 else None
 
     def layer() -> EncoderLayer:

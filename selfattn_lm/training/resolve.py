@@ -9,7 +9,7 @@ from torch import nn
 from selfattn_lm import hardware
 from selfattn_lm.config import Settings, TokenizerConfig, TrainingConfig
 from selfattn_lm.errors import UserError
-from selfattn_lm.nn.classifier import NGRAM_ROWS, Classifier, each
+from selfattn_lm.nn.classifier import MAX_NGRAM_BUCKETS, Classifier, each
 
 MOST_TOKENS = 512  # of a text where max_length is `auto`
 
@@ -36,8 +36,8 @@ def model_changes(settings: Settings, lengths: np.ndarray, unit: str) -> dict[st
     config = settings.model
     limit = max_length(lengths) if config.max_length == "auto" else config.max_length
     pooling, ngrams = "max" if config.kind == "cnn" else "mean", 3 if unit == "character" else 2
-    rows = int(np.clip(2 ** np.ceil(np.log2(lengths.sum())), 1024, NGRAM_ROWS))
-    values = {"pooling": pooling, "max_ngram": ngrams, "ngram_rows": rows, "max_length": limit}
+    rows = int(np.clip(2 ** np.ceil(np.log2(lengths.sum())), 1024, MAX_NGRAM_BUCKETS))
+    values = {"pooling": pooling, "max_ngram": ngrams, "ngram_buckets": rows, "max_length": limit}
     if (budget := settings.training.batch_tokens) < limit:
         raise UserError(f"training.batch_tokens: {budget} hold no text of {limit} tokens; lower model.max_length.")
     return {name: value for name, value in values.items() if getattr(config, name) == "auto"}

@@ -55,7 +55,7 @@ def test_the_config_holds_its_format_and_what_auto_became(trained: Path) -> None
     config = yaml.safe_load((trained / "config.yaml").read_text(encoding="utf-8"))
     assert config["format"] == 2
     assert config["model"]["max_length"] == config["model"]["pooling"] == "auto"
-    assert config["resolved"]["model"] == {"max_length": 16, "pooling": "mean", "max_ngram": 2, "ngram_rows": 2048}
+    assert config["resolved"]["model"] == {"max_length": 16, "pooling": "mean", "max_ngram": 2, "ngram_buckets": 2048}
     read = read_config(trained / "config.yaml")
     assert read.resolved == config["resolved"]
     assert read.settings.model.width == read.asked["model"]["width"] == 16

@@ -25,7 +25,7 @@ from selfattn_lm.training.data import balanced_weights
 from selfattn_lm.training.modules import ClassifierModule, classification_loss
 from selfattn_lm.training.resolve import validation_interval
 
-SMALL = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "epochs": 3, "batch_size": 16, "ngram_rows": 1024}
+SMALL = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "epochs": 3, "batch_size": 16, "ngram_buckets": 1024}
 SMALL["patience"] = 100
 
 
