@@ -41,7 +41,7 @@ SMALL = ("clinc150", "sst5", "ag_news_tenth")
 VARIANTS: dict[str, list[str]] = {
     "as it is": [],
     "words alone": ["--preset", "quick"],
-    "context alone": ["--model.no-words"],
+    "context alone": ["--model.no-bag-branch"],
     "no n-grams": ["--model.max-ngram", "1"],
     "no spelling": ["--model.no-spelling"],
     "no tokens hidden": ["--model.token-dropout", "0"],

@@ -88,7 +88,7 @@ class ModelConfig(_Checked):
     positions: Literal["learned", "sinusoidal", "rotary", "none"] = opt("learned", "how attention knows the order")
     pooling: Pooling = opt("auto", "of tokens into a text; auto: max for cnn, else mean")
     dropout: float = opt(0.5, "dropout inside the encoder", 0, 0.95)
-    words: bool = opt(True, "classify by the words alone too, and average with the words in context")
+    bag_branch: bool = opt(True, "classify by the words alone too, and average with the words in context")
     embedding_dropout: float = opt(0.5, "dropout on embedded tokens and pooled texts, against rote learning", 0, 0.95)
     token_dropout: float = opt(0.2, "share of the tokens hidden from a text each time it is trained on", 0, 0.95)
     max_ngram: int | Auto = opt("auto", "longest n-gram of tokens with its own vector; auto: 2, of characters 3", 1, 8)

@@ -139,6 +139,6 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
         return Classifier(embedding, {"context": View(encoder, each, head)})
     scorers = [nn.Sequential(Dropout(config.embedding_dropout), nn.Linear(width, labels)) for _ in range(2)]
     context = View(encoder, POOLINGS[config.pooling], scorers[0])
-    if config.kind == "bag" or not config.words:
+    if config.kind == "bag" or not config.bag_branch:
         return Classifier(embedding, {"context": context})
-    return Classifier(embedding, {"words": View(Bag(), mean, scorers[1]), "context": context})
+    return Classifier(embedding, {"bag_branch": View(Bag(), mean, scorers[1]), "context": context})

@@ -42,7 +42,7 @@ from selfattn_lm.training.optimizer import freeze
 from selfattn_lm.training.processes import is_first_process, join
 
 log = logging.getLogger(__name__)
-_SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_length", "max_ngram", "ngram_buckets", "words")
+_SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_length", "max_ngram", "ngram_buckets", "bag_branch")
 
 _DROPOUTS = ("dropout", "embedding_dropout", "token_dropout")
 

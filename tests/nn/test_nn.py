@@ -274,7 +274,7 @@ def test_two_views_are_the_words_alone_and_in_context_weighted_by_the_mix() -> N
 
 def test_the_context_moves_the_embeddings_by_a_share_of_its_gradient() -> None:
     model, batch = model_of("attention", "none", "mean"), full_batch()
-    whole = build_classifier(ModelConfig(**SMALL, words=False), VOCABULARY, labels=3).eval()
+    whole = build_classifier(ModelConfig(**SMALL, bag_branch=False), VOCABULARY, labels=3).eval()
     whole.load_state_dict(
         {k: v for k, v in model.state_dict().items() if "words" not in k and k != "mix"}, strict=False
     )
@@ -288,7 +288,7 @@ def test_the_context_moves_the_embeddings_by_a_share_of_its_gradient() -> None:
 
 @pytest.mark.parametrize("kind", ["attention", "bag"])
 def test_one_view_is_left_without_words_and_for_a_bag(kind: str) -> None:
-    model = build_classifier(ModelConfig(**{**SMALL, "kind": kind}, words=False), VOCABULARY, labels=3).eval()
+    model = build_classifier(ModelConfig(**{**SMALL, "kind": kind}, bag_branch=False), VOCABULARY, labels=3).eval()
     assert list(model.views) == ["context"]
     assert model(*full_batch()).equal(model.scores(*full_batch())[0])
 

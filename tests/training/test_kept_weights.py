@@ -77,7 +77,7 @@ def check_that_the_run_scores_what_its_log_says(run: Path, noise: Path, monitor:
         {"batch_size": 1, "epochs": 1, "validations": 3, "ema": 0.98},
         {"accumulate": 2, "class_weights": "balanced"},
         {"kind": "bag"},
-        {"kind": "cnn", "words": False},
+        {"kind": "cnn", "bag_branch": False},
     ],
 )
 def test_the_saved_run_scores_what_its_log_says(settings: dict[str, Any], noise: Path, tmp_path: Path) -> None:
