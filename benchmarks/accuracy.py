@@ -43,7 +43,7 @@ VARIANTS: dict[str, list[str]] = {
     "words alone": ["--preset", "quick"],
     "context alone": ["--model.no-bag-branch"],
     "no n-grams": ["--model.max-ngram", "1"],
-    "no spelling": ["--model.no-spelling"],
+    "no spelling": ["--model.no-char-ngrams"],
     "no tokens hidden": ["--model.token-dropout", "0"],
     "embedding dropout 0.2": ["--model.embedding-dropout", "0.2"],
     "no moving average": ["--training.ema", "0"],

@@ -55,7 +55,7 @@ def settings_of(way: str, width: int, layers: int, precision: str) -> dict[str, 
     """Our settings for a size."""
     model: dict[str, Any] = {"width": width, "layers": layers, "heads": width // HEAD}
     if way == "ours":
-        model |= {"bag_branch": False, "max_ngram": 1, "spelling": False, "dropout": 0.1, "embedding_dropout": 0.1}
+        model |= {"bag_branch": False, "max_ngram": 1, "char_ngrams": False, "dropout": 0.1, "embedding_dropout": 0.1}
         model |= {"token_dropout": 0.0}
     return {"model": model, "training": {"precision": precision, "epochs": 5}}
 

@@ -95,7 +95,7 @@ class ModelConfig(_Checked):
     ngram_buckets: int | Auto = opt(
         "auto", "vectors that all n-grams share; auto: one a training token, at most 131,072", 1
     )
-    spelling: bool = opt(True, "give tokens spelled alike like vectors while training")
+    char_ngrams: bool = opt(True, "give tokens spelled alike like vectors while training")
     max_length: int | Auto = opt("auto", "longer texts are cut; auto: 99 in 100 training texts fit, at most 512", 2)
 
     def __post_init__(self) -> None:

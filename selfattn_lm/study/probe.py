@@ -19,7 +19,7 @@ KINDS = (*(f"attention, {positions}" for positions in POSITIONS), "lstm", "cnn",
 PROBE: dict[str, Any] = {
     "tokenizer": {"type": "word"},
     "model": {
-        "width": 64, "max_ngram": 1, "spelling": False, "dropout": 0.0, "bag_branch": False,
+        "width": 64, "max_ngram": 1, "char_ngrams": False, "dropout": 0.0, "bag_branch": False,
         "embedding_dropout": 0.0, "token_dropout": 0.0,
     },
     "training": {"epochs": 10, "label_smoothing": 0.0, "patience": 1000},

@@ -196,7 +196,7 @@ def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], fold
         longest = mine.get("max_length", "auto")
         if longest != "auto":
             brought["model.max_length"] = min(longest, initial.bert.places)
-    as_trained = {"model.spelling": theirs.model.spelling}  # which its own config.yaml asks for
+    as_trained = {"model.char-ngrams": theirs.model.char-ngrams}  # which its own config.yaml asks for
     for name, value in flatten(asked).items():
         if name in brought and value not in (brought[name], as_trained.get(name), "auto"):
             raise UserError(f"{name}: {value!r} is asked, but {folder}, the run to start from, has {brought[name]!r}.")
@@ -210,7 +210,7 @@ def _brought_by(initial: Run) -> dict[str, Any]:
     names = _SHAPE + _DROPOUTS if initial.bert else _SHAPE
     brought = {f"model.{name}": getattr(theirs.model, name) for name in names}
     # A classifier's spelling was folded into its table of tokens when it was done.
-    brought["model.spelling"] = theirs.model.spelling and not initial.labels
+    brought["model.char-ngrams"] = theirs.model.char-ngrams and not initial.labels
     brought |= {f"tokenizer.{name}": value for name, value in vars(theirs.tokenizer).items()}
     return brought
 

@@ -40,7 +40,7 @@ def knowing() -> MaskedModel:
     """
     lines = [f"the {colour} {thing} is" for colour, thing in PAIRS]
     model = ModelConfig(
-        width=16, heads=2, layers=1, positions="none", max_ngram=1, spelling=False, pooling="mean", max_length=16
+        width=16, heads=2, layers=1, positions="none", max_ngram=1, char_ngrams=False, pooling="mean", max_length=16
     )
     settings = Settings(model=model, tokenizer=TokenizerConfig("word", 100, min_frequency=1))
     tokenizer = train_tokenizer(lines, settings.tokenizer)
