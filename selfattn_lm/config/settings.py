@@ -118,7 +118,7 @@ class TrainingConfig(_Checked):
     freeze: int | Literal["none", "embeddings", "all"] = opt(
         "none", "what does not learn: embeddings, they and the first so many layers, all but the head", 0
     )
-    warmup: float = opt(0.1, "share of the steps over which the rate rises; over the rest it falls to zero", 0, 1)
+    warmup_fraction: float = opt(0.1, "share of the steps over which the rate rises; over the rest it falls to zero", 0, 1)
     weight_decay: float = opt(0.05, "AdamW's decay of matrices; embeddings, biases and norms have none", 0)
     batch_size: int = opt(64, "most texts in a batch", 1)
     batch_tokens: int = opt(8192, "most tokens in a batch, padding included", 2)
