@@ -122,7 +122,7 @@ class TrainingConfig(_Checked):
     weight_decay: float = opt(0.05, "AdamW's decay of matrices; embeddings, biases and norms have none", 0)
     batch_size: int = opt(64, "most texts in a batch", 1)
     batch_tokens: int = opt(8192, "most tokens in a batch, padding included", 2)
-    accumulate: int = opt(1, "batches a step", 1)
+    accumulate_batches: int = opt(1, "batches a step", 1)
     clip: float = opt(1.0, "largest gradient norm", 1e-9)
     label_smoothing: float = opt(0.1, "share of the target spread over all labels", 0, 0.99)
     class_weights: Literal["none", "balanced"] = opt("none", "balanced: each label counts the same in the loss")

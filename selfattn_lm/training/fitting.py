@@ -92,7 +92,7 @@ class Training:
                 precision="bf16-mixed" if config.precision == "bf16" else "32-true",
                 max_epochs=config.epochs,
                 max_time=timedelta(minutes=config.max_minutes) if config.max_minutes else None,
-                accumulate_grad_batches=config.accumulate,
+                accumulate_grad_batches=config.accumulate_batches,
                 callbacks=callbacks,
                 plugins=[WholeCheckpoints()],
                 logger=self._logger(config.logger),
@@ -120,7 +120,7 @@ class Training:
         loader = train_loader(self.train, self.settings, *ranks)
         validation = validation_loader(self.validation, self.settings, *ranks)
         assert config.validations != "auto", "resolve the settings first"
-        every = rules.validation_interval(len(loader), config.validations, config.accumulate)
+        every = rules.validation_interval(len(loader), config.validations, config.accumulate_batches)
         trainer.val_check_interval = every
         assert config.patience != "auto", "resolve the settings first"
         self.early.patience = config.patience * (len(loader) // every)

@@ -46,7 +46,7 @@ def model_changes(settings: Settings, lengths: np.ndarray, unit: str) -> dict[st
 def training_changes(config: TrainingConfig, rule: int, batches: int, rate: float = 3e-3) -> dict[str, Any]:
     """What `auto` became among the training's settings, where `rule` says how many epochs of so many batches."""
     rounds = rule if config.epochs == "auto" else config.epochs
-    steps_per_epoch = -(-batches // config.accumulate)
+    steps_per_epoch = -(-batches // config.accumulate_batches)
     values = {
         "epochs": rounds,
         "learning_rate": rate,

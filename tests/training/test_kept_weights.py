@@ -75,7 +75,7 @@ def check_that_the_run_scores_what_its_log_says(run: Path, noise: Path, monitor:
         {"epochs": 1},
         {"validations": 4, "ema": 0.8, "monitor": "accuracy"},
         {"batch_size": 1, "epochs": 1, "validations": 3, "ema": 0.98},
-        {"accumulate": 2, "class_weights": "balanced"},
+        {"accumulate_batches": 2, "class_weights": "balanced"},
         {"kind": "bag"},
         {"kind": "cnn", "bag_branch": False},
     ],
@@ -329,7 +329,7 @@ def test_pretraining_that_diverges_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_the_logged_loss_does_not_depend_on_accumulation(accumulate: int, noise: Path, tmp_path: Path) -> None:
     settings = {**SMALL, "epochs": 1, "learning_rate": 1e-9, "dropout": 0.0, "embedding_dropout": 0.0, "token_dropout": 0.0}
-    run = train(str(noise), out=tmp_path / "run", accumulate=accumulate, **settings).folder
+    run = train(str(noise), out=tmp_path / "run", accumulate_batches=accumulate, **settings).folder
     with (run / "log.csv").open() as file:
         row = next(csv.DictReader(file))
     assert float(row["train_loss"]) == pytest.approx(math.log(3), rel=0.2)
