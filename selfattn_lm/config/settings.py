@@ -123,7 +123,7 @@ class TrainingConfig(_Checked):
     batch_size: int = opt(64, "most texts in a batch", 1)
     batch_tokens: int = opt(8192, "most tokens in a batch, padding included", 2)
     accumulate_batches: int = opt(1, "batches a step", 1)
-    clip: float = opt(1.0, "largest gradient norm", 1e-9)
+    max_grad_norm: float = opt(1.0, "largest gradient norm", 1e-9)
     label_smoothing: float = opt(0.1, "share of the target spread over all labels", 0, 0.99)
     class_weights: Literal["none", "balanced"] = opt("none", "balanced: each label counts the same in the loss")
     ema: float | Auto = opt("auto", "decay of the moving average of the weights, 0: none; auto: by steps", 0, 0.99999)

@@ -48,7 +48,7 @@ class Module(LightningModule):
         Raises NotFinite before the optimizer could write such a gradient into the weights. Gradients are the same on
         all devices by now, so that all of them stop.
         """
-        norm = clip_gradients(self.model.parameters(), self.config.clip)
+        norm = clip_gradients(self.model.parameters(), self.config.max_grad_norm)
         if not math.isfinite(norm):
             step = self.global_step + 1
             raise NotFinite(f"the loss or its gradient was not a finite number at step {step}")
