@@ -126,7 +126,7 @@ class TrainingConfig(_Checked):
     max_grad_norm: float = opt(1.0, "largest gradient norm", 1e-9)
     label_smoothing: float = opt(0.1, "share of the target spread over all labels", 0, 0.99)
     class_weights: Literal["none", "balanced"] = opt("none", "balanced: each label counts the same in the loss")
-    ema: float | Auto = opt("auto", "decay of the moving average of the weights, 0: none; auto: by steps", 0, 0.99999)
+    ema_decay: float | Auto = opt("auto", "decay of the moving average of the weights, 0: none; auto: by steps", 0, 0.99999)
     monitor: Literal["macro_f1", "accuracy"] = opt("macro_f1", "validation score by which the best weights are kept")
     patience: int | Auto = opt(
         "auto", "epochs without a better score before training stops; auto: a third, at least 5", 1

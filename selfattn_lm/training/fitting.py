@@ -48,7 +48,7 @@ class Training:
         self.settings, self.place, self.module = settings, place, module
         self.train, self.validation = train, validation
         config, score = settings.training, f"validation/{settings.training.monitor}"
-        assert config.ema != "auto", "resolve the settings first"
+        assert config.ema_decay != "auto", "resolve the settings first"
         assert config.epochs != "auto", "resolve the settings first"
         assert config.patience != "auto", "resolve the settings first"
         assert config.precision != "auto", "resolve the settings first"
@@ -62,8 +62,8 @@ class Training:
         assert config.validations != "auto", "resolve the settings first"
         self.best = BestCheckpoint(place.work / CHECKPOINTS, score, config.epochs * config.validations)
         callbacks: list[Callback] = [StopWhereNotFinite(), self.journal, self.stop, self.early, self.best]
-        if config.ema:
-            callbacks.insert(3, MovingAverage(config.ema))
+        if config.ema_decay:
+            callbacks.insert(3, MovingAverage(config.ema_decay))
         self.trainer = self._trainer(config, callbacks)
         self.first, self.interrupted = self.trainer.is_global_zero, False
         self.not_finite = ""  # what is to be said if the loss was NaN or infinite

@@ -51,7 +51,7 @@ def training_changes(config: TrainingConfig, rule: int, batches: int, rate: floa
         "epochs": rounds,
         "learning_rate": rate,
         "patience": max(5, rounds // 3),
-        "ema": ema(steps_per_epoch * rounds),
+        "ema_decay": ema(steps_per_epoch * rounds),
         "validations": max(1, -(-steps_per_epoch // 1000)),
         "devices": hardware.choose_device_count(config.devices),
     }

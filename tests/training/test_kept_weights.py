@@ -70,11 +70,11 @@ def check_that_the_run_scores_what_its_log_says(run: Path, noise: Path, monitor:
     "settings",
     [
         {},
-        {"ema": 0},
-        {"ema": 0.9, "epochs": 2},
+        {"ema_decay": 0},
+        {"ema_decay": 0.9, "epochs": 2},
         {"epochs": 1},
-        {"validations": 4, "ema": 0.8, "monitor": "accuracy"},
-        {"batch_size": 1, "epochs": 1, "validations": 3, "ema": 0.98},
+        {"validations": 4, "ema_decay": 0.8, "monitor": "accuracy"},
+        {"batch_size": 1, "epochs": 1, "validations": 3, "ema_decay": 0.98},
         {"accumulate_batches": 2, "class_weights": "balanced"},
         {"kind": "bag"},
         {"kind": "cnn", "bag_branch": False},
@@ -273,7 +273,7 @@ def test_a_run_that_diverges_later_is_kept_from_its_best_validation(
     run = tmp_path / "run"
     kept = "a lower training.learning-rate than 0.003 usually helps; the run keeps the best weights from before"
     with pytest.raises(UserError, match=rf"run: the loss or its gradient was not a finite number at step 9; {kept}\.$"):
-        train(str(noise), out=run, **{**SMALL, "ema": 0})
+        train(str(noise), out=run, **{**SMALL, "ema_decay": 0})
     metrics = json.loads((run / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert metrics["training"]["stopped"].startswith("the loss or its gradient was not a finite number at step 9")
     check_that_the_run_scores_what_its_log_says(run, noise)
@@ -355,7 +355,7 @@ def test_no_logger_is_used_unless_one_is_asked_for(
 def test_a_pretrained_run_tells_the_perplexity_of_the_weights_it_keeps(tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"
     file.write_text("\n".join(text for text, _ in sentences(120)))
-    settings = {"width": 8, "heads": 2, "epochs": 6, "batch_size": 16, "precision": "32", "ema": 0, "validations": 3}
+    settings = {"width": 8, "heads": 2, "epochs": 6, "batch_size": 16, "precision": "32", "ema_decay": 0, "validations": 3}
     result = pretrain(str(file), out=tmp_path / "run", **settings)
     with (result.folder / "log.csv").open() as log:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(log)]

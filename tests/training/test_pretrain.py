@@ -95,7 +95,7 @@ def test_a_pretrained_run_tells_how_well_it_guesses(pretrained: Path) -> None:
 def test_training_starts_from_what_was_pretrained(pretrained: Path, tmp_path: Path) -> None:
     rows = [(f"the {word} {word}", label) for word, label in (("red", "warm"), ("blue", "cold")) for _ in range(20)]
     file = write_csv(tmp_path / "rows.csv", rows)
-    result = train(str(file), init=pretrained, out=tmp_path / "tuned", epochs=1, learning_rate=1e-9, ema=0)
+    result = train(str(file), init=pretrained, out=tmp_path / "tuned", epochs=1, learning_rate=1e-9, ema_decay=0)
     ours, theirs = result.classifier.run, MaskedModel.load(pretrained).run
     assert ours.labels == ["cold", "warm"]
     assert ours.tokenizer.to_str() == theirs.tokenizer.to_str()

@@ -47,7 +47,7 @@ def test_most_of_sixteen_texts_are_learned_by_heart(kind: str) -> None:
     texts, labels = zip(*sentences(16), strict=True)
     classifier = fit(
         texts, labels, validation=(texts, labels), kind=kind, width=32, layers=1, epochs=8, learning_rate=0.02, dropout=0.0,
-        embedding_dropout=0.0, token_dropout=0.0, ema=0, min_frequency=1, batch_size=4, precision="32",
+        embedding_dropout=0.0, token_dropout=0.0, ema_decay=0, min_frequency=1, batch_size=4, precision="32",
     )  # fmt: skip
     right = [said == label for said, label in zip(classifier.predict(texts), labels, strict=True)]
     assert sum(right) >= 11  # seen with each of 10 seeds: 16; 11 by chance: once in 250
@@ -150,7 +150,7 @@ def test_a_run_can_start_from_another_with_other_labels(
 
 
 def test_starting_from_a_run_takes_its_weights(run: Path, data: Path, tmp_path: Path) -> None:
-    train(str(data), init=run, out=tmp_path / "tuned", epochs=1, learning_rate=1e-9, ema=0, precision="32")
+    train(str(data), init=run, out=tmp_path / "tuned", epochs=1, learning_rate=1e-9, ema_decay=0, precision="32")
     texts = [text for text, _ in sentences(20)]
     tuned, initial = (TextClassifier.load(folder, precision="32") for folder in (tmp_path / "tuned", run))
     np.testing.assert_allclose(tuned.embed(texts), initial.embed(texts), atol=1e-3)
@@ -175,7 +175,7 @@ def test_training_stops_early_when_nothing_gets_better(data: Path, tmp_path: Pat
     "settings",
     [
         {"class_weights": "balanced", "monitor": "accuracy"},
-        {"ema": 0, "accumulate_batches": 2, "precision": "32"},
+        {"ema_decay": 0, "accumulate_batches": 2, "precision": "32"},
         {"positions": "rotary", "pooling": "cls", "batch_tokens": 64},
         {"type": "character", "max_length": 8},
     ],
@@ -248,7 +248,7 @@ def test_the_first_steps_tell_how_many_minutes_a_run_takes(tmp_path: Path, caplo
 
 
 def test_training_can_begin_with_pretraining_on_the_same_texts(data: Path, tmp_path: Path) -> None:
-    settings = {"model": SMALL["model"], "training": {"epochs": 1, "learning_rate": 1e-9, "ema": 0, "precision": "32"}}
+    settings = {"model": SMALL["model"], "training": {"epochs": 1, "learning_rate": 1e-9, "ema_decay": 0, "precision": "32"}}
     file = write_csv(tmp_path / "few.csv", sentences(60))
     result = train(str(file), out=tmp_path / "run", pretrain=True, **settings)
     there = MaskedModel.load(tmp_path / "run-pretrained")
