@@ -232,7 +232,7 @@ def test_a_resumed_run_goes_on_in_the_recorded_precision(
         stop(self, trainer, *arguments)
 
     measured(monkeypatch, 2.0, 1.0)
-    settings = {**TINY, "epochs": 4, "batch_size": 8, "validations": 2}
+    settings = {**TINY, "epochs": 4, "batch_size": 8, "validations_per_epoch": 2}
     with monkeypatch.context() as pressing:
         pressing.setattr(StopOnRequest, "on_train_batch_end", press_in_the_third_epoch)
         stopped = train(texts, out=tmp_path / "run", **settings)

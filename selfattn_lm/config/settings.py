@@ -131,7 +131,7 @@ class TrainingConfig(_Checked):
     patience: int | Auto = opt(
         "auto", "epochs without a better score before training stops; auto: a third, at least 5", 1
     )
-    validations: int | Auto = opt("auto", "validations an epoch; auto: one in 1,000 steps, at least one", 1)
+    validations_per_epoch: int | Auto = opt("auto", "validations an epoch; auto: one in 1,000 steps, at least one", 1)
     max_minutes: float = opt(0.0, "stop after so long, 0: no limit; recorded, and not repeatable to the byte", 0)
     precision: Literal["auto", "32", "bf16"] = opt("auto", "auto: bf16 where it is measured to be faster, else 32")
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = opt("auto", "auto: cuda if it is there, else cpu")

@@ -59,8 +59,8 @@ class Training:
         # Both callbacks act at each validation. Left to choose, they act at the end of an epoch instead where an epoch
         # is a single batch, and a run resumed there has no score to look at. Patience counts validations: see `run`.
         self.early = EarlyStopping(score, mode="max", patience=config.patience, check_on_train_epoch_end=False)
-        assert config.validations != "auto", "resolve the settings first"
-        self.best = BestCheckpoint(place.work / CHECKPOINTS, score, config.epochs * config.validations)
+        assert config.validations_per_epoch != "auto", "resolve the settings first"
+        self.best = BestCheckpoint(place.work / CHECKPOINTS, score, config.epochs * config.validations_per_epoch)
         callbacks: list[Callback] = [StopWhereNotFinite(), self.journal, self.stop, self.early, self.best]
         if config.ema_decay:
             callbacks.insert(3, MovingAverage(config.ema_decay))
@@ -119,8 +119,8 @@ class Training:
         ranks = (trainer.global_rank, trainer.world_size)
         loader = train_loader(self.train, self.settings, *ranks)
         validation = validation_loader(self.validation, self.settings, *ranks)
-        assert config.validations != "auto", "resolve the settings first"
-        every = rules.validation_interval(len(loader), config.validations, config.accumulate_batches)
+        assert config.validations_per_epoch != "auto", "resolve the settings first"
+        every = rules.validation_interval(len(loader), config.validations_per_epoch, config.accumulate_batches)
         trainer.val_check_interval = every
         assert config.patience != "auto", "resolve the settings first"
         self.early.patience = config.patience * (len(loader) // every)

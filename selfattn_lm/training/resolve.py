@@ -52,7 +52,7 @@ def training_changes(config: TrainingConfig, rule: int, batches: int, rate: floa
         "learning_rate": rate,
         "patience": max(5, rounds // 3),
         "ema_decay": ema(steps_per_epoch * rounds),
-        "validations": max(1, -(-steps_per_epoch // 1000)),
+        "validations_per_epoch": max(1, -(-steps_per_epoch // 1000)),
         "devices": hardware.choose_device_count(config.devices),
     }
     return {name: value for name, value in values.items() if getattr(config, name) == "auto"}

@@ -73,8 +73,8 @@ def check_that_the_run_scores_what_its_log_says(run: Path, noise: Path, monitor:
         {"ema_decay": 0},
         {"ema_decay": 0.9, "epochs": 2},
         {"epochs": 1},
-        {"validations": 4, "ema_decay": 0.8, "monitor": "accuracy"},
-        {"batch_size": 1, "epochs": 1, "validations": 3, "ema_decay": 0.98},
+        {"validations_per_epoch": 4, "ema_decay": 0.8, "monitor": "accuracy"},
+        {"batch_size": 1, "epochs": 1, "validations_per_epoch": 3, "ema_decay": 0.98},
         {"accumulate_batches": 2, "class_weights": "balanced"},
         {"kind": "bag"},
         {"kind": "cnn", "bag_branch": False},
@@ -87,13 +87,13 @@ def test_the_saved_run_scores_what_its_log_says(settings: dict[str, Any], noise:
 
 def test_an_interrupted_and_a_resumed_run_score_what_their_logs_say(noise: Path, tmp_path: Path) -> None:
     with ctrl_c_at(10):  # of 6 steps an epoch
-        stopped = train(str(noise), out=tmp_path / "run", validations=2, **SMALL)
+        stopped = train(str(noise), out=tmp_path / "run", validations_per_epoch=2, **SMALL)
     assert stopped.stopped.startswith("by Ctrl-C")
     check_that_the_run_scores_what_its_log_says(stopped.folder, noise)
     moved = stopped.folder.rename(tmp_path / "moved")  # what was best so far is still known there
     assert not train(resume=True, out=moved).stopped
     check_that_the_run_scores_what_its_log_says(moved, noise)
-    whole = train(str(noise), out=tmp_path / "whole", validations=2, **SMALL).folder
+    whole = train(str(noise), out=tmp_path / "whole", validations_per_epoch=2, **SMALL).folder
     assert (moved / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     best = [json.loads((run / "metrics.json").read_text())["training"]["best"] for run in (moved, whole)]
     assert best[0] == best[1]
@@ -336,7 +336,7 @@ def test_the_logged_loss_does_not_depend_on_accumulation(accumulate: int, noise:
 
 
 def test_patience_counts_epochs_however_often_is_validated(noise: Path, tmp_path: Path) -> None:
-    settings = {**SMALL, "epochs": 30, "validations": 2, "learning_rate": 1e-9, "patience": 2}
+    settings = {**SMALL, "epochs": 30, "validations_per_epoch": 2, "learning_rate": 1e-9, "patience": 2}
     result = train(str(noise), out=tmp_path / "run", **settings)
     assert result.stopped == "no better macro_f1 in 2 epochs"
     with (result.folder / "log.csv").open() as file:
@@ -355,7 +355,7 @@ def test_no_logger_is_used_unless_one_is_asked_for(
 def test_a_pretrained_run_tells_the_perplexity_of_the_weights_it_keeps(tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"
     file.write_text("\n".join(text for text, _ in sentences(120)))
-    settings = {"width": 8, "heads": 2, "epochs": 6, "batch_size": 16, "precision": "32", "ema_decay": 0, "validations": 3}
+    settings = {"width": 8, "heads": 2, "epochs": 6, "batch_size": 16, "precision": "32", "ema_decay": 0, "validations_per_epoch": 3}
     result = pretrain(str(file), out=tmp_path / "run", **settings)
     with (result.folder / "log.csv").open() as log:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(log)]

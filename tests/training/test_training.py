@@ -87,7 +87,7 @@ def test_fitting_leaves_the_callers_random_state_alone() -> None:
 
 @pytest.mark.parametrize("accumulate", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_run_is_resumed_to_the_same_bytes(accumulate: int, data: Path, tmp_path: Path) -> None:
-    flags = ["train", str(data), "--model.width", "16", "--training.epochs", "2", "--training.validations", "3"]
+    flags = ["train", str(data), "--model.width", "16", "--training.epochs", "2", "--training.validations_per_epoch-per-epoch", "3"]
     flags += ["--training.batch-size", "8", "--training.accumulate_batches-batches", str(accumulate), "--training.precision", "32"]
     steps = 60 // accumulate
     run_killed_at(steps * 3 // 4, [*flags, "--out", str(tmp_path / "killed")])  # between two validations
