@@ -16,7 +16,10 @@ WORDS = {
     "metal": ["iron", "copper", "zinc", "silver", "gold", "nickel", "lead", "tin"],
     "water": ["river", "lake", "sea", "rain", "ice", "steam", "cloud", "dew"],
 }
-SMALL = {"model": {"width": 16, "heads": 2, "layers": 1}, "training": {"epochs": 6, "batch_size": 16, "learning_rate": 0.02}}
+SMALL = {
+    "model": {"width": 16, "heads": 2, "layers": 1},
+    "training": {"epochs": 6, "batch_size": 16, "learning_rate": 0.02},
+}
 # The same for tests that compare numbers or bytes, or ask for an accuracy: other precisions differ by processor.
 EXACT = {"model": SMALL["model"], "training": {**SMALL["training"], "precision": "32"}}
 NEEDED = ("model.safetensors", "tokenizer.json", "labels.json")

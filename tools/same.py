@@ -26,7 +26,21 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 # What BASE calls it -> what the working tree calls it.
-SETTINGS: dict[str, str] = {}  # "model.max_tokens": "model.max_length"
+SETTINGS: dict[str, str] = {
+    "data.held_out": "data.validation_fraction",
+    "tokenizer.unit": "tokenizer.type",
+    "model.max_tokens": "model.max_length",
+    "model.ngrams": "model.max_ngram",
+    "model.ngram_rows": "model.ngram_buckets",
+    "model.words": "model.bag_branch",
+    "model.spelling": "model.char_ngrams",
+    "training.lr": "training.learning_rate",
+    "training.warmup": "training.warmup_fraction",
+    "training.accumulate": "training.accumulate_batches",
+    "training.clip": "training.max_grad_norm",
+    "training.ema": "training.ema_decay",
+    "training.validations": "training.validations_per_epoch",
+}
 TENSORS: dict[str, str] = {}  # regular expressions: r"\.attention\.project\.": ".attention.qkv."
 COLUMNS: dict[str, str] = {}  # of log.csv and of predicted files
 KEYS: dict[str, str] = {}  # of metrics.json and data.json

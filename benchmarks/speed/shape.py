@@ -25,7 +25,9 @@ BATCHES, LENGTH = [1, 2, 4, 8, 16, 32, 64, 128, 256], 64
 
 def works() -> dict[str, Callable[[Any, Any], Any]]:
     """A prediction and a training step: (B, T), (B, T) -> anything."""
-    config = ModelConfig(width=WIDTH, layers=LAYERS, heads=8, max_length=LONGEST, max_ngram=1, bag_branch=False, pooling="mean")
+    config = ModelConfig(
+        width=WIDTH, layers=LAYERS, heads=8, max_length=LONGEST, max_ngram=1, bag_branch=False, pooling="mean"
+    )
     model = build_classifier(config, VOCABULARY, 4)
     narrow, optimizer = in_precision(model, "auto", "cpu").eval(), build_optimizer(model, 1e-4, 0.01)
 

@@ -52,7 +52,9 @@ class DataConfig(_Checked):
     quoting: Quoting = opt("auto", "of csv and tsv: none where a quote is a letter; auto: by what gives whole rows")
     subset: str = opt("", "which configuration of a hub data set that has several, such as sst2 of nyu-mll/glue")
     shots: int = opt(0, "so many rows of each label are kept in train and validation, to try few labels; 0: all", 0)
-    validation_fraction: float = opt(0.1, "share of train held out, label by label, if no validation split is given", 0.001, 0.9)
+    validation_fraction: float = opt(
+        0.1, "share of train held out, label by label, if no validation split is given", 0.001, 0.9
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,7 +120,9 @@ class TrainingConfig(_Checked):
     freeze: int | Literal["none", "embeddings", "all"] = opt(
         "none", "what does not learn: embeddings, they and the first so many layers, all but the head", 0
     )
-    warmup_fraction: float = opt(0.1, "share of the steps over which the rate rises; over the rest it falls to zero", 0, 1)
+    warmup_fraction: float = opt(
+        0.1, "share of the steps over which the rate rises; over the rest it falls to zero", 0, 1
+    )
     weight_decay: float = opt(0.05, "AdamW's decay of matrices; embeddings, biases and norms have none", 0)
     batch_size: int = opt(64, "most texts in a batch", 1)
     batch_tokens: int = opt(8192, "most tokens in a batch, padding included", 2)
@@ -126,7 +130,9 @@ class TrainingConfig(_Checked):
     max_grad_norm: float = opt(1.0, "largest gradient norm", 1e-9)
     label_smoothing: float = opt(0.1, "share of the target spread over all labels", 0, 0.99)
     class_weights: Literal["none", "balanced"] = opt("none", "balanced: each label counts the same in the loss")
-    ema_decay: float | Auto = opt("auto", "decay of the moving average of the weights, 0: none; auto: by steps", 0, 0.99999)
+    ema_decay: float | Auto = opt(
+        "auto", "decay of the moving average of the weights, 0: none; auto: by steps", 0, 0.99999
+    )
     monitor: Literal["macro_f1", "accuracy"] = opt("macro_f1", "validation score by which the best weights are kept")
     patience: int | Auto = opt(
         "auto", "epochs without a better score before training stops; auto: a third, at least 5", 1

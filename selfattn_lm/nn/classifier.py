@@ -141,4 +141,4 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
     context = View(encoder, POOLINGS[config.pooling], scorers[0])
     if config.kind == "bag" or not config.bag_branch:
         return Classifier(embedding, {"context": context})
-    return Classifier(embedding, {"bag_branch": View(Bag(), mean, scorers[1]), "context": context})
+    return Classifier(embedding, {"words": View(Bag(), mean, scorers[1]), "context": context})

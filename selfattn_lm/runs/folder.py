@@ -181,8 +181,8 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
         raise UserError(f"{part}: cannot be read as {part.suffix[1:]} ({reason}); train the run again.") from None
     _require_digests(folder, config.files)
     model = with_changes(settings, resolved).model
-    if "auto" in (model.max_length, model.pooling, model.max-ngram):
-        lacks = "resolved lacks model.max_length, model.pooling or model.max-ngram"
+    if "auto" in (model.max_length, model.pooling, model.max_ngram):
+        lacks = "resolved lacks model.max_length, model.pooling or model.max_ngram"
         raise UserError(f"{folder / 'config.yaml'}: {lacks}; train the run again.")
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and overwritten at once
         classifier = new_model(with_changes(settings, resolved), tokenizer, len(labels), spelled=not labels, bert=bert)

@@ -55,6 +55,6 @@ def new_model(
     if bert is not None:
         return build_bert(bert, settings.model, labels)
     spelling = None
-    if spelled and settings.model.char-ngrams and settings.tokenizer.type != "character":
+    if spelled and settings.model.char_ngrams and settings.tokenizer.type != "character":
         spelling = torch.from_numpy(spellings(tokenizer, settings.tokenizer.type))
     return build_classifier(settings.model, tokenizer.get_vocab_size(), labels, spelling)

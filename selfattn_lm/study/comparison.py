@@ -44,7 +44,9 @@ def compare(
     for sentence in warnings_about(splits):
         log.warning("%s", sentence)
     if "validation" not in splits:
-        splits["train"], splits["validation"] = hold_out(splits["train"], settings.data.validation_fraction, settings.seed)
+        splits["train"], splits["validation"] = hold_out(
+            splits["train"], settings.data.validation_fraction, settings.seed
+        )
         for sentence in leaked_texts(splits["train"], splits["validation"], "held-out"):
             log.warning("%s", sentence)
     labels = label_names(splits)

@@ -42,7 +42,18 @@ from selfattn_lm.training.optimizer import freeze
 from selfattn_lm.training.processes import is_first_process, join
 
 log = logging.getLogger(__name__)
-_SHAPE = ("kind", "width", "heads", "layers", "positions", "pooling", "max_length", "max_ngram", "ngram_buckets", "bag_branch")
+_SHAPE = (
+    "kind",
+    "width",
+    "heads",
+    "layers",
+    "positions",
+    "pooling",
+    "max_length",
+    "max_ngram",
+    "ngram_buckets",
+    "bag_branch",
+)
 
 _DROPOUTS = ("dropout", "embedding_dropout", "token_dropout")
 
@@ -196,7 +207,7 @@ def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], fold
         longest = mine.get("max_length", "auto")
         if longest != "auto":
             brought["model.max_length"] = min(longest, initial.bert.places)
-    as_trained = {"model.char-ngrams": theirs.model.char-ngrams}  # which its own config.yaml asks for
+    as_trained = {"model.char_ngrams": theirs.model.char_ngrams}  # which its own config.yaml asks for
     for name, value in flatten(asked).items():
         if name in brought and value not in (brought[name], as_trained.get(name), "auto"):
             raise UserError(f"{name}: {value!r} is asked, but {folder}, the run to start from, has {brought[name]!r}.")
@@ -210,7 +221,7 @@ def _brought_by(initial: Run) -> dict[str, Any]:
     names = _SHAPE + _DROPOUTS if initial.bert else _SHAPE
     brought = {f"model.{name}": getattr(theirs.model, name) for name in names}
     # A classifier's spelling was folded into its table of tokens when it was done.
-    brought["model.char-ngrams"] = theirs.model.char-ngrams and not initial.labels
+    brought["model.char_ngrams"] = theirs.model.char_ngrams and not initial.labels
     brought |= {f"tokenizer.{name}": value for name, value in vars(theirs.tokenizer).items()}
     return brought
 
@@ -249,6 +260,7 @@ def opening_lines(
         f" beyond {m.max_length} a text",
         f"model       {m.kind}, {m.width} wide{layers}{heads}{bert}; {parameters:,} parameters,"
         f" {(4 * parameters - 2 * tables) / 1e6:.1f} MB",
-        f"training    {t.epochs} epochs at most, rate {t.learning_rate:g}, {device}, {t.precision}, seed {resolved.seed}",
+        f"training    {t.epochs} epochs at most, rate {t.learning_rate:g}, {device}, {t.precision},"
+        f" seed {resolved.seed}",
         f"settings    {', '.join(changed) or 'the defaults'}",
     ]

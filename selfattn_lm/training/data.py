@@ -64,7 +64,9 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
         log.warning("%s", sentence)
     held_out = "validation" not in splits
     if held_out:
-        splits["train"], splits["validation"] = hold_out(splits["train"], settings.data.validation_fraction, settings.seed)
+        splits["train"], splits["validation"] = hold_out(
+            splits["train"], settings.data.validation_fraction, settings.seed
+        )
     if settings.data.shots:
         splits |= {name: few(splits[name], settings.data.shots, settings.seed) for name in ("train", "validation")}
     if held_out:

@@ -178,7 +178,7 @@ class Training:
     def _advice(self) -> str:
         """What usually helps where the loss is not finite."""
         config = self.settings.training
-        advice = f"a lower training.learning-rate than {config.learning_rate:g} usually helps"
+        advice = f"a lower training.learning_rate than {config.learning_rate:g} usually helps"
         if config.precision != "32":
             advice += f", or training.precision 32 instead of {config.precision}"
         return advice

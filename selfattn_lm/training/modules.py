@@ -59,8 +59,12 @@ class Module(LightningModule):
 
     def configure_optimizers(self) -> Any:
         assert self.config.learning_rate != "auto", "resolve the settings first"
-        optimizer = build_optimizer(self.model, self.config.learning_rate, self.config.weight_decay, self.config.layer_decay)
-        schedule = warmup_and_decay(optimizer, int(self.trainer.estimated_stepping_batches), self.config.warmup_fraction)
+        optimizer = build_optimizer(
+            self.model, self.config.learning_rate, self.config.weight_decay, self.config.layer_decay
+        )
+        schedule = warmup_and_decay(
+            optimizer, int(self.trainer.estimated_stepping_batches), self.config.warmup_fraction
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

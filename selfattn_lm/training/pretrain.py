@@ -138,7 +138,11 @@ class Pretraining:
         Without a file they are those of the texts that are held out, which are drawn by the seed.
         """
         held_out = file is None
-        random, share, longest = np.random.default_rng(settings.seed), settings.data.validation_fraction, settings.model.max_length
+        random, share, longest = (
+            np.random.default_rng(settings.seed),
+            settings.data.validation_fraction,
+            settings.model.max_length,
+        )
         assert longest != "auto", "resolve the settings first"
         part = (text for text in texts() if (random.random() < share) == held_out)
         if held_out:

@@ -308,7 +308,9 @@ def test_an_export_names_integers_by_text(tmp_path: Path) -> None:
     shape = BertShape(
         "bert", tokenizer.get_vocab_size(), places=8, types=2, inner=16, activation="gelu", norm_eps=1e-12
     )
-    model = ModelConfig(width=8, heads=2, layers=1, pooling="cls", max_length=8, max_ngram=1, bag_branch=False, char_ngrams=False)
+    model = ModelConfig(
+        width=8, heads=2, layers=1, pooling="cls", max_length=8, max_ngram=1, bag_branch=False, char_ngrams=False
+    )
     bert = build_bert(shape, model, 3).eval()
     run = Run(Settings(model=model), {}, ["-1", "2", "10"], tokenizer, bert, shape, integer_labels=True)
     write_run(tmp_path / "run", run)

@@ -208,7 +208,7 @@ def test_one_object_larger_than_a_piece_is_read(tmp_path: Path) -> None:
         ("a.json", b'[{"text": "a"}, 3]', ": row 2 is 3, not an object with named columns."),
         ("a.xlsx", b"PK", ": unknown format; name it .csv, .tsv, .json, .jsonl, .parquet, .arrow, .txt (also .gz)."),
         ("a.csv.gz", b"text,label\na,x\n", ": broken gzip: …."),
-        ("a.csv.gz", gzip.compress(CONTENTS["rows.csv"])[:-20],
+        ("a.csv.gz", gzip.compress(CONTENTS["rows.csv"], mtime=0)[:-20],
          ": broken gzip: …."),
         ("a.parquet.gz", b"PAR1", ": broken gzip: …."),
     ],
@@ -274,9 +274,13 @@ def no_file_left_open() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("name", "contents", "reason"),
     [
-        ("a.csv", gzip.compress(CONTENTS["rows.csv"]), "is packed by gzip; let its name end in .gz."),
-        ("a.txt", gzip.compress(b"a plum\n"), "is packed by gzip; let its name end in .gz."),
-        ("a.csv.gz", gzip.compress(gzip.compress(b"text\n")), "is packed by gzip; let its name end in .gz."),
+        ("a.csv", gzip.compress(CONTENTS["rows.csv"], mtime=0), "is packed by gzip; let its name end in .gz."),
+        ("a.txt", gzip.compress(b"a plum\n", mtime=0), "is packed by gzip; let its name end in .gz."),
+        (
+            "a.csv.gz",
+            gzip.compress(gzip.compress(b"text\n", mtime=0), mtime=0),
+            "is packed by gzip; let its name end in .gz.",
+        ),
         ("a.csv", b"PK\x03\x04" + b"\xff" * 30, "is a zip archive, as workbooks of Excel are; save it as csv."),
         ("a.txt", CONTENTS["rows.parquet"], "is parquet, not txt; let its name end in .parquet."),
         ("a.jsonl", CONTENTS["file.arrow"], "is arrow, not jsonl; let its name end in .arrow."),

@@ -28,7 +28,14 @@ every_encoder = pytest.mark.parametrize(("kind", "positions"), ENCODERS)
 every_pooling = pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 SHAPES = pytest.mark.parametrize(("batch", "tokens", "width", "heads"), [(1, 1, 4, 1), (3, 7, 16, 4), (2, 20, 12, 2)])
 
-SMALL: dict[str, Any] = {"width": 16, "heads": 2, "max_ngram": 1, "max_length": 12, "positions": "none", "pooling": "mean"}
+SMALL: dict[str, Any] = {
+    "width": 16,
+    "heads": 2,
+    "max_ngram": 1,
+    "max_length": 12,
+    "positions": "none",
+    "pooling": "mean",
+}
 
 
 def model_of(

@@ -465,7 +465,9 @@ def test_added_tokens_and_limits_of_a_checkpoint_stay_from_the_first_file_to_the
 def test_a_run_of_bert_can_be_loaded_evaluated_and_started_from(tuned: Path, data: Path, tmp_path: Path) -> None:
     assert TextClassifier.load(tuned).run.bert == read_bert(tuned.parent / "model").bert
     assert main(["evaluate", str(tuned), str(data)]) == 0
-    again = train(str(data), init=tuned, out=tmp_path / "again", epochs=1, learning_rate=1e-9, ema_decay=0, precision="32")
+    again = train(
+        str(data), init=tuned, out=tmp_path / "again", epochs=1, learning_rate=1e-9, ema_decay=0, precision="32"
+    )
     texts = [text for text, _ in sentences(20)]
     before, after = (TextClassifier.load(run, precision="32").predict_proba(texts) for run in (tuned, again.folder))
     np.testing.assert_allclose(after, before, atol=0.01)
@@ -564,7 +566,15 @@ def test_what_is_frozen_stays_as_it_was(what: int | str, still: int, tuned: Path
     texts, labels = zip(*sentences(30), strict=True)
     init = tuned.parent / "model"
     classifier = fit(
-        texts, labels, init=init, out=tmp_path / "run", epochs=1, learning_rate=0.01, freeze=what, ema_decay=0, precision="32"
+        texts,
+        labels,
+        init=init,
+        out=tmp_path / "run",
+        epochs=1,
+        learning_rate=0.01,
+        freeze=what,
+        ema_decay=0,
+        precision="32",
     )
     before, after = read_bert(init).model.state_dict(), classifier.run.model.state_dict()
     same = {name for name in before if torch.allclose(before[name].half(), after[name].half(), atol=0, rtol=0)}

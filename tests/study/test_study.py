@@ -177,7 +177,15 @@ def twin(task: str, text: str) -> str:
 def classifier_of(kind: str, texts: list[str]) -> TextClassifier:
     """A classifier with random weights, of one view."""
     model = ModelConfig(
-        kind=kind, width=8, heads=1, layers=1, max_ngram=1, bag_branch=False, char_ngrams=False, max_length=128, pooling="mean"
+        kind=kind,
+        width=8,
+        heads=1,
+        layers=1,
+        max_ngram=1,
+        bag_branch=False,
+        char_ngrams=False,
+        max_length=128,
+        pooling="mean",
     )  # type: ignore[arg-type]
     settings = Settings(model=model, tokenizer=TokenizerConfig("word", 1000, min_frequency=1))
     tokenizer = train_tokenizer(texts, settings.tokenizer)

@@ -253,7 +253,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence_and_leaves_nothing
     said = capsys.readouterr().err.splitlines()[-1]
     start = f"selfattn: {run}: the loss or its gradient was not a finite number at step "
     assert said.startswith(start)
-    assert said.endswith("; a lower training.learning-rate than 10 usually helps.")
+    assert said.endswith("; a lower training.learning_rate than 10 usually helps.")
     assert not run.exists()
 
 
@@ -271,7 +271,7 @@ def test_a_run_that_diverges_later_is_kept_from_its_best_validation(
 
     monkeypatch.setattr(ClassifierModule, "training_step", diverge)
     run = tmp_path / "run"
-    kept = "a lower training.learning-rate than 0.003 usually helps; the run keeps the best weights from before"
+    kept = "a lower training.learning_rate than 0.003 usually helps; the run keeps the best weights from before"
     with pytest.raises(UserError, match=rf"run: the loss or its gradient was not a finite number at step 9; {kept}\.$"):
         train(str(noise), out=run, **{**SMALL, "ema_decay": 0})
     metrics = json.loads((run / "metrics.json").read_text(), parse_constant=pytest.fail)
@@ -328,7 +328,14 @@ def test_pretraining_that_diverges_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_the_logged_loss_does_not_depend_on_accumulation(accumulate: int, noise: Path, tmp_path: Path) -> None:
-    settings = {**SMALL, "epochs": 1, "learning_rate": 1e-9, "dropout": 0.0, "embedding_dropout": 0.0, "token_dropout": 0.0}
+    settings = {
+        **SMALL,
+        "epochs": 1,
+        "learning_rate": 1e-9,
+        "dropout": 0.0,
+        "embedding_dropout": 0.0,
+        "token_dropout": 0.0,
+    }
     run = train(str(noise), out=tmp_path / "run", accumulate_batches=accumulate, **settings).folder
     with (run / "log.csv").open() as file:
         row = next(csv.DictReader(file))
@@ -355,7 +362,15 @@ def test_no_logger_is_used_unless_one_is_asked_for(
 def test_a_pretrained_run_tells_the_perplexity_of_the_weights_it_keeps(tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"
     file.write_text("\n".join(text for text, _ in sentences(120)))
-    settings = {"width": 8, "heads": 2, "epochs": 6, "batch_size": 16, "precision": "32", "ema_decay": 0, "validations_per_epoch": 3}
+    settings = {
+        "width": 8,
+        "heads": 2,
+        "epochs": 6,
+        "batch_size": 16,
+        "precision": "32",
+        "ema_decay": 0,
+        "validations_per_epoch": 3,
+    }
     result = pretrain(str(file), out=tmp_path / "run", **settings)
     with (result.folder / "log.csv").open() as log:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(log)]

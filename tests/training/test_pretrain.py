@@ -154,9 +154,11 @@ def test_a_long_text_is_split_and_nothing_of_it_lost() -> None:
     ("content", "flags", "message"),
     [
         (None, [], "pretrain: no texts; name a file, a folder, or a hub name."),
-        ("a\n", [], "{file}: all of its few texts were held out; give more texts, or change --data.validation-fraction."),
+        ("a\n", [], "{file}: all of its few texts were held out;"
+         " give more texts, or change --data.validation-fraction."),
         ("a\nb\n", ["--data.validation-fraction", "0.001"],
-         "{file}: none of its few texts is left to validate by; give more texts, or change --data.validation-fraction."),
+         "{file}: none of its few texts is left to validate by;"
+         " give more texts, or change --data.validation-fraction."),
         ("\n \n", [], "{file}: no row has a text."),
     ],
 )  # fmt: skip

@@ -43,7 +43,10 @@ RULES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"kind": "attention", "batch_size": 64, "learning_rate": 3e-3}),
     ({"kind": "bag"}, {"kind": "bag", "batch_size": 64, "learning_rate": 3e-3}),
     ({"preset": "quick"}, {"kind": "bag", "batch_size": 256, "learning_rate": 1e-2}),
-    ({"preset": "quick", "kind": "bag", "learning_rate": 5e-3}, {"kind": "bag", "batch_size": 256, "learning_rate": 5e-3}),
+    (
+        {"preset": "quick", "kind": "bag", "learning_rate": 5e-3},
+        {"kind": "bag", "batch_size": 256, "learning_rate": 5e-3},
+    ),
     ({"init": "attention"}, {"kind": "attention", "batch_size": 64, "learning_rate": 3e-3}),
     ({"init": "pretrained"}, {"kind": "attention", "batch_size": 64, "learning_rate": 3e-3}),
     ({"init": "pretrained", "batch_size": 8}, {"kind": "attention", "batch_size": 8, "learning_rate": 3e-3}),
@@ -62,7 +65,11 @@ def test_preset_init_and_flags_decide_by_one_rule(
     else:
         asked["width"] = 8
     settings = train(data, out=tmp_path / "run", epochs=1, **asked).classifier.run.in_effect
-    found = {"kind": settings.model.kind, "batch_size": settings.training.batch_size, "learning_rate": settings.training.learning-rate}
+    found = {
+        "kind": settings.model.kind,
+        "batch_size": settings.training.batch_size,
+        "learning_rate": settings.training.learning_rate,
+    }
     assert found == expected
 
 

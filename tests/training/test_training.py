@@ -46,8 +46,9 @@ def test_a_finished_run_folder_holds_what_it_should(trained: Path) -> None:
 def test_most_of_sixteen_texts_are_learned_by_heart(kind: str) -> None:
     texts, labels = zip(*sentences(16), strict=True)
     classifier = fit(
-        texts, labels, validation=(texts, labels), kind=kind, width=32, layers=1, epochs=8, learning_rate=0.02, dropout=0.0,
-        embedding_dropout=0.0, token_dropout=0.0, ema_decay=0, min_frequency=1, batch_size=4, precision="32",
+        texts, labels, validation=(texts, labels), kind=kind, width=32, layers=1, epochs=8, learning_rate=0.02,
+        dropout=0.0, embedding_dropout=0.0, token_dropout=0.0, ema_decay=0, min_frequency=1, batch_size=4,
+        precision="32",
     )  # fmt: skip
     right = [said == label for said, label in zip(classifier.predict(texts), labels, strict=True)]
     assert sum(right) >= 11  # seen with each of 10 seeds: 16; 11 by chance: once in 250
@@ -87,8 +88,24 @@ def test_fitting_leaves_the_callers_random_state_alone() -> None:
 
 @pytest.mark.parametrize("accumulate", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_run_is_resumed_to_the_same_bytes(accumulate: int, data: Path, tmp_path: Path) -> None:
-    flags = ["train", str(data), "--model.width", "16", "--training.epochs", "2", "--training.validations_per_epoch-per-epoch", "3"]
-    flags += ["--training.batch-size", "8", "--training.accumulate_batches-batches", str(accumulate), "--training.precision", "32"]
+    flags = [
+        "train",
+        str(data),
+        "--model.width",
+        "16",
+        "--training.epochs",
+        "2",
+        "--training.validations_per_epoch-per-epoch",
+        "3",
+    ]
+    flags += [
+        "--training.batch-size",
+        "8",
+        "--training.accumulate_batches-batches",
+        str(accumulate),
+        "--training.precision",
+        "32",
+    ]
     steps = 60 // accumulate
     run_killed_at(steps * 3 // 4, [*flags, "--out", str(tmp_path / "killed")])  # between two validations
     with pytest.raises(UserError, match="training has not finished; go on with `selfattn train --resume --out"):
@@ -248,7 +265,10 @@ def test_the_first_steps_tell_how_many_minutes_a_run_takes(tmp_path: Path, caplo
 
 
 def test_training_can_begin_with_pretraining_on_the_same_texts(data: Path, tmp_path: Path) -> None:
-    settings = {"model": SMALL["model"], "training": {"epochs": 1, "learning_rate": 1e-9, "ema_decay": 0, "precision": "32"}}
+    settings = {
+        "model": SMALL["model"],
+        "training": {"epochs": 1, "learning_rate": 1e-9, "ema_decay": 0, "precision": "32"},
+    }
     file = write_csv(tmp_path / "few.csv", sentences(60))
     result = train(str(file), out=tmp_path / "run", pretrain=True, **settings)
     there = MaskedModel.load(tmp_path / "run-pretrained")

@@ -61,8 +61,8 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
     dropout = config.get(keys["dropout"], 0.1)
     model = ModelConfig(
         width=config[keys["width"]], heads=config[keys["heads"]], layers=config[keys["layers"]], pooling=pooling,
-        max_length=min(shape.places, longest_text(folder), 512), max_ngram=1, ngram_buckets=1, bag_branch=False, char_ngrams=False,
-        token_dropout=0.0, dropout=dropout, embedding_dropout=dropout,
+        max_length=min(shape.places, longest_text(folder), 512), max_ngram=1, ngram_buckets=1, bag_branch=False,
+        char_ngrams=False, token_dropout=0.0, dropout=dropout, embedding_dropout=dropout,
     )  # fmt: skip
     unit = TokenizerConfig(
         type="wordpiece", vocab_size=tokenizer.get_vocab_size(), min_frequency=1,
