@@ -80,11 +80,11 @@ def write_run_with_set_weights(folder: Path, data: Path) -> Path:
         for number, label in enumerate(labels):
             for word in WORDS[label]:
                 table[tokenizer.token_to_id(word), number] = 2
-        for layer in model.views["context"].encoder.layers:
+        for layer in model.branches["encoder"].encoder.layers:
             layer.attention.combine.weight.mul_(0.1)
             layer.feed_forward[2].weight.mul_(0.1)
-        for name, scale in (("words", 3.0), ("context", 1.5)):
-            linear = model.views[name].head[1]
+        for name, scale in (("bag", 3.0), ("encoder", 1.5)):
+            linear = model.branches[name].head[1]
             linear.weight.zero_()
             linear.bias.zero_()
             for number in range(len(labels)):

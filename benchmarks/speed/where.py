@@ -78,7 +78,7 @@ def embedding(rounds: int = 5, steps: int = 15) -> dict[str, float]:
             for batch in batches:
                 with torch.autocast("cpu", torch.bfloat16):
                     scores = model.scores(batch.ids, batch.keep).float()
-                torch.stack([cross_entropy(view, batch.labels) for view in scores]).mean().backward()
+                torch.stack([cross_entropy(branch, batch.labels) for branch in scores]).mean().backward()
                 clip_gradients(model.parameters(), 1.0)
                 optimizers[name].step()
                 optimizers[name].zero_grad()

@@ -93,7 +93,7 @@ class TextClassifier:
 
     def embed(self, texts: Iterable[str]) -> np.ndarray:
         """A vector for each text, from which the heads of its K views compute their logits: float32 (N, K · C)."""
-        return self._apply(texts, self._model.embed, len(self.run.model.views) * self._settings.width)
+        return self._apply(texts, self._model.embed, len(self.run.model.branches) * self._settings.width)
 
     def _apply(self, texts: Iterable[str], function: Callable[[Tensor, Tensor], Tensor], width: int) -> np.ndarray:
         """Run a function over batches of texts of like length, and put its results back in order."""

@@ -12,7 +12,7 @@ from selfattn_lm import hardware
 from selfattn_lm.config import Precision
 from selfattn_lm.errors import UserError
 from selfattn_lm.hardware import FloatPrecision
-from selfattn_lm.nn import Classifier, Encoder, View
+from selfattn_lm.nn import Classifier, Encoder, Branch
 from selfattn_lm.nn.attention import SelfAttention
 
 
@@ -30,15 +30,15 @@ def in_precision(
     if precision != "int8" and floats == "32":
         return model
     dtype = torch.bfloat16 if floats == "bf16" else torch.float32
-    views = {}
-    for name, view in model.views.items():
-        encoder = view.encoder
+    branches = {}
+    for name, branch in model.branches.items():
+        encoder = branch.encoder
         if isinstance(encoder, Encoder):
             converted = to_int8(encoder, dtype) if precision == "int8" else to_bf16(encoder)
             encoder = LowPrecisionEncoder(converted, dtype)
-        views[name] = View(encoder, view.pool, view.head)
-    narrow = Classifier(model.embedding, views).eval()
-    narrow.mix = model.mix
+        branches[name] = Branch(encoder, branch.pool, branch.head)
+    narrow = Classifier(model.embedding, branches).eval()
+    narrow.branch_weights = model.branch_weights
     return narrow
 
 
@@ -46,7 +46,7 @@ def float_precision(model: Classifier, precision: Precision, device: str) -> Flo
     """The precision of all that is not computed in 8 bits: the one asked for, or the fastest on the device."""
     if precision in ("32", "bf16"):
         return precision
-    encoders = [view.encoder for view in model.views.values() if isinstance(view.encoder, Encoder)]
+    encoders = [branch.encoder for branch in model.branches.values() if isinstance(branch.encoder, Encoder)]
     return hardware.choose_precision(encoders, device)
 
 

@@ -3,7 +3,7 @@
 from selfattn_lm.nn.attention import SelfAttention as SelfAttention, attention_weights as attention_weights
 from selfattn_lm.nn.baselines import Bag as Bag, Cnn as Cnn, Lstm as Lstm
 from selfattn_lm.nn.bert import ACTIVATIONS as ACTIVATIONS, build_bert as build_bert
-from selfattn_lm.nn.classifier import Classifier as Classifier, View as View, build_classifier as build_classifier
+from selfattn_lm.nn.classifier import Classifier as Classifier, Branch as Branch, build_classifier as build_classifier
 from selfattn_lm.nn.embedding import (
     NgramEmbedding as NgramEmbedding,
     SpelledEmbedding as SpelledEmbedding,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from selfattn_lm.config import BertShape, ModelConfig
 from selfattn_lm.nn.attention import SelfAttention
-from selfattn_lm.nn.classifier import POOLINGS, Classifier, View
+from selfattn_lm.nn.classifier import POOLINGS, Classifier, Branch
 from selfattn_lm.nn.dropout import Dropout
 from selfattn_lm.nn.encoder import Encoder, PostNormLayer, feed_forward
 from selfattn_lm.nn.positions import Learned
@@ -66,4 +66,4 @@ def build_bert(shape: BertShape, config: ModelConfig, labels: int) -> Classifier
     nn.init.zeros_(scorer.bias)
     head = nn.Sequential(Dropout(config.embedding_dropout), scorer)
     encoder = Encoder([layer() for _ in range(config.layers)], nn.Identity())
-    return Classifier(BertEmbedding(shape, width, config.dropout), {"context": View(encoder, pool, head)})
+    return Classifier(BertEmbedding(shape, width, config.dropout), {"encoder": Branch(encoder, pool, head)})

@@ -42,7 +42,7 @@ CONTEXT_SHARE = 0.2  # of its gradient, that the context moves the embeddings by
 POOLINGS = {"mean": mean, "cls": cls, "max": max}
 
 
-class View(nn.Module):
+class Branch(nn.Module):
     """One way to see a text, by which alone it can be classified.
 
     `encoder` (B, T, C), (B, T) -> (B, T, C), vectors that may know their context; `pool` (B, T, C), (B, T) -> (B, C),
@@ -61,13 +61,13 @@ class Classifier(nn.Module):
     could be learned by heart; what they say is added up, weighted by `mix`, one weight a view, which is not trained.
     """
 
-    mix: Tensor
+    branch_weights: Tensor
 
-    def __init__(self, embedding: nn.Module, views: Mapping[str, View]) -> None:
+    def __init__(self, embedding: nn.Module, branches: Mapping[str, Branch]) -> None:
         super().__init__()
         self.embedding = embedding
-        self.views: Any = nn.ModuleDict(views)
-        self.register_buffer("mix", torch.full((len(views),), 1 / len(views)))
+        self.branches: Any = nn.ModuleDict(branches)
+        self.register_buffer("branch_weights", torch.full((len(branches),), 1 / len(branches)))
 
     def sizes(self) -> dict[str, int]:
         """How many numbers each parameter has; vectors of character n-grams are folded into those of the tokens."""
@@ -75,18 +75,18 @@ class Classifier(nn.Module):
 
     def guess(self, ids: Tensor, keep: Tensor, hidden: Tensor) -> Tensor:
         """A score for each token of the vocabulary at the `hidden` places: (B, T) three times -> (hidden, V)."""
-        view = self.views["context"]
-        scores: Tensor = view.head(view.encoder(self.embedding(ids), keep)[hidden])
+        branch = self.branches["encoder"]
+        scores: Tensor = branch.head(branch.encoder(self.embedding(ids), keep)[hidden])
         return scores
 
     def vectors(self, ids: Tensor, keep: Tensor) -> list[Tensor]:
         """A vector for each text as each view sees it: (B, T), (B, T) -> K of (B, C)."""
         x = self.embedding(ids)
         vectors: list[Tensor] = []
-        for view in self.views.values():
+        for branch in self.branches.values():
             if vectors:
                 x = x.detach().lerp(x, CONTEXT_SHARE)  # the same values, with a smaller gradient
-            vectors.append(view.pool(view.encoder(x, keep), keep))
+            vectors.append(branch.pool(branch.encoder(x, keep), keep))
         return vectors
 
     def embed(self, ids: Tensor, keep: Tensor) -> Tensor:
@@ -95,13 +95,13 @@ class Classifier(nn.Module):
 
     def scores(self, ids: Tensor, keep: Tensor) -> Tensor:
         """The logits of each view: (B, T), (B, T) -> (K, B, L)."""
-        pairs = zip(self.views.values(), self.vectors(ids, keep), strict=True)
-        return torch.stack([view.head(vector) for view, vector in pairs])
+        pairs = zip(self.branches.values(), self.vectors(ids, keep), strict=True)
+        return torch.stack([branch.head(vector) for branch, vector in pairs])
 
     def forward(self, ids: Tensor, keep: Tensor) -> Tensor:
         """A score (logit) for each label: (B, T), (B, T) -> (B, L)."""
         scores = self.scores(ids, keep)
-        mixed: Tensor = torch.tensordot(self.mix.to(scores.dtype), scores, dims=1)
+        mixed: Tensor = torch.tensordot(self.branch_weights.to(scores.dtype), scores, dims=1)
         return mixed
 
 
@@ -136,9 +136,9 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
     encoder = encoders[config.kind]()
     if not labels:
         head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, vocab_size))
-        return Classifier(embedding, {"context": View(encoder, each, head)})
+        return Classifier(embedding, {"encoder": Branch(encoder, each, head)})
     scorers = [nn.Sequential(Dropout(config.embedding_dropout), nn.Linear(width, labels)) for _ in range(2)]
-    context = View(encoder, POOLINGS[config.pooling], scorers[0])
+    context = Branch(encoder, POOLINGS[config.pooling], scorers[0])
     if config.kind == "bag" or not config.bag_branch:
-        return Classifier(embedding, {"context": context})
-    return Classifier(embedding, {"words": View(Bag(), mean, scorers[1]), "context": context})
+        return Classifier(embedding, {"encoder": context})
+    return Classifier(embedding, {"bag": Branch(Bag(), mean, scorers[1]), "encoder": context})

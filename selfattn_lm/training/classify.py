@@ -159,7 +159,7 @@ class Session:
         if self.initial is not None:
             weights = self.initial.model.state_dict()
             if prepared.labels != self.initial.labels:
-                weights = {name: value for name, value in weights.items() if ".head." not in name and name != "mix"}
+                weights = {name: value for name, value in weights.items() if ".head." not in name and name != "branch_weights"}
                 reason = "the labels differ from those of" if self.initial.labels else "no labels are known to"
                 log.warning("%s what the run starts from, so its head is new", reason)
             model.load_state_dict(weights, strict=False)

@@ -76,7 +76,7 @@ class ClassifierModule(Module):
     def __init__(self, model: Classifier, settings: Settings, labels: int, label_weights: Tensor | None) -> None:
         super().__init__(model, settings)
         self.register_buffer("label_weights", label_weights, persistent=False)
-        self.candidates = BRANCH_WEIGHTS if len(model.views) == 2 else [1.0]
+        self.candidates = BRANCH_WEIGHTS if len(model.branches) == 2 else [1.0]
         self.chosen = self.candidates[0]
         accuracy, macro_f1 = MulticlassAccuracy(labels, average="micro"), MulticlassF1Score(labels, average="macro")
         scores = MetricCollection({"accuracy": accuracy, "macro_f1": macro_f1}, prefix="validation/")
@@ -118,7 +118,7 @@ class ClassifierModule(Module):
         super().load_best(checkpoint)
         if len(self.candidates) > 1:
             weight = checkpoint["branch_weight"]
-            self.model.mix.copy_(torch.tensor([1 - weight, weight]))
+            self.model.branch_weights.copy_(torch.tensor([1 - weight, weight]))
 
 
 def classification_loss(logits: Tensor, labels: Tensor, label_weights: Tensor | None, smoothing: float) -> Tensor:

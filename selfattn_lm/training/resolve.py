@@ -117,8 +117,8 @@ def precision(config: TrainingConfig, model: Classifier, recorded: str) -> dict[
     if recorded:
         return {"precision": hardware.repeat_precision(recorded, device)}
     modules: list[nn.Module] = []
-    for view in model.views.values():
-        modules.append(view.encoder)
-        if view.pool is each:
-            modules.append(view.head)
+    for branch in model.branches.values():
+        modules.append(branch.encoder)
+        if branch.pool is each:
+            modules.append(branch.head)
     return {"precision": hardware.choose_precision(modules, device)}

@@ -269,12 +269,12 @@ def test_the_model_can_be_read_in_one_sitting() -> None:
 
 def test_two_views_are_the_words_alone_and_in_context_weighted_by_the_mix() -> None:
     model, (ids, keep) = model_of("attention", "rotary", "mean"), full_batch()
-    words, context = model.views["words"], model.views["context"]
+    words, context = model.branches["bag"], model.branches["encoder"]
     x = model.embedding(ids)
     alone, among = words.head(x.mean(1)), context.head(context.encoder(x, keep).mean(1))
     torch.testing.assert_close(model.scores(ids, keep), torch.stack([alone, among]))
     torch.testing.assert_close(model(ids, keep), (alone + among) / 2)
-    model.mix.copy_(torch.tensor([1.0, 0.0]))
+    model.branch_weights.copy_(torch.tensor([1.0, 0.0]))
     torch.testing.assert_close(model(ids, keep), alone)
     torch.testing.assert_close(model.embed(ids, keep)[:, :16], x.mean(1))
 
@@ -283,20 +283,20 @@ def test_the_context_moves_the_embeddings_by_a_share_of_its_gradient() -> None:
     model, batch = model_of("attention", "none", "mean"), full_batch()
     whole = build_classifier(ModelConfig(**SMALL, bag_branch=False), VOCABULARY, labels=3).eval()
     whole.load_state_dict(
-        {k: v for k, v in model.state_dict().items() if "words" not in k and k != "mix"}, strict=False
+        {k: v for k, v in model.state_dict().items() if ".bag." not in k and k != "branch_weights"}, strict=False
     )
     for each in (model, whole):
         each.scores(*batch)[-1].square().sum().backward()
     ours, theirs = (each.embedding.tokens.weight.grad.to_dense() for each in (model, whole))
     torch.testing.assert_close(ours, CONTEXT_SHARE * theirs)
-    inner, outer = (each.views["context"].encoder.layers[0].norm1.weight.grad for each in (model, whole))
+    inner, outer = (each.branches["encoder"].encoder.layers[0].norm1.weight.grad for each in (model, whole))
     torch.testing.assert_close(inner, outer)
 
 
 @pytest.mark.parametrize("kind", ["attention", "bag"])
 def test_one_view_is_left_without_words_and_for_a_bag(kind: str) -> None:
     model = build_classifier(ModelConfig(**{**SMALL, "kind": kind}, bag_branch=False), VOCABULARY, labels=3).eval()
-    assert list(model.views) == ["context"]
+    assert list(model.branches) == ["encoder"]
     assert model(*full_batch()).equal(model.scores(*full_batch())[0])
 
 

@@ -70,7 +70,7 @@ def batch() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def states(model: Classifier, ids: Tensor, keep: Tensor, types: Tensor | None = None) -> Tensor:
-    found: Tensor = model.views["context"].encoder(model.embedding(ids, types), keep)
+    found: Tensor = model.branches["encoder"].encoder(model.embedding(ids, types), keep)
     return found
 
 
@@ -116,13 +116,13 @@ def test_logits_and_gradients_equal_those_of_transformers(name: str, training: b
     parts = (attention.query, attention.key, attention.value) if name.startswith("Bert") else (
         attention.q_lin, attention.k_lin, attention.v_lin
     )  # fmt: skip
-    projection = ours.views["context"].encoder.layers[0].attention.project
+    projection = ours.branches["encoder"].encoder.layers[0].attention.project
     wanted = torch.cat([part.weight.grad for part in parts])
     torch.testing.assert_close(projection.weight.grad, wanted, atol=1e-6, rtol=1e-4)
     tokens = theirs.base_model.embeddings.word_embeddings.weight.grad
     table: Any = ours.embedding
     torch.testing.assert_close(table.tokens.weight.grad.to_dense(), tokens, atol=1e-6, rtol=1e-4)
-    torch.testing.assert_close(ours.views["context"].head[1].weight.grad, theirs.classifier.weight.grad)
+    torch.testing.assert_close(ours.branches["encoder"].head[1].weight.grad, theirs.classifier.weight.grad)
 
 
 def test_dropout_acts_in_training_and_only_there(tmp_path: Path) -> None:
@@ -583,7 +583,7 @@ def test_what_is_frozen_stays_as_it_was(what: int | str, still: int, tuned: Path
         f".layers.{still}." > name[20:] or int(name.split(".layers.")[1][0]) < still for name in names
     ]
     assert ("embedding.tokens.weight" in same) is (what != "none")
-    assert "views.context.head.1.weight" not in same
+    assert "branches.encoder.head.1.weight" not in same
 
 
 def test_a_layer_learns_at_a_share_of_the_rate_of_the_one_above(tmp_path: Path) -> None:
@@ -594,9 +594,9 @@ def test_a_layer_learns_at_a_share_of_the_rate_of_the_one_above(tmp_path: Path) 
     rates = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
     named = {name: rates.get(id(p)) for name, p in model.named_parameters()}
     assert named["embedding.tokens.weight"] is None
-    assert named["views.context.encoder.layers.0.attention.project.weight"] == (0.25, 0.1)
-    assert named["views.context.encoder.layers.1.norm2.weight"] == (0.5, 0.0)
-    assert named["views.context.pool.dense.weight"] == named["views.context.head.1.weight"] == (1.0, 0.1)
+    assert named["branches.encoder.encoder.layers.0.attention.project.weight"] == (0.25, 0.1)
+    assert named["branches.encoder.encoder.layers.1.norm2.weight"] == (0.5, 0.0)
+    assert named["branches.encoder.pool.dense.weight"] == named["branches.encoder.head.1.weight"] == (1.0, 0.1)
 
 
 def test_shots_are_so_many_rows_of_each_label_in_train_and_validation(data: Path, tmp_path: Path) -> None:
@@ -640,7 +640,7 @@ def test_attention_runs_in_half_precision_as_it_does_in_training(tmp_path: Path)
     exact = model.eval()(ids, keep)
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(model(ids, keep).float(), exact, atol=0.05, rtol=0)
-    assert isinstance(model.views["context"].encoder.layers[0].attention, SelfAttention)
+    assert isinstance(model.branches["encoder"].encoder.layers[0].attention, SelfAttention)
 
 
 def minilm() -> Path | None:

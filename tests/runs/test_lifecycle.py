@@ -28,8 +28,8 @@ def old_and_new(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("two")
     old = write_run_with_set_weights(folder / "old", Path("old.csv"))
     run = read_run(old)
-    run.model.views["words"].head[1].weight.data.mul_(-1)
-    run.model.views["context"].head[1].weight.data.mul_(-1)
+    run.model.branches["bag"].head[1].weight.data.mul_(-1)
+    run.model.branches["encoder"].head[1].weight.data.mul_(-1)
     new = folder / "new"
     write_run(new, type(run)(run.settings, run.resolved, ["a", "b", "c"], run.tokenizer, run.model))
     for name in ("metrics.json", "README.md", "log.csv", "data.json"):

@@ -108,8 +108,8 @@ def test_a_text_alone_equals_itself_among_others(classifier: TextClassifier, met
 
 def test_the_heads_compute_the_probabilities_from_the_embedding(classifier: TextClassifier) -> None:
     model, parts = classifier.run.model, torch.from_numpy(classifier.embed(TEXTS)).chunk(2, dim=1)
-    each = [view.head(part) for view, part in zip(model.views.values(), parts, strict=True)]
-    scores = model.mix[0] * each[0] + model.mix[1] * each[1]
+    each = [branch.head(part) for branch, part in zip(model.branches.values(), parts, strict=True)]
+    scores = model.branch_weights[0] * each[0] + model.branch_weights[1] * each[1]
     np.testing.assert_allclose(scores.softmax(-1).detach(), classifier.predict_proba(TEXTS), atol=1e-5)
 
 

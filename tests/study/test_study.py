@@ -212,9 +212,9 @@ def test_attention_can_tell_whether_the_judgement_is_negated_at_any_distance() -
     classifier = classifier_of("attention", [text for split in splits.values() for text in split.texts])
     model, tokenizer = classifier.run.model, classifier.run.tokenizer
     good, bad, place, one = range(4)  # the features of a vector; 4 is the negative of 3, so that norms keep the rest
-    (layer,) = model.views["context"].encoder.layers
+    (layer,) = model.branches["encoder"].encoder.layers
     with torch.no_grad():
-        for parameter in model.views.parameters():
+        for parameter in model.branches.parameters():
             if parameter.ndim > 1:
                 parameter.zero_()
         model.embedding.tokens.weight.zero_()
@@ -229,7 +229,7 @@ def test_attention_can_tell_whether_the_judgement_is_negated_at_any_distance() -
         key[0, place] = 5
         value[good, good] = value[bad, bad] = 10
         layer.attention.combine.weight.copy_(torch.eye(8))
-        head = model.views["context"].head[1].weight
+        head = model.branches["encoder"].head[1].weight
         head[0, good] = head[1, bad] = 10
     for distance, split in splits.items():
         assert classifier.predict(split.texts) == split.labels, distance

@@ -167,25 +167,25 @@ def test_a_branch_weight_is_judged_with_its_neighbours(accuracy: list[float], we
 
 
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log")
-@pytest.mark.parametrize(("labels", "mix"), [([0, 0, 0], [0.6, 0.4]), ([1, 1, 1], [0.3, 0.7]), ([2, 2, 2], [0.5, 0.5])])
-def test_the_branches_are_weighed_by_what_validates_best(labels: list[int], mix: list[float]) -> None:
+@pytest.mark.parametrize(("labels", "branch_weights"), [([0, 0, 0], [0.6, 0.4]), ([1, 1, 1], [0.3, 0.7]), ([2, 2, 2], [0.5, 0.5])])
+def test_the_branches_are_weighed_by_what_validates_best(labels: list[int], branch_weights: list[float]) -> None:
     small = {"width": 8, "heads": 2, "max_length": 4, "pooling": "mean", "max_ngram": 1}
     model = build_classifier(ModelConfig(**small), vocab_size=10, labels=3)
     # A tie goes to the most even weights; 1 wins only from beyond the middle, and that with both of its neighbours.
-    for view, says in zip(model.views.values(), (0, 1), strict=True):  # the words say 0, the context says 1
-        nn.init.zeros_(view.head[1].weight)
-        view.head[1].bias.data = nn.functional.one_hot(torch.tensor(says), 3).float()
+    for branch, says in zip(model.branches.values(), (0, 1), strict=True):  # the words say 0, the context says 1
+        nn.init.zeros_(branch.head[1].weight)
+        branch.head[1].bias.data = nn.functional.one_hot(torch.tensor(says), 3).float()
     module = ClassifierModule(model, Settings(), 3, None).eval()
     ids = torch.randint(4, 10, (3, 4))
     keep = torch.ones_like(ids, dtype=torch.bool)
     for _ in range(2):  # what one validation found is forgotten in the next
         module.validation_step(Batch(ids, keep, torch.tensor(labels)), 0)
         module.on_validation_epoch_end()
-        assert model.mix.tolist() == [0.5, 0.5]  # the weights in training stay as they are
+        assert model.branch_weights.tolist() == [0.5, 0.5]  # the weights in training stay as they are
     checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(checkpoint)
     module.load_best(checkpoint)
-    assert model.mix.tolist() == pytest.approx(mix)
+    assert model.branch_weights.tolist() == pytest.approx(branch_weights)
     predicted = {0: 0, 1: 1, 2: 0}[labels[0]]
     assert model(ids, keep).argmax(1).tolist() == [predicted] * 3
 
@@ -266,7 +266,7 @@ def test_a_run_that_diverges_later_is_kept_from_its_best_validation(
     def diverge(self: ClassifierModule, batch: Batch, batch_idx: int) -> torch.Tensor:
         if self.global_step == 8:  # of 6 an epoch
             with torch.no_grad():
-                self.model.views["context"].head[1].bias[0] = bad
+                self.model.branches["encoder"].head[1].bias[0] = bad
         return original(self, batch, batch_idx)
 
     monkeypatch.setattr(ClassifierModule, "training_step", diverge)
@@ -289,8 +289,8 @@ def test_a_validation_whose_loss_is_not_finite_is_neither_logged_nor_kept(
     def diverge(self: ClassifierModule, batch: Batch, batch_idx: int) -> None:
         if self.global_step == last:
             with torch.no_grad():
-                for view in self.model.views.values():
-                    view.head[1].bias[0] = math.inf
+                for branch in self.model.branches.values():
+                    branch.head[1].bias[0] = math.inf
         original(self, batch, batch_idx)
 
     monkeypatch.setattr(ClassifierModule, "validation_step", diverge)
@@ -311,11 +311,11 @@ def test_an_infinite_loss_has_no_finite_gradient() -> None:
     )
     module.log_loss = lambda *args: None  # type: ignore[method-assign]
     with torch.no_grad():
-        for view in module.model.views.values():
-            view.head[1].bias.copy_(torch.tensor([3e38, -3e38]))
+        for branch in module.model.branches.values():
+            branch.head[1].bias.copy_(torch.tensor([3e38, -3e38]))
     batch = Batch(torch.full((1, 3), 5), torch.ones(1, 3, dtype=torch.bool), torch.tensor([1]))
     module.training_step(batch, 0).backward()
-    assert all(not view.head[1].bias.grad.isfinite().any() for view in module.model.views.values())
+    assert all(not branch.head[1].bias.grad.isfinite().any() for branch in module.model.branches.values())
 
 
 def test_pretraining_that_diverges_leaves_nothing(tmp_path: Path) -> None:

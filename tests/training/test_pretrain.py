@@ -46,8 +46,8 @@ def knowing() -> MaskedModel:
     tokenizer = train_tokenizer(lines, settings.tokenizer)
     torch.manual_seed(0)
     built = new_model(settings, tokenizer, 0, spelled=False).eval()
-    view = built.views["context"]
-    (layer,), head = view.encoder.layers, view.head[1]
+    branch = built.branches["encoder"]
+    (layer,), head = branch.encoder.layers, branch.head[1]
     with torch.no_grad():
         for weights in (built.embedding.tokens.weight, layer.attention.project.weight, layer.feed_forward[2].weight):
             weights.zero_()  # every query and key is the same
@@ -102,7 +102,7 @@ def test_training_starts_from_what_was_pretrained(pretrained: Path, tmp_path: Pa
     ids = torch.arange(theirs.tokenizer.get_vocab_size())
     spelled, folded = (run.model.embedding.tokens(ids) for run in (theirs, ours))  # the spelling was learned on
     torch.testing.assert_close(folded, spelled, atol=2e-3, rtol=0)
-    name = "views.context.encoder.layers.0.attention.project.weight"
+    name = "branches.encoder.encoder.layers.0.attention.project.weight"
     torch.testing.assert_close(ours.model.state_dict()[name], theirs.model.state_dict()[name], atol=1e-3, rtol=0)
 
 

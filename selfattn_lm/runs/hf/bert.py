@@ -18,7 +18,7 @@ from selfattn_lm.runs.hf.names import ACTIVATIONS, KEYS, POOLER, TASKS, foreign_
 from selfattn_lm.runs.hf.tokenizer import longest_text, lowercases, read_tokenizer, strips_accents, write_tokenizer
 from selfattn_lm.runs.run import Run, new_model
 
-_OWN_POOLER = "views.context.pool.dense.weight"
+_OWN_POOLER = "branches.encoder.pool.dense.weight"
 
 
 def is_checkpoint(folder: Path) -> bool:

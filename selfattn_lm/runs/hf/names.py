@@ -58,12 +58,12 @@ def foreign_names(shape: BertShape, layers: int, *, pooler: bool, classifier: bo
     for i in range(layers):
         for module, parts in _LAYER[family].items():
             for kind in ("weight", "bias"):
-                ours = f"views.context.encoder.layers.{i}.{module}.{kind}"
+                ours = f"branches.encoder.encoder.layers.{i}.{module}.{kind}"
                 names[ours] = tuple(f"{family}.{_STACK[family]}.{i}.{part}.{kind}" for part in parts)
     if pooler:
-        names |= {f"views.context.pool.dense.{kind}": (f"{POOLER[family]}.{kind}",) for kind in ("weight", "bias")}
+        names |= {f"branches.encoder.pool.dense.{kind}": (f"{POOLER[family]}.{kind}",) for kind in ("weight", "bias")}
     if classifier:
-        names |= {f"views.context.head.1.{kind}": (f"classifier.{kind}",) for kind in ("weight", "bias")}
+        names |= {f"branches.encoder.head.1.{kind}": (f"classifier.{kind}",) for kind in ("weight", "bias")}
     return names
 
 
