@@ -31,13 +31,13 @@ def works() -> dict[str, Callable[[Any, Any], Any]]:
     model = build_classifier(config, VOCABULARY, 4)
     narrow, optimizer = in_precision(model, "auto", "cpu").eval(), build_optimizer(model, 1e-4, 0.01)
 
-    def predict(ids: Any, keep: Any) -> Any:
+    def predict(ids: Any, attention_mask: Any) -> Any:
         with torch.inference_mode():
-            return narrow(ids, keep)
+            return narrow(ids, attention_mask)
 
-    def step(ids: Any, keep: Any) -> None:
+    def step(ids: Any, attention_mask: Any) -> None:
         with torch.autocast("cpu", torch.bfloat16):
-            scores = model.train()(ids, keep)
+            scores = model.train()(ids, attention_mask)
         cross_entropy(scores.float(), torch.zeros(len(ids), dtype=torch.long)).backward()
         clip_gradients(model.parameters(), 1.0)
         optimizer.step()
@@ -50,8 +50,8 @@ def rates(work: Callable[[Any, Any], Any], sizes: list[tuple[int, int]]) -> list
     """Tokens a second for each (B, T)."""
     found = []
     for batch, length in sizes:
-        ids, keep = torch.randint(4, VOCABULARY, (batch, length)), torch.ones(batch, length, dtype=torch.bool)
-        found.append(batch * length / steadily(lambda ids=ids, keep=keep: work(ids, keep)))  # type: ignore[misc]
+        ids, attention_mask = torch.randint(4, VOCABULARY, (batch, length)), torch.ones(batch, length, dtype=torch.bool)
+        found.append(batch * length / steadily(lambda ids=ids, attention_mask=attention_mask: work(ids, attention_mask)))  # type: ignore[misc]
     return found
 
 

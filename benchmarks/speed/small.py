@@ -62,11 +62,11 @@ def training() -> dict[str, float]:
         f"{name}, {bits}": stepper(*parts, bits == "bf16")  # type: ignore[arg-type]
         for bits in ("bf16", "fp32")
         for name, parts in {
-            "ours": (model, optimizer, lambda batch: model(batch.ids, batch.keep)),
-            "BERT of transformers": (theirs, plain, lambda batch: theirs(batch.ids, batch.keep.long()).logits),
+            "ours": (model, optimizer, lambda batch: model(batch.ids, batch.attention_mask)),
+            "BERT of transformers": (theirs, plain, lambda batch: theirs(batch.ids, batch.attention_mask.long()).logits),
         }.items()
     }
-    tokens = sum(int(batch.keep.sum()) for batch in batches)
+    tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
     return {
         way: tokens / seconds for way, seconds in in_turns({w: [step, batches] for w, step in ways.items()}).items()
     }

@@ -29,13 +29,13 @@ class Clock:
         self.seconds, self.steps, self.tokens, self.padded, self.took = seconds, 0, 0, 0, 0.0
         self.first = self.begun = 0.0
 
-    def step(self, keep: Any) -> bool:
+    def step(self, attention_mask: Any) -> bool:
         """Count a step over texts whose tokens are kept or padding, (B, T); whether the time is over."""
         now = time.perf_counter()
         self.first = self.first or now
         if self.begun:
             self.steps, self.took = self.steps + 1, now - self.begun
-            self.tokens, self.padded = self.tokens + int(keep.sum()), self.padded + keep.numel()
+            self.tokens, self.padded = self.tokens + int(attention_mask.sum()), self.padded + attention_mask.numel()
         elif now - self.first > WARM:
             self.begun = now
         return self.took > self.seconds
@@ -87,7 +87,7 @@ def ours(way: str, width: int, layers: int, precision: str, clock: Clock, callba
 
     class Count(Callback):
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, _: int) -> None:
-            training.stop.asked = clock.step(batch.keep)
+            training.stop.asked = clock.step(batch.attention_mask)
 
     with tempfile.TemporaryDirectory() as folder:
         module = ClassifierModule(model, settings, len(data.labels), None)

@@ -77,7 +77,7 @@ def embedding(rounds: int = 5, steps: int = 15) -> dict[str, float]:
             begun = time.perf_counter()
             for batch in batches:
                 with torch.autocast("cpu", torch.bfloat16):
-                    scores = model.scores(batch.ids, batch.keep).float()
+                    scores = model.scores(batch.ids, batch.attention_mask).float()
                 torch.stack([cross_entropy(branch, batch.labels) for branch in scores]).mean().backward()
                 clip_gradients(model.parameters(), 1.0)
                 optimizers[name].step()

@@ -13,7 +13,7 @@ class Batch(NamedTuple):
     """Texts of different length, padded to the longest."""
 
     ids: Tensor  # (B, T)
-    keep: Tensor  # which of the ids are real: (B, T) bool
+    attention_mask: Tensor  # which of the ids are real: (B, T) bool
     labels: Tensor  # one a text: (B,)
 
 
@@ -24,10 +24,10 @@ def pad(texts: Sequence[np.ndarray], labels: Sequence[int] | np.ndarray, width: 
     """
     lengths = np.array([len(text) for text in texts])
     assert lengths.min() > 0, "the tokenizer gives each text its [CLS]"
-    keep = np.arange(max(width, lengths.max())) < lengths[:, None]  # (B, T)
-    ids = np.zeros(keep.shape, dtype=np.int64)
-    ids[keep] = np.concatenate(texts)
-    return Batch(torch.from_numpy(ids), torch.from_numpy(keep), torch.as_tensor(labels, dtype=torch.long))
+    attention_mask = np.arange(max(width, lengths.max())) < lengths[:, None]  # (B, T)
+    ids = np.zeros(attention_mask.shape, dtype=np.int64)
+    ids[attention_mask] = np.concatenate(texts)
+    return Batch(torch.from_numpy(ids), torch.from_numpy(attention_mask), torch.as_tensor(labels, dtype=torch.long))
 
 
 def cut_by_budget(padded: np.ndarray, batch_size: int, batch_tokens: int) -> list[slice]:

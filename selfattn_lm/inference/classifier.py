@@ -84,7 +84,7 @@ class TextClassifier:
 
         Raises UserError if the weights are broken, so that the model computes NaN.
         """
-        probabilities = self._apply(texts, lambda ids, keep: self._model(ids, keep).softmax(-1), len(self.labels))
+        probabilities = self._apply(texts, lambda ids, attention_mask: self._model(ids, attention_mask).softmax(-1), len(self.labels))
         broken = np.count_nonzero(~np.isfinite(probabilities).all(1))
         if broken:
             reason = f"the model gives no number (NaN) for {broken:,} of {len(probabilities):,} texts"
@@ -109,7 +109,7 @@ class TextClassifier:
             rows = order[part]
             batch = pad([tokens[i] for i in rows], np.zeros(len(rows)), widths[part][-1])
             with torch.inference_mode():
-                found = function(batch.ids.to(self._device), batch.keep.to(self._device))
+                found = function(batch.ids.to(self._device), batch.attention_mask.to(self._device))
                 results[rows] = found.float().cpu().numpy()
 
         size, budget = (32, 2048) if self._device.type == "cpu" else (256, 16_384)

@@ -66,9 +66,9 @@ class LowPrecisionEncoder(nn.Module):
         self.encoder = encoder
         self.dtype = dtype
 
-    def forward(self, x: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
         """Encode: (B, T, C), (B, T) -> (B, T, C)."""
-        states: Tensor = self.encoder(x.to(self.dtype), keep)
+        states: Tensor = self.encoder(x.to(self.dtype), attention_mask)
         return states.float()
 
 
@@ -114,13 +114,13 @@ class FusedAttention(nn.Module):
         super().__init__()
         self.inner = attention
 
-    def forward(self, x: Tensor, keep: Tensor) -> tuple[Tensor, None]:
+    def forward(self, x: Tensor, attention_mask: Tensor) -> tuple[Tensor, None]:
         """Attend: (B, T, C), (B, T) -> (B, T, C), None."""
         (query, key, value), more = self.inner.ask(x), -x.shape[1] % 16
         if more:  # without padding there is nothing to copy
             query, key, value = (F.pad(part, (0, 0, 0, more)) for part in (query, key, value))  # (B, H, T + more, D)
-            keep = F.pad(keep, (0, more))
-        mask = keep[:, None, None, :]
+            attention_mask = F.pad(attention_mask, (0, more))
+        mask = attention_mask[:, None, None, :]
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)[:, :, : x.shape[1]]
         return self.inner.combine(mixed.transpose(1, 2).flatten(2)), None
 

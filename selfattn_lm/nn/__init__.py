@@ -1,4 +1,4 @@
-"""The model, pure torch and usable alone: token ids (B, T) and `keep` (B, T; True = a real token) in, logits out."""
+"""The model, pure torch and usable alone: token ids (B, T) and `attention_mask` (B, T; True = a real token) in, logits out."""
 
 from selfattn_lm.nn.attention import SelfAttention as SelfAttention, attention_weights as attention_weights
 from selfattn_lm.nn.baselines import Bag as Bag, Cnn as Cnn, Lstm as Lstm

@@ -22,16 +22,16 @@ FUSED_BEYOND = 256
 EXACT_UP_TO = 128
 
 
-def attention_weights(query: Tensor, key: Tensor, keep: Tensor) -> Tensor:
+def attention_weights(query: Tensor, key: Tensor, attention_mask: Tensor) -> Tensor:
     """Softmax(Q Kᵀ / √D): how much each token takes from each: (B, H, T, D) twice, (B, T) -> (B, H, T, T).
 
     Each row sums to one; a token that is not kept (padding) is given nothing.
     """
     query = query / math.sqrt(query.shape[-1])  # else the softmax saturates as D grows
     scores = query @ key.transpose(-2, -1)  # (B, H, T, T): every query · every key
-    if not scores.requires_grad and keep.shape[1] <= EXACT_UP_TO:
+    if not scores.requires_grad and attention_mask.shape[1] <= EXACT_UP_TO:
         scores = scores.float()
-    padding = torch.where(keep, 0.0, -math.inf).to(scores.dtype)  # (B, T)
+    padding = torch.where(attention_mask, 0.0, -math.inf).to(scores.dtype)  # (B, T)
     return (scores + padding[:, None, None, :]).softmax(dim=-1)
 
 
@@ -53,15 +53,15 @@ class SelfAttention(nn.Module):
         self.rotate = rotate or nn.Identity()
         self.combine = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, keep: Tensor, with_weights: bool = False) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, attention_mask: Tensor, with_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """New vectors, and the weights if asked for: (B, T, C), (B, T) -> (B, T, C), (B, H, T, T) or None."""
         query, key, value = self.ask(x)
         short = x.shape[1] <= FUSED_BEYOND and query.dtype == torch.bfloat16 and query.device.type == "cpu"
         if with_weights or short:
-            weights = attention_weights(query, key, keep)  # (B, H, T, T)
+            weights = attention_weights(query, key, attention_mask)  # (B, H, T, T)
             mixed = weights.to(value.dtype) @ value  # (B, H, T, D)
         else:
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=keep[:, None, None, :])
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask[:, None, None, :])
         mixed = self.combine(mixed.transpose(1, 2).flatten(2))  # heads side by side again: (B, T, C)
         return mixed, weights if with_weights else None
 

@@ -10,7 +10,7 @@ from selfattn_lm.nn.dropout import Dropout
 class Bag(nn.Module):
     """A bag of embeddings, blind to order (Joulin et al. 2016, 1607.01759): (B, T, C), (B, T) -> (B, T, C)."""
 
-    def forward(self, x: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the embedded tokens unchanged."""
         return x
 
@@ -23,10 +23,10 @@ class Cnn(nn.Module):
         self.layers = nn.ModuleList([_Windows(width) for _ in range(layers)])
         self.drop = Dropout(dropout)
 
-    def forward(self, x: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
         """All layers: (B, T, C), (B, T) -> (B, T, C)."""
         for layer in self.layers:
-            x = self.drop(layer(x * keep[..., None]))  # padding is zero, as is what lies beyond the text
+            x = self.drop(layer(x * attention_mask[..., None]))  # padding is zero, as is what lies beyond the text
         return x
 
 
@@ -55,9 +55,9 @@ class Lstm(nn.Module):
         self.lstm = nn.LSTM(width, width // 2, layers, batch_first=True, bidirectional=True, dropout=between)
         self.drop = Dropout(dropout)
 
-    def forward(self, x: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
         """Both directions side by side: (B, T, C), (B, T) -> (B, T, C)."""
         # Packed, so that the backward direction begins at each text's own end and padding changes nothing.
-        packed = pack_padded_sequence(x, keep.sum(1).cpu(), batch_first=True, enforce_sorted=False)
+        packed = pack_padded_sequence(x, attention_mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
         states: Tensor = self.drop(pad_packed_sequence(self.lstm(packed)[0], True, total_length=x.shape[1])[0])
         return states

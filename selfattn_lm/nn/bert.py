@@ -44,7 +44,7 @@ class Pooler(nn.Module):
         super().__init__()
         self.dense, self.activation = nn.Linear(width, width), activation
 
-    def forward(self, states: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, states: Tensor, attention_mask: Tensor) -> Tensor:
         """Pool: (B, T, C), (B, T) -> (B, C)."""
         pooled: Tensor = self.activation(self.dense(states[:, 0]))
         return pooled

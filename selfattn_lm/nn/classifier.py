@@ -16,23 +16,23 @@ from selfattn_lm.nn.embedding import NgramEmbedding, SpelledEmbedding, TokenEmbe
 from selfattn_lm.nn.encoder import Encoder, EncoderLayer, feed_forward
 
 
-def mean(states: Tensor, keep: Tensor) -> Tensor:
+def mean(states: Tensor, attention_mask: Tensor) -> Tensor:
     """One vector for a text, the mean of its own tokens: (B, T, C), (B, T) -> (B, C), as for the others."""
-    kept = states * keep[..., None]  # (B, T, C)
-    return kept.sum(1) / keep.sum(1, keepdim=True)
+    kept = states * attention_mask[..., None]  # (B, T, C)
+    return kept.sum(1) / attention_mask.sum(1, keepdim=True)
 
 
-def cls(states: Tensor, keep: Tensor) -> Tensor:
+def cls(states: Tensor, attention_mask: Tensor) -> Tensor:
     """The vector of the first token, `[CLS]`, which stands for the text (Devlin et al. 2018, 1810.04805)."""
     return states[:, 0]
 
 
-def max(states: Tensor, keep: Tensor) -> Tensor:
+def max(states: Tensor, attention_mask: Tensor) -> Tensor:
     """The largest value of each feature over the text's own tokens."""
-    return torch.where(keep[..., None], states, -math.inf).amax(1)
+    return torch.where(attention_mask[..., None], states, -math.inf).amax(1)
 
 
-def each(states: Tensor, keep: Tensor) -> Tensor:
+def each(states: Tensor, attention_mask: Tensor) -> Tensor:
     """No pooling at all, to guess hidden tokens: (B, T, C), (B, T) -> (B, T, C)."""
     return states
 
@@ -73,34 +73,34 @@ class Classifier(nn.Module):
         """How many numbers each parameter has; vectors of character n-grams are folded into those of the tokens."""
         return {name: p.numel() for name, p in self.named_parameters() if ".characters." not in name}
 
-    def guess(self, ids: Tensor, keep: Tensor, hidden: Tensor) -> Tensor:
+    def guess(self, ids: Tensor, attention_mask: Tensor, hidden: Tensor) -> Tensor:
         """A score for each token of the vocabulary at the `hidden` places: (B, T) three times -> (hidden, V)."""
         branch = self.branches["encoder"]
-        scores: Tensor = branch.head(branch.encoder(self.embedding(ids), keep)[hidden])
+        scores: Tensor = branch.head(branch.encoder(self.embedding(ids), attention_mask)[hidden])
         return scores
 
-    def vectors(self, ids: Tensor, keep: Tensor) -> list[Tensor]:
+    def vectors(self, ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
         """A vector for each text as each view sees it: (B, T), (B, T) -> K of (B, C)."""
         x = self.embedding(ids)
         vectors: list[Tensor] = []
         for branch in self.branches.values():
             if vectors:
                 x = x.detach().lerp(x, CONTEXT_SHARE)  # the same values, with a smaller gradient
-            vectors.append(branch.pool(branch.encoder(x, keep), keep))
+            vectors.append(branch.pool(branch.encoder(x, attention_mask), attention_mask))
         return vectors
 
-    def embed(self, ids: Tensor, keep: Tensor) -> Tensor:
+    def embed(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
         """One vector for each text, those of the K views side by side: (B, T), (B, T) -> (B, K · C)."""
-        return torch.cat(self.vectors(ids, keep), dim=-1)
+        return torch.cat(self.vectors(ids, attention_mask), dim=-1)
 
-    def scores(self, ids: Tensor, keep: Tensor) -> Tensor:
+    def scores(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
         """The logits of each view: (B, T), (B, T) -> (K, B, L)."""
-        pairs = zip(self.branches.values(), self.vectors(ids, keep), strict=True)
+        pairs = zip(self.branches.values(), self.vectors(ids, attention_mask), strict=True)
         return torch.stack([branch.head(vector) for branch, vector in pairs])
 
-    def forward(self, ids: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
         """A score (logit) for each label: (B, T), (B, T) -> (B, L)."""
-        scores = self.scores(ids, keep)
+        scores = self.scores(ids, attention_mask)
         mixed: Tensor = torch.tensordot(self.branch_weights.to(scores.dtype), scores, dims=1)
         return mixed
 

@@ -20,7 +20,7 @@ def token_table(size: int, width: int) -> nn.Embedding:
 
 
 def hide_tokens(
-    ids: Tensor, keep: Tensor, vocab_size: int, random: torch.Generator | None = None, share: float = 0.15
+    ids: Tensor, attention_mask: Tensor, vocab_size: int, random: torch.Generator | None = None, share: float = 0.15
 ) -> tuple[Tensor, Tensor]:
     """Choose a share of the tokens to be guessed: the texts without them, and which they are, (B, T) both.
 
@@ -28,7 +28,7 @@ def hide_tokens(
     (Devlin et al. 2018, 1810.04805). One at least is chosen, if the texts have more than special tokens.
     """
     chance, way = (torch.rand(ids.shape, generator=random, device=ids.device) for _ in range(2))
-    chance = chance.masked_fill(~keep | (ids <= MASK_ID), 1.0)
+    chance = chance.masked_fill(~attention_mask | (ids <= MASK_ID), 1.0)
     hidden = (chance <= chance.min().clamp(min=share)) & (chance < 1)
     others = torch.randint(MASK_ID + 1, vocab_size, ids.shape, generator=random, device=ids.device)
     seen = torch.where(way < 0.8, MASK_ID, torch.where(way < 0.9, others, ids))

@@ -27,9 +27,9 @@ class EncoderLayer(nn.Module):
         self.norm2, self.feed_forward = norms[1], thought
         self.drop = Dropout(dropout)
 
-    def forward(self, x: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
         """One layer: (B, T, C), (B, T) -> (B, T, C)."""
-        x = x + self.drop(self.attention(self.norm1(x), keep)[0])
+        x = x + self.drop(self.attention(self.norm1(x), attention_mask)[0])
         added: Tensor = self.drop(self.feed_forward(self.norm2(x)))
         return x + added
 
@@ -37,9 +37,9 @@ class EncoderLayer(nn.Module):
 class PostNormLayer(EncoderLayer):
     """The same with each norm after its sum, as in the first Transformer (1706.03762) and in BERT (1810.04805)."""
 
-    def forward(self, x: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
         """One layer: (B, T, C), (B, T) -> (B, T, C)."""
-        x = self.norm1(x + self.drop(self.attention(x, keep)[0]))
+        x = self.norm1(x + self.drop(self.attention(x, attention_mask)[0]))
         normed: Tensor = self.norm2(x + self.drop(self.feed_forward(x)))
         return normed
 
@@ -52,9 +52,9 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.norm = norm
 
-    def forward(self, x: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
         """Each token with its context: (B, T, C), (B, T) -> (B, T, C)."""
         for layer in self.layers:
-            x = layer(x, keep)
+            x = layer(x, attention_mask)
         normed: Tensor = self.norm(x)
         return normed

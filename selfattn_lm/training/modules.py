@@ -83,7 +83,7 @@ class ClassifierModule(Module):
         self.scores: Any = torch.nn.ModuleList([scores.clone() for _ in self.candidates])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self.model.scores(batch.ids, batch.keep).float()  # (K, B, L)
+        logits = self.model.scores(batch.ids, batch.attention_mask).float()  # (K, B, L)
         losses = [
             classification_loss(branch, batch.labels, self.label_weights, self.config.label_smoothing)
             for branch in logits
@@ -93,7 +93,7 @@ class ClassifierModule(Module):
         return nan_if_not_finite(loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        logits = self.model.scores(batch.ids, batch.keep).float()  # (K, B, L)
+        logits = self.model.scores(batch.ids, batch.attention_mask).float()  # (K, B, L)
         losses = [F.cross_entropy(branch, batch.labels) for branch in logits]
         self.log_loss("validation", torch.stack(losses).mean(), len(batch.labels))
         for weight, metrics in zip(self.candidates, self.scores, strict=True):
@@ -163,8 +163,8 @@ class MaskedModule(Module):
 
     def _guess(self, batch: Batch, random: torch.Generator | None) -> tuple[Tensor, Tensor, int]:
         """Loss and share of right guesses of the tokens that are hidden, and how many they are."""
-        ids, hidden = hide_tokens(batch.ids, batch.keep, self.vocab_size, random)
-        logits = self.model.guess(ids, batch.keep, hidden).float()  # (hidden, V)
+        ids, hidden = hide_tokens(batch.ids, batch.attention_mask, self.vocab_size, random)
+        logits = self.model.guess(ids, batch.attention_mask, hidden).float()  # (hidden, V)
         target, count = batch.ids[hidden], max(1, int(hidden.sum()))  # a text of unknown tokens has none to guess
         loss = F.cross_entropy(logits, target, reduction="sum") / count
         return loss, (logits.argmax(1) == target).sum() / count, count

@@ -48,7 +48,7 @@ class Journal(Callback):
             self.progress.start()
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, _: int) -> None:
-        self.tokens += int(batch.keep.sum())
+        self.tokens += int(batch.attention_mask.sum())
         self.loss += outputs["loss"].detach() * trainer.accumulate_grad_batches  # by which Lightning divides it
         self.batches += 1
         if not self.rows and trainer.is_global_zero:

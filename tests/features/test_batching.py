@@ -92,7 +92,7 @@ def test_a_length_is_rounded_up_by_at_most_an_eighth() -> None:
 def test_pad_by_hand() -> None:
     batch = pad([np.array([2, 7, 9]), np.array([2]), np.array([2, 5])], [1, 0, 2])
     assert batch.ids.tolist() == [[2, 7, 9], [2, 0, 0], [2, 5, 0]]
-    assert batch.keep.tolist() == [[True, True, True], [True, False, False], [True, True, False]]
+    assert batch.attention_mask.tolist() == [[True, True, True], [True, False, False], [True, True, False]]
     assert batch.labels.tolist() == [1, 0, 2]
     assert str(batch.ids.dtype) == str(batch.labels.dtype) == "torch.int64"
-    assert str(batch.keep.dtype) == "torch.bool"
+    assert str(batch.attention_mask.dtype) == "torch.bool"

@@ -52,10 +52,10 @@ def test_fewer_bits_change_little(precision: str, positions: str) -> None:
     narrow = in_precision(model, precision, "cpu")  # type: ignore[arg-type]
     tolerance = {"bf16": 0.01, "int8": 0.04}[precision]
     for length in (1, 7, 16, 32, 39):
-        ids, keep = torch.randint(4, 100, (6, length)), torch.ones(6, length, dtype=torch.bool)
-        keep[3, length // 2 + 1 :] = False
+        ids, attention_mask = torch.randint(4, 100, (6, length)), torch.ones(6, length, dtype=torch.bool)
+        attention_mask[3, length // 2 + 1 :] = False
         with torch.inference_mode():
-            exact, found = model(ids, keep).softmax(-1), narrow(ids, keep).softmax(-1)
+            exact, found = model(ids, attention_mask).softmax(-1), narrow(ids, attention_mask).softmax(-1)
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, exact, atol=tolerance, rtol=0)
         assert not torch.equal(found, exact), "nothing was computed in fewer bits"
@@ -88,13 +88,13 @@ def test_a_packed_layer_computes_what_a_plain_one_does(activation: str) -> None:
 @pytest.mark.parametrize("rotate", [None, Rotary(48, 8)])
 def test_the_fused_kernel_attends_as_the_written_out_path_does(tokens: int, rotate: Rotary | None) -> None:
     attention = SelfAttention(32, 4, rotate).eval()
-    x, keep = torch.randn(3, tokens, 32), torch.ones(3, tokens, dtype=torch.bool)
-    keep[1, tokens // 2 + 1 :] = False
+    x, attention_mask = torch.randn(3, tokens, 32), torch.ones(3, tokens, dtype=torch.bool)
+    attention_mask[1, tokens // 2 + 1 :] = False
     with torch.inference_mode():
-        exact = attention(x, keep, with_weights=True)[0]
-        found, weights = FusedAttention(attention)(x, keep)
+        exact = attention(x, attention_mask, with_weights=True)[0]
+        found, weights = FusedAttention(attention)(x, attention_mask)
     assert weights is None
-    torch.testing.assert_close(found[keep], exact[keep])
+    torch.testing.assert_close(found[attention_mask], exact[attention_mask])
 
 
 @pytest.mark.parametrize("precision", ["32", "auto", "bf16"])

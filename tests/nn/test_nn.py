@@ -64,7 +64,7 @@ def full_batch() -> tuple[Tensor, Tensor]:
 
 @SHAPES
 def test_self_attention_equals_that_of_torch(batch: int, tokens: int, width: int, heads: int) -> None:
-    x, keep = tokens_and_padding(batch, tokens, width)
+    x, attention_mask = tokens_and_padding(batch, tokens, width)
     ours, theirs = SelfAttention(width, heads).eval(), nn.MultiheadAttention(width, heads, batch_first=True).eval()
     nn.init.normal_(ours.project.bias)
     nn.init.normal_(ours.combine.bias)
@@ -73,11 +73,11 @@ def test_self_attention_equals_that_of_torch(batch: int, tokens: int, width: int
     with torch.no_grad():
         for target, source in pairs:
             target.copy_(source)
-    expected, expected_weights = theirs(x, x, x, key_padding_mask=~keep, average_attn_weights=False)
-    mixed, weights = ours(x, keep, with_weights=True)
+    expected, expected_weights = theirs(x, x, x, key_padding_mask=~attention_mask, average_attn_weights=False)
+    mixed, weights = ours(x, attention_mask, with_weights=True)
     torch.testing.assert_close(mixed, expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(weights, expected_weights, atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours(x, keep)[0], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours(x, attention_mask)[0], expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -86,48 +86,48 @@ def test_self_attention_equals_that_of_torch(batch: int, tokens: int, width: int
 def test_the_fused_path_equals_the_written_out_one(
     batch: int, tokens: int, width: int, heads: int, rotary: bool, training: bool
 ) -> None:
-    x, keep = tokens_and_padding(batch, tokens, width)
+    x, attention_mask = tokens_and_padding(batch, tokens, width)
     attention = SelfAttention(width, heads, Rotary(tokens, width // heads) if rotary else None).train(training)
-    fused, nothing = attention(x, keep)
-    written, weights = attention(x, keep, with_weights=True)
+    fused, nothing = attention(x, attention_mask)
+    written, weights = attention(x, attention_mask, with_weights=True)
     assert nothing is None
     assert weights.shape == (batch, heads, tokens, tokens)
     torch.testing.assert_close(fused, written, atol=1e-5, rtol=0)
-    direction = torch.randn_like(fused) * keep[..., None]
+    direction = torch.randn_like(fused) * attention_mask[..., None]
     gradients = [torch.autograd.grad((y * direction).sum(), list(attention.parameters())) for y in (fused, written)]
     torch.testing.assert_close(*gradients, atol=1e-4, rtol=0)
 
 
 def test_short_texts_in_half_precision_get_the_same_on_either_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, keep = tokens_and_padding(3, 7, 16)
+    x, attention_mask = tokens_and_padding(3, 7, 16)
     attention = SelfAttention(16, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        written = attention(x, keep)[0]
-        torch.testing.assert_close(written, attention(x, keep, with_weights=True)[0], atol=0, rtol=0)
+        written = attention(x, attention_mask)[0]
+        torch.testing.assert_close(written, attention(x, attention_mask, with_weights=True)[0], atol=0, rtol=0)
         monkeypatch.setattr("selfattn_lm.nn.attention.FUSED_BEYOND", 0)
-        torch.testing.assert_close(attention(x, keep)[0], written, atol=0.02, rtol=0)
+        torch.testing.assert_close(attention(x, attention_mask)[0], written, atol=0.02, rtol=0)
 
 
 def test_attention_rows_sum_to_one_and_padding_gets_zero() -> None:
-    query, keep = tokens_and_padding(3, 9, 2 * 4)
+    query, attention_mask = tokens_and_padding(3, 9, 2 * 4)
     query = query.view(3, 9, 2, 4).transpose(1, 2)
-    weights = attention_weights(query, query.flip(0), keep)
+    weights = attention_weights(query, query.flip(0), attention_mask)
     torch.testing.assert_close(weights.sum(-1), torch.ones(3, 2, 9))
-    assert not keep.all()
-    assert weights.masked_select(~keep[:, None, None, :]).eq(0).all()
-    assert weights.masked_select(keep[:, None, None, :]).gt(0).all()
+    assert not attention_mask.all()
+    assert weights.masked_select(~attention_mask[:, None, None, :]).eq(0).all()
+    assert weights.masked_select(attention_mask[:, None, None, :]).gt(0).all()
 
 
 @pytest.mark.parametrize("written", [True, False])
 def test_a_token_that_is_padding_gives_no_gradient(written: bool) -> None:
-    x, keep = tokens_and_padding(3, 8, 12)
+    x, attention_mask = tokens_and_padding(3, 8, 12)
     x.requires_grad_()
-    mixed = SelfAttention(12, 3)(x, keep, with_weights=written)[0]
-    mixed[keep].pow(2).sum().backward()
-    assert not keep.all()
+    mixed = SelfAttention(12, 3)(x, attention_mask, with_weights=written)[0]
+    mixed[attention_mask].pow(2).sum().backward()
+    assert not attention_mask.all()
     assert x.grad is not None
-    assert x.grad[~keep].eq(0).all()
-    assert x.grad[keep].ne(0).any(-1).all()
+    assert x.grad[~attention_mask].eq(0).all()
+    assert x.grad[attention_mask].ne(0).any(-1).all()
 
 
 @pytest.mark.parametrize("width", [6, 7])
@@ -163,26 +163,26 @@ def test_rotary_keeps_the_norm() -> None:
 def test_padding_changes_nothing(kind: str, positions: str, pooling: str) -> None:
     model = model_of(kind, positions, pooling)
     lengths = torch.tensor([3, 12, 1, 7])
-    keep = torch.arange(LONGEST) < lengths[:, None]
-    ids = torch.randint(VOCABULARY, keep.shape)  # also where there is padding
-    together = model(ids, keep)
+    attention_mask = torch.arange(LONGEST) < lengths[:, None]
+    ids = torch.randint(VOCABULARY, attention_mask.shape)  # also where there is padding
+    together = model(ids, attention_mask)
     for row, length in enumerate(lengths):
-        alone = model(ids[row : row + 1, :length], keep[row : row + 1, :length])
+        alone = model(ids[row : row + 1, :length], attention_mask[row : row + 1, :length])
         torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=0)
-    changed = model(torch.where(keep, (ids + 1) % VOCABULARY, ids), keep)
+    changed = model(torch.where(attention_mask, (ids + 1) % VOCABULARY, ids), attention_mask)
     assert not torch.isclose(together, changed, atol=1e-4).all(1).any()
 
 
 @every_encoder
 @every_pooling
 def test_dropout_acts_in_training_alone(kind: str, positions: str, pooling: str) -> None:
-    ids, keep = full_batch()
+    ids, attention_mask = full_batch()
     model = model_of(kind, positions, pooling, dropout=0.5, embedding_dropout=0.5)
-    calm = model(ids, keep)
-    assert calm.equal(model(ids, keep))
+    calm = model(ids, attention_mask)
+    assert calm.equal(model(ids, attention_mask))
     model.train()
-    assert model(ids, keep).isfinite().all()
-    assert not torch.allclose(model(ids, keep), calm)
+    assert model(ids, attention_mask).isfinite().all()
+    assert not torch.allclose(model(ids, attention_mask), calm)
 
 
 @pytest.mark.parametrize("kind", ["attention", "cnn", "lstm"])
@@ -213,15 +213,15 @@ def test_every_weight_gets_a_gradient(kind: str, positions: str, pooling: str) -
 def test_only_the_bag_and_attention_without_positions_are_blind_to_order(
     kind: str, positions: str, pooling: str
 ) -> None:
-    model, (ids, keep) = model_of(kind, positions, pooling), full_batch()
+    model, (ids, attention_mask) = model_of(kind, positions, pooling), full_batch()
     order = torch.tensor([0, 11, 4, 2, 9, 1, 7, 5, 3, 10, 6, 8])  # the first stays, as [CLS] does
-    same = torch.allclose(model(ids, keep), model(ids[:, order], keep), atol=1e-5)
+    same = torch.allclose(model(ids, attention_mask), model(ids[:, order], attention_mask), atol=1e-5)
     assert same == (kind == "bag" or (kind == "attention" and positions == "none"))
 
 
 def test_mean_attention_without_positions_ignores_any_permutation() -> None:
-    model, (ids, keep) = model_of("attention", "none", "mean"), full_batch()
-    torch.testing.assert_close(model(ids, keep), model(ids.flip(1), keep), atol=1e-5, rtol=0)
+    model, (ids, attention_mask) = model_of("attention", "none", "mean"), full_batch()
+    torch.testing.assert_close(model(ids, attention_mask), model(ids.flip(1), attention_mask), atol=1e-5, rtol=0)
 
 
 GOLDEN = {
@@ -243,9 +243,9 @@ def test_the_model_computes_what_it_always_did(kind: str, positions: str, poolin
             ramp = torch.arange(parameter.numel(), dtype=torch.float64)
             parameter.copy_(ramp.square().sin().view_as(parameter) / 2)
     ids = torch.tensor([[2, 7, 11, 5, 19], [2, 23, 4, 0, 0]])
-    keep = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    attention_mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
     expected = torch.tensor(GOLDEN[kind, positions, pooling], dtype=torch.float64)
-    torch.testing.assert_close(model(ids, keep), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model(ids, attention_mask), expected, atol=1e-5, rtol=0)
 
 
 def test_the_model_needs_torch_alone() -> None:
@@ -268,15 +268,15 @@ def test_the_model_can_be_read_in_one_sitting() -> None:
 
 
 def test_two_views_are_the_words_alone_and_in_context_weighted_by_the_mix() -> None:
-    model, (ids, keep) = model_of("attention", "rotary", "mean"), full_batch()
+    model, (ids, attention_mask) = model_of("attention", "rotary", "mean"), full_batch()
     words, context = model.branches["bag"], model.branches["encoder"]
     x = model.embedding(ids)
-    alone, among = words.head(x.mean(1)), context.head(context.encoder(x, keep).mean(1))
-    torch.testing.assert_close(model.scores(ids, keep), torch.stack([alone, among]))
-    torch.testing.assert_close(model(ids, keep), (alone + among) / 2)
+    alone, among = words.head(x.mean(1)), context.head(context.encoder(x, attention_mask).mean(1))
+    torch.testing.assert_close(model.scores(ids, attention_mask), torch.stack([alone, among]))
+    torch.testing.assert_close(model(ids, attention_mask), (alone + among) / 2)
     model.branch_weights.copy_(torch.tensor([1.0, 0.0]))
-    torch.testing.assert_close(model(ids, keep), alone)
-    torch.testing.assert_close(model.embed(ids, keep)[:, :16], x.mean(1))
+    torch.testing.assert_close(model(ids, attention_mask), alone)
+    torch.testing.assert_close(model.embed(ids, attention_mask)[:, :16], x.mean(1))
 
 
 def test_the_context_moves_the_embeddings_by_a_share_of_its_gradient() -> None:
@@ -303,9 +303,9 @@ def test_one_view_is_left_without_words_and_for_a_bag(kind: str) -> None:
 def test_hidden_tokens_are_a_share_of_the_real_ones_and_mostly_masked() -> None:
     torch.manual_seed(0)
     ids = torch.randint(4, 1000, (50, 200))
-    ids[:, 0], keep = 2, torch.arange(200) < 150
-    keep = keep.expand(50, 200)
-    seen, hidden = hide_tokens(ids, keep, 1000)
+    ids[:, 0], attention_mask = 2, torch.arange(200) < 150
+    attention_mask = attention_mask.expand(50, 200)
+    seen, hidden = hide_tokens(ids, attention_mask, 1000)
     assert not hidden[:, 0].any()
     assert not hidden[:, 150:].any()
     assert 0.14 < hidden[:, 1:150].float().mean() < 0.16
@@ -318,23 +318,23 @@ def test_hidden_tokens_are_a_share_of_the_real_ones_and_mostly_masked() -> None:
 
 
 def test_hidden_tokens_are_repeatable_and_never_none() -> None:
-    ids, keep = torch.tensor([[2, 9, 8, 7]]), torch.ones(1, 4, dtype=torch.bool)
-    draws = [hide_tokens(ids, keep, 20, torch.Generator().manual_seed(5)) for _ in range(2)]
+    ids, attention_mask = torch.tensor([[2, 9, 8, 7]]), torch.ones(1, 4, dtype=torch.bool)
+    draws = [hide_tokens(ids, attention_mask, 20, torch.Generator().manual_seed(5)) for _ in range(2)]
     assert torch.equal(draws[0][0], draws[1][0])
     for seed in range(30):
-        assert hide_tokens(ids, keep, 20, torch.Generator().manual_seed(seed))[1].any()
+        assert hide_tokens(ids, attention_mask, 20, torch.Generator().manual_seed(seed))[1].any()
     nothing = hide_tokens(torch.tensor([[2, 1]]), torch.ones(1, 2, dtype=torch.bool), 20)[1]
     assert not nothing.any()  # only special tokens
 
 
 def test_a_model_without_labels_scores_the_vocabulary_at_each_hidden_place() -> None:
     model = build_classifier(ModelConfig(**SMALL), VOCABULARY, labels=0).eval()
-    ids, keep = full_batch()
-    hidden = torch.zeros_like(keep)
+    ids, attention_mask = full_batch()
+    hidden = torch.zeros_like(attention_mask)
     hidden[0, 3] = hidden[1, 5] = True
-    guessed = model.guess(ids, keep, hidden)
+    guessed = model.guess(ids, attention_mask, hidden)
     assert guessed.shape == (2, VOCABULARY)
-    torch.testing.assert_close(guessed, model(ids, keep)[hidden])
+    torch.testing.assert_close(guessed, model(ids, attention_mask)[hidden])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95])

@@ -65,12 +65,12 @@ def checkpoint(folder: Path, name: str = "BertModel", labels: int = 3, cased: bo
 
 def batch() -> tuple[Tensor, Tensor, Tensor]:
     torch.manual_seed(1)
-    keep = torch.arange(9) < torch.tensor([9, 4, 1])[:, None]
-    return torch.randint(5, len(VOCABULARY), (3, 9)), keep, torch.randint(0, 2, (3, 9))
+    attention_mask = torch.arange(9) < torch.tensor([9, 4, 1])[:, None]
+    return torch.randint(5, len(VOCABULARY), (3, 9)), attention_mask, torch.randint(0, 2, (3, 9))
 
 
-def states(model: Classifier, ids: Tensor, keep: Tensor, types: Tensor | None = None) -> Tensor:
-    found: Tensor = model.branches["encoder"].encoder(model.embedding(ids, types), keep)
+def states(model: Classifier, ids: Tensor, attention_mask: Tensor, types: Tensor | None = None) -> Tensor:
+    found: Tensor = model.branches["encoder"].encoder(model.embedding(ids, types), attention_mask)
     return found
 
 
@@ -85,14 +85,14 @@ def damage(folder: Path, **changes: Any) -> None:
 def test_hidden_states_equal_those_of_transformers(name: str, activation: str, tmp_path: Path) -> None:
     theirs = checkpoint(tmp_path, name, **{"activation" if "Distil" in name else "hidden_act": activation})
     ours = read_bert(tmp_path)
-    ids, keep, types = batch()
+    ids, attention_mask, types = batch()
     base = getattr(theirs, theirs.base_model_prefix, theirs)
     extra = [{}] if "Distil" in name else [{}, {"token_type_ids": types}]
     for typed in extra:
-        expected = base(ids, attention_mask=keep.long(), **typed).last_hidden_state
-        found = states(ours.model, ids, keep, typed.get("token_type_ids"))
-        torch.testing.assert_close(found[keep], expected[keep], atol=1e-5, rtol=0)
-    everything = torch.ones_like(keep)
+        expected = base(ids, attention_mask=attention_mask.long(), **typed).last_hidden_state
+        found = states(ours.model, ids, attention_mask, typed.get("token_type_ids"))
+        torch.testing.assert_close(found[attention_mask], expected[attention_mask], atol=1e-5, rtol=0)
+    everything = torch.ones_like(attention_mask)
     torch.testing.assert_close(states(ours.model, ids, everything), base(ids).last_hidden_state, atol=1e-5, rtol=0)
 
 
@@ -104,10 +104,10 @@ def test_logits_and_gradients_equal_those_of_transformers(name: str, training: b
         off = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0)
     theirs = checkpoint(tmp_path, name, **off).train(training)
     ours = read_bert(tmp_path).model.train(training)
-    ids, keep, _ = batch()
+    ids, attention_mask, _ = batch()
     labels = torch.tensor([0, 2, 1])
-    expected = theirs(ids, attention_mask=keep.long())
-    found = ours(ids, keep)
+    expected = theirs(ids, attention_mask=attention_mask.long())
+    found = ours(ids, attention_mask)
     torch.testing.assert_close(found, expected.logits, atol=1e-5, rtol=0)
     for logits in (expected.logits, found):
         torch.nn.functional.cross_entropy(logits, labels).backward()
@@ -128,10 +128,10 @@ def test_logits_and_gradients_equal_those_of_transformers(name: str, training: b
 def test_dropout_acts_in_training_and_only_there(tmp_path: Path) -> None:
     checkpoint(tmp_path, "BertForSequenceClassification")
     model = read_bert(tmp_path).model
-    ids, keep, _ = batch()
-    assert torch.equal(model(ids, keep), model(ids, keep))
+    ids, attention_mask, _ = batch()
+    assert torch.equal(model(ids, attention_mask), model(ids, attention_mask))
     model.train()
-    assert not torch.equal(model(ids, keep), model(ids, keep))
+    assert not torch.equal(model(ids, attention_mask), model(ids, attention_mask))
 
 
 @pytest.mark.parametrize("cased", [False, True])
@@ -194,9 +194,9 @@ def test_weights_are_read_as_they_are_found_in_the_wild(form: str, tmp_path: Pat
             where = {name: part for part, held in parts.items() for name in held}
             (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": where}))
             file.unlink()
-    ids, keep, _ = batch()
-    expected = theirs.bert(ids, attention_mask=keep.long()).last_hidden_state
-    torch.testing.assert_close(states(read_bert(folder).model, ids, keep)[keep], expected[keep], atol=1e-5, rtol=0)
+    ids, attention_mask, _ = batch()
+    expected = theirs.bert(ids, attention_mask=attention_mask.long()).last_hidden_state
+    torch.testing.assert_close(states(read_bert(folder).model, ids, attention_mask)[attention_mask], expected[attention_mask], atol=1e-5, rtol=0)
 
 
 class Evil:
@@ -393,15 +393,15 @@ def test_pooling_is_what_the_checkpoint_was_made_for(
         (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(config))
     run = read_bert(tmp_path)
     assert run.settings.model.pooling == pooling
-    ids, keep, _ = batch()
-    found = run.model.embed(ids, keep)
-    expected = theirs(ids, attention_mask=keep.long())
+    ids, attention_mask, _ = batch()
+    found = run.model.embed(ids, attention_mask)
+    expected = theirs(ids, attention_mask=attention_mask.long())
     if own:
         torch.testing.assert_close(found, expected.pooler_output, atol=1e-5, rtol=0)
     else:
         hidden = expected.last_hidden_state
-        means = torch.stack([hidden[i, : keep[i].sum()].mean(0) for i in range(3)])
-        largest = torch.stack([hidden[i, : keep[i].sum()].amax(0) for i in range(3)])
+        means = torch.stack([hidden[i, : attention_mask[i].sum()].mean(0) for i in range(3)])
+        largest = torch.stack([hidden[i, : attention_mask[i].sum()].amax(0) for i in range(3)])
         wanted = {"mean": means, "cls": hidden[:, 0], "max": largest}[pooling]
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
 
@@ -636,10 +636,10 @@ def test_a_model_on_the_hub_is_found_in_the_local_cache_and_told_if_not(
 def test_attention_runs_in_half_precision_as_it_does_in_training(tmp_path: Path) -> None:
     checkpoint(tmp_path)
     model = read_bert(tmp_path).model.train()
-    ids, keep, _ = batch()
-    exact = model.eval()(ids, keep)
+    ids, attention_mask, _ = batch()
+    exact = model.eval()(ids, attention_mask)
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(model(ids, keep).float(), exact, atol=0.05, rtol=0)
+        torch.testing.assert_close(model(ids, attention_mask).float(), exact, atol=0.05, rtol=0)
     assert isinstance(model.branches["encoder"].encoder.layers[0].attention, SelfAttention)
 
 
@@ -662,10 +662,10 @@ def test_the_real_weights_of_minilm_give_what_they_give_in_transformers() -> Non
     )
     texts = [*TEXTS[:-1], "A café in 北京 🙂, naïve coöperation; 12:30 o'clock."]
     encoded = tokenizer(texts, padding=True, return_tensors="pt")
-    keep = encoded["attention_mask"].bool()
+    attention_mask = encoded["attention_mask"].bool()
     with torch.inference_mode():
         expected = theirs.eval()(**encoded).last_hidden_state
-        found = states(run.model, encoded["input_ids"], keep)
-    torch.testing.assert_close(found[keep], expected[keep], atol=1e-5, rtol=0)
+        found = states(run.model, encoded["input_ids"], attention_mask)
+    torch.testing.assert_close(found[attention_mask], expected[attention_mask], atol=1e-5, rtol=0)
     for i, text in enumerate(texts):
-        assert run.tokenizer.encode(text).ids == encoded["input_ids"][i][keep[i]].tolist()
+        assert run.tokenizer.encode(text).ids == encoded["input_ids"][i][attention_mask[i]].tolist()

@@ -177,9 +177,9 @@ def test_the_branches_are_weighed_by_what_validates_best(labels: list[int], bran
         branch.head[1].bias.data = nn.functional.one_hot(torch.tensor(says), 3).float()
     module = ClassifierModule(model, Settings(), 3, None).eval()
     ids = torch.randint(4, 10, (3, 4))
-    keep = torch.ones_like(ids, dtype=torch.bool)
+    attention_mask = torch.ones_like(ids, dtype=torch.bool)
     for _ in range(2):  # what one validation found is forgotten in the next
-        module.validation_step(Batch(ids, keep, torch.tensor(labels)), 0)
+        module.validation_step(Batch(ids, attention_mask, torch.tensor(labels)), 0)
         module.on_validation_epoch_end()
         assert model.branch_weights.tolist() == [0.5, 0.5]  # the weights in training stay as they are
     checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
@@ -187,7 +187,7 @@ def test_the_branches_are_weighed_by_what_validates_best(labels: list[int], bran
     module.load_best(checkpoint)
     assert model.branch_weights.tolist() == pytest.approx(branch_weights)
     predicted = {0: 0, 1: 1, 2: 0}[labels[0]]
-    assert model(ids, keep).argmax(1).tolist() == [predicted] * 3
+    assert model(ids, attention_mask).argmax(1).tolist() == [predicted] * 3
 
 
 def test_the_weighted_loss_is_that_of_torch_where_nothing_is_smoothed() -> None:
