@@ -81,7 +81,7 @@ def write_run_with_set_weights(folder: Path, data: Path) -> Path:
             for word in WORDS[label]:
                 table[tokenizer.token_to_id(word), number] = 2
         for layer in model.branches["encoder"].encoder.layers:
-            layer.attention.combine.weight.mul_(0.1)
+            layer.attention.out.weight.mul_(0.1)
             layer.feed_forward[2].weight.mul_(0.1)
         for name, scale in (("bag", 3.0), ("encoder", 1.5)):
             linear = model.branches[name].head[1]

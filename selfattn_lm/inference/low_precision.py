@@ -93,8 +93,8 @@ def to_int8(encoder: Encoder, rest: torch.dtype) -> Encoder:
 def replace_linears(layer: Any, linear: Callable[..., nn.Module]) -> None:
     """Give an `EncoderLayer` faster parts."""
     attention = layer.attention
-    attention.project = linear(attention.project)
-    attention.combine = linear(attention.combine)
+    attention.qkv = linear(attention.qkv)
+    attention.out = linear(attention.out)
     if hardware.has_amx():
         layer.attention = FusedAttention(attention)
     first, activation, last = layer.feed_forward
@@ -116,13 +116,13 @@ class FusedAttention(nn.Module):
 
     def forward(self, x: Tensor, attention_mask: Tensor) -> tuple[Tensor, None]:
         """Attend: (B, T, C), (B, T) -> (B, T, C), None."""
-        (query, key, value), more = self.inner.ask(x), -x.shape[1] % 16
+        (query, key, value), more = self.inner.project_qkv(x), -x.shape[1] % 16
         if more:  # without padding there is nothing to copy
             query, key, value = (F.pad(part, (0, 0, 0, more)) for part in (query, key, value))  # (B, H, T + more, D)
             attention_mask = F.pad(attention_mask, (0, more))
         mask = attention_mask[:, None, None, :]
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)[:, :, : x.shape[1]]
-        return self.inner.combine(mixed.transpose(1, 2).flatten(2)), None
+        return self.inner.out(mixed.transpose(1, 2).flatten(2)), None
 
 
 class PackedLinear(nn.Module):

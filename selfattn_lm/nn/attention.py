@@ -49,27 +49,27 @@ class SelfAttention(nn.Module):
         if width % heads:
             raise ValueError(f"{heads} heads do not divide width {width}")
         self.heads = heads
-        self.project = nn.Linear(width, 3 * width)  # query, key and value of all heads at once
+        self.qkv = nn.Linear(width, 3 * width)  # query, key and value of all heads at once
         self.rotate = rotate or nn.Identity()
-        self.combine = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, attention_mask: Tensor, with_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """New vectors, and the weights if asked for: (B, T, C), (B, T) -> (B, T, C), (B, H, T, T) or None."""
-        query, key, value = self.ask(x)
+        query, key, value = self.project_qkv(x)
         short = x.shape[1] <= FUSED_BEYOND and query.dtype == torch.bfloat16 and query.device.type == "cpu"
         if with_weights or short:
             weights = attention_weights(query, key, attention_mask)  # (B, H, T, T)
             mixed = weights.to(value.dtype) @ value  # (B, H, T, D)
         else:
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask[:, None, None, :])
-        mixed = self.combine(mixed.transpose(1, 2).flatten(2))  # heads side by side again: (B, T, C)
+        mixed = self.out(mixed.transpose(1, 2).flatten(2))  # heads side by side again: (B, T, C)
         return mixed, weights if with_weights else None
 
-    def ask(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project_qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Each token's query, key and value in each head: (B, T, C) -> (B, H, T, D) three times."""
-        query, key, value = (self.split(part) for part in self.project(x).chunk(3, dim=-1))
+        query, key, value = (self.split_heads(part) for part in self.qkv(x).chunk(3, dim=-1))
         return self.rotate(query), self.rotate(key), value
 
-    def split(self, x: Tensor) -> Tensor:
+    def split_heads(self, x: Tensor) -> Tensor:
         """Give each head its part of the width: (B, T, C) -> (B, H, T, D)."""
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)

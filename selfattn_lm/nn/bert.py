@@ -56,8 +56,8 @@ def build_bert(shape: BertShape, config: ModelConfig, labels: int) -> Classifier
 
     def layer() -> PostNormLayer:
         attention = SelfAttention(width, config.heads)
-        thought = feed_forward(width, shape.inner, ACTIVATIONS[shape.activation])
-        return PostNormLayer(attention, thought, (norm(), norm()), config.dropout)
+        feed_forward_ = feed_forward(width, shape.inner, ACTIVATIONS[shape.activation])
+        return PostNormLayer(attention, feed_forward_, (norm(), norm()), config.dropout)
 
     own = config.pooling == "cls" and shape.pooler
     pool = Pooler(width, nn.ReLU() if shape.family == "distilbert" else nn.Tanh()) if own else POOLINGS[config.pooling]

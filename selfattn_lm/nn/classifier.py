@@ -123,8 +123,8 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
     ngrams = NgramEmbedding(config.max_ngram, rows, width) if config.max_ngram > 1 else None
 
     def layer() -> EncoderLayer:
-        attention, thought = SelfAttention(width, heads, rotate), feed_forward(width, 4 * width)
-        return EncoderLayer(attention, thought, (nn.LayerNorm(width), nn.LayerNorm(width)), config.dropout)
+        attention, feed_forward_ = SelfAttention(width, heads, rotate), feed_forward(width, 4 * width)
+        return EncoderLayer(attention, feed_forward_, (nn.LayerNorm(width), nn.LayerNorm(width)), config.dropout)
 
     encoders: dict[str, Callable[[], nn.Module]] = {
         "attention": lambda: Encoder([layer() for _ in range(config.layers)], nn.LayerNorm(width)),

@@ -20,11 +20,11 @@ class EncoderLayer(nn.Module):
     """
 
     def __init__(
-        self, attention: SelfAttention, thought: nn.Module, norms: tuple[nn.Module, nn.Module], dropout: float
+        self, attention: SelfAttention, feed_forward_: nn.Module, norms: tuple[nn.Module, nn.Module], dropout: float
     ) -> None:
         super().__init__()
         self.norm1, self.attention = norms[0], attention
-        self.norm2, self.feed_forward = norms[1], thought
+        self.norm2, self.feed_forward = norms[1], feed_forward_
         self.drop = Dropout(dropout)
 
     def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:

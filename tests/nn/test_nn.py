@@ -66,10 +66,10 @@ def full_batch() -> tuple[Tensor, Tensor]:
 def test_self_attention_equals_that_of_torch(batch: int, tokens: int, width: int, heads: int) -> None:
     x, attention_mask = tokens_and_padding(batch, tokens, width)
     ours, theirs = SelfAttention(width, heads).eval(), nn.MultiheadAttention(width, heads, batch_first=True).eval()
-    nn.init.normal_(ours.project.bias)
-    nn.init.normal_(ours.combine.bias)
-    pairs = [(theirs.in_proj_weight, ours.project.weight), (theirs.in_proj_bias, ours.project.bias)]
-    pairs += [(theirs.out_proj.weight, ours.combine.weight), (theirs.out_proj.bias, ours.combine.bias)]
+    nn.init.normal_(ours.qkv.bias)
+    nn.init.normal_(ours.out.bias)
+    pairs = [(theirs.in_proj_weight, ours.qkv.weight), (theirs.in_proj_bias, ours.qkv.bias)]
+    pairs += [(theirs.out_proj.weight, ours.out.weight), (theirs.out_proj.bias, ours.out.bias)]
     with torch.no_grad():
         for target, source in pairs:
             target.copy_(source)

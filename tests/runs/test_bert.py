@@ -116,7 +116,7 @@ def test_logits_and_gradients_equal_those_of_transformers(name: str, training: b
     parts = (attention.query, attention.key, attention.value) if name.startswith("Bert") else (
         attention.q_lin, attention.k_lin, attention.v_lin
     )  # fmt: skip
-    projection = ours.branches["encoder"].encoder.layers[0].attention.project
+    projection = ours.branches["encoder"].encoder.layers[0].attention.qkv
     wanted = torch.cat([part.weight.grad for part in parts])
     torch.testing.assert_close(projection.weight.grad, wanted, atol=1e-6, rtol=1e-4)
     tokens = theirs.base_model.embeddings.word_embeddings.weight.grad
@@ -578,7 +578,7 @@ def test_what_is_frozen_stays_as_it_was(what: int | str, still: int, tuned: Path
     )
     before, after = read_bert(init).model.state_dict(), classifier.run.model.state_dict()
     same = {name for name in before if torch.allclose(before[name].half(), after[name].half(), atol=0, rtol=0)}
-    names = [name for name in before if ".layers." in name and "project.bias" not in name]  # a key's bias has no effect
+    names = [name for name in before if ".layers." in name and "qkv.bias" not in name]  # a key's bias has no effect
     assert [name in same for name in names] == [
         f".layers.{still}." > name[20:] or int(name.split(".layers.")[1][0]) < still for name in names
     ]
@@ -594,7 +594,7 @@ def test_a_layer_learns_at_a_share_of_the_rate_of_the_one_above(tmp_path: Path) 
     rates = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
     named = {name: rates.get(id(p)) for name, p in model.named_parameters()}
     assert named["embedding.tokens.weight"] is None
-    assert named["branches.encoder.encoder.layers.0.attention.project.weight"] == (0.25, 0.1)
+    assert named["branches.encoder.encoder.layers.0.attention.qkv.weight"] == (0.25, 0.1)
     assert named["branches.encoder.encoder.layers.1.norm2.weight"] == (0.5, 0.0)
     assert named["branches.encoder.pool.dense.weight"] == named["branches.encoder.head.1.weight"] == (1.0, 0.1)
 

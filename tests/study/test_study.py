@@ -223,12 +223,12 @@ def test_attention_can_tell_whether_the_judgement_is_negated_at_any_distance() -
         model.embedding.tokens.weight[tokenizer.token_to_id("bad"), bad] = 1
         model.embedding.positions.table.zero_()
         model.embedding.positions.table[:, place] = torch.arange(128) / 128
-        query, key, value = layer.attention.project.weight.chunk(3)
+        query, key, value = layer.attention.qkv.weight.chunk(3)
         query[0, one] = 1000
         key[0, good] = key[0, bad] = 10  # a judgement outweighs any place
         key[0, place] = 5
         value[good, good] = value[bad, bad] = 10
-        layer.attention.combine.weight.copy_(torch.eye(8))
+        layer.attention.out.weight.copy_(torch.eye(8))
         head = model.branches["encoder"].head[1].weight
         head[0, good] = head[1, bad] = 10
     for distance, split in splits.items():

@@ -49,10 +49,10 @@ def knowing() -> MaskedModel:
     branch = built.branches["encoder"]
     (layer,), head = branch.encoder.layers, branch.head[1]
     with torch.no_grad():
-        for weights in (built.embedding.tokens.weight, layer.attention.project.weight, layer.feed_forward[2].weight):
+        for weights in (built.embedding.tokens.weight, layer.attention.qkv.weight, layer.feed_forward[2].weight):
             weights.zero_()  # every query and key is the same
-        layer.attention.project.weight.chunk(3)[2].copy_(torch.eye(16))
-        layer.attention.combine.weight.copy_(torch.eye(16))
+        layer.attention.qkv.weight.chunk(3)[2].copy_(torch.eye(16))
+        layer.attention.out.weight.copy_(torch.eye(16))
         head.weight.mul_(0.01)  # the other tokens differ a little
         for number, pair in enumerate(PAIRS):
             colour, thing = (tokenizer.token_to_id(word) for word in pair)
@@ -102,7 +102,7 @@ def test_training_starts_from_what_was_pretrained(pretrained: Path, tmp_path: Pa
     ids = torch.arange(theirs.tokenizer.get_vocab_size())
     spelled, folded = (run.model.embedding.tokens(ids) for run in (theirs, ours))  # the spelling was learned on
     torch.testing.assert_close(folded, spelled, atol=2e-3, rtol=0)
-    name = "branches.encoder.encoder.layers.0.attention.project.weight"
+    name = "branches.encoder.encoder.layers.0.attention.qkv.weight"
     torch.testing.assert_close(ours.model.state_dict()[name], theirs.model.state_dict()[name], atol=1e-3, rtol=0)
 
 

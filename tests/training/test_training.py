@@ -274,7 +274,7 @@ def test_training_can_begin_with_pretraining_on_the_same_texts(data: Path, tmp_p
     there = MaskedModel.load(tmp_path / "run-pretrained")
     assert there.fill("the [MASK] and", top_k=2)[0][0][1] > 0
     assert there.run.tokenizer.to_str() == result.classifier.run.tokenizer.to_str()
-    name = "branches.encoder.encoder.layers.0.attention.project.weight"
+    name = "branches.encoder.encoder.layers.0.attention.qkv.weight"
     pretrained, tuned = (run.model.state_dict()[name] for run in (there.run, result.classifier.run))
     torch.testing.assert_close(tuned, pretrained, atol=1e-6, rtol=0)
     assert result.classifier.predict([text for text, _ in sentences(20)])

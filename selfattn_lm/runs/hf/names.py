@@ -22,16 +22,16 @@ KEYS = {
 # What our modules are called in the weights: each of a layer, and the rest.
 _LAYER = {
     "bert": {
-        "attention.project": ("attention.self.query", "attention.self.key", "attention.self.value"),
-        "attention.combine": ("attention.output.dense",),
+        "attention.qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
+        "attention.out": ("attention.output.dense",),
         "norm1": ("attention.output.LayerNorm",),
         "feed_forward.0": ("intermediate.dense",),
         "feed_forward.2": ("output.dense",),
         "norm2": ("output.LayerNorm",),
     },
     "distilbert": {
-        "attention.project": ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
-        "attention.combine": ("attention.out_lin",),
+        "attention.qkv": ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+        "attention.out": ("attention.out_lin",),
         "norm1": ("sa_layer_norm",),
         "feed_forward.0": ("ffn.lin1",),
         "feed_forward.2": ("ffn.lin2",),
