@@ -37,7 +37,7 @@ class MaskedModel:
             ids += [MASK_ID] * (i > 0) + tokenizer.encode(part, add_special_tokens=False).ids
         batch = pad([np.array(ids[:longest])], [0])
         with torch.inference_mode():
-            scores = self.run.model.guess(batch.ids, batch.attention_mask, batch.ids == MASK_ID)  # (hidden, V)
+            scores = self.run.model.mlm_logits(batch.ids, batch.attention_mask, batch.ids == MASK_ID)  # (hidden, V)
         best = scores.float().softmax(-1).topk(top_k)
         pairs = (zip(*both, strict=True) for both in zip(best.indices.tolist(), best.values.tolist(), strict=True))
         return [[(str(tokenizer.id_to_token(i)), share) for i, share in row] for row in pairs]

@@ -8,7 +8,7 @@ from selfattn_lm.nn.embedding import (
     NgramEmbedding as NgramEmbedding,
     SpelledEmbedding as SpelledEmbedding,
     TokenEmbedding as TokenEmbedding,
-    hide_tokens as hide_tokens,
+    mask_tokens as mask_tokens,
 )
 from selfattn_lm.nn.encoder import Encoder as Encoder
 from selfattn_lm.nn.positions import Learned as Learned, Rotary as Rotary, Sinusoidal as Sinusoidal

@@ -73,7 +73,7 @@ class Classifier(nn.Module):
         """How many numbers each parameter has; vectors of character n-grams are folded into those of the tokens."""
         return {name: p.numel() for name, p in self.named_parameters() if ".characters." not in name}
 
-    def guess(self, ids: Tensor, attention_mask: Tensor, hidden: Tensor) -> Tensor:
+    def mlm_logits(self, ids: Tensor, attention_mask: Tensor, hidden: Tensor) -> Tensor:
         """A score for each token of the vocabulary at the `hidden` places: (B, T) three times -> (hidden, V)."""
         branch = self.branches["encoder"]
         scores: Tensor = branch.head(branch.encoder(self.embedding(ids), attention_mask)[hidden])

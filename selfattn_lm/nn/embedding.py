@@ -19,7 +19,7 @@ def token_table(size: int, width: int) -> nn.Embedding:
     return table
 
 
-def hide_tokens(
+def mask_tokens(
     ids: Tensor, attention_mask: Tensor, vocab_size: int, random: torch.Generator | None = None, share: float = 0.15
 ) -> tuple[Tensor, Tensor]:
     """Choose a share of the tokens to be guessed: the texts without them, and which they are, (B, T) both.

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from selfattn_lm.config import Settings
 from selfattn_lm.features.batching import Batch, LengthBuckets
-from selfattn_lm.nn import Classifier, hide_tokens
+from selfattn_lm.nn import Classifier, mask_tokens
 from selfattn_lm.training.branches import BRANCH_WEIGHTS, choose_branch_weight
 from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, warmup_and_decay
 
@@ -163,8 +163,8 @@ class MaskedModule(Module):
 
     def _guess(self, batch: Batch, random: torch.Generator | None) -> tuple[Tensor, Tensor, int]:
         """Loss and share of right guesses of the tokens that are hidden, and how many they are."""
-        ids, hidden = hide_tokens(batch.ids, batch.attention_mask, self.vocab_size, random)
-        logits = self.model.guess(ids, batch.attention_mask, hidden).float()  # (hidden, V)
+        ids, hidden = mask_tokens(batch.ids, batch.attention_mask, self.vocab_size, random)
+        logits = self.model.mlm_logits(ids, batch.attention_mask, hidden).float()  # (hidden, V)
         target, count = batch.ids[hidden], max(1, int(hidden.sum()))  # a text of unknown tokens has none to guess
         loss = F.cross_entropy(logits, target, reduction="sum") / count
         return loss, (logits.argmax(1) == target).sum() / count, count

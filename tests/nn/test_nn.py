@@ -15,7 +15,7 @@ from selfattn_lm.nn import (
     Sinusoidal,
     attention_weights,
     build_classifier,
-    hide_tokens,
+    mask_tokens,
 )
 from selfattn_lm.nn.classifier import CONTEXT_SHARE
 from selfattn_lm.nn.dropout import Dropout
@@ -305,7 +305,7 @@ def test_hidden_tokens_are_a_share_of_the_real_ones_and_mostly_masked() -> None:
     ids = torch.randint(4, 1000, (50, 200))
     ids[:, 0], attention_mask = 2, torch.arange(200) < 150
     attention_mask = attention_mask.expand(50, 200)
-    seen, hidden = hide_tokens(ids, attention_mask, 1000)
+    seen, hidden = mask_tokens(ids, attention_mask, 1000)
     assert not hidden[:, 0].any()
     assert not hidden[:, 150:].any()
     assert 0.14 < hidden[:, 1:150].float().mean() < 0.16
@@ -319,11 +319,11 @@ def test_hidden_tokens_are_a_share_of_the_real_ones_and_mostly_masked() -> None:
 
 def test_hidden_tokens_are_repeatable_and_never_none() -> None:
     ids, attention_mask = torch.tensor([[2, 9, 8, 7]]), torch.ones(1, 4, dtype=torch.bool)
-    draws = [hide_tokens(ids, attention_mask, 20, torch.Generator().manual_seed(5)) for _ in range(2)]
+    draws = [mask_tokens(ids, attention_mask, 20, torch.Generator().manual_seed(5)) for _ in range(2)]
     assert torch.equal(draws[0][0], draws[1][0])
     for seed in range(30):
-        assert hide_tokens(ids, attention_mask, 20, torch.Generator().manual_seed(seed))[1].any()
-    nothing = hide_tokens(torch.tensor([[2, 1]]), torch.ones(1, 2, dtype=torch.bool), 20)[1]
+        assert mask_tokens(ids, attention_mask, 20, torch.Generator().manual_seed(seed))[1].any()
+    nothing = mask_tokens(torch.tensor([[2, 1]]), torch.ones(1, 2, dtype=torch.bool), 20)[1]
     assert not nothing.any()  # only special tokens
 
 
@@ -332,7 +332,7 @@ def test_a_model_without_labels_scores_the_vocabulary_at_each_hidden_place() -> 
     ids, attention_mask = full_batch()
     hidden = torch.zeros_like(attention_mask)
     hidden[0, 3] = hidden[1, 5] = True
-    guessed = model.guess(ids, attention_mask, hidden)
+    guessed = model.mlm_logits(ids, attention_mask, hidden)
     assert guessed.shape == (2, VOCABULARY)
     torch.testing.assert_close(guessed, model(ids, attention_mask)[hidden])
 
