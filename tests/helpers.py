@@ -74,7 +74,7 @@ def write_run_with_set_weights(folder: Path, data: Path) -> Path:
     labels = sorted(WORDS)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        model = new_model(in_effect, tokenizer, len(labels), spelled=False)
+        model = new_model(in_effect, tokenizer, len(labels), with_char_ngrams=False)
         table = model.embedding.tokens.weight
         table[:, : len(labels)] = 0
         for number, label in enumerate(labels):

@@ -331,9 +331,9 @@ def test_dense_gradients_move_the_touched_rows_as_sparse_ones_do() -> None:
     after = {}
     for way in ("sparse", "dense"):
         torch.manual_seed(0)
-        spelling = torch.randint(0, 40, (30, 3))
+        char_ngrams = torch.randint(0, 40, (30, 3))
         config = ModelConfig(width=8, heads=2, layers=1, max_length=6, max_ngram=2, ngram_buckets=64, pooling="mean")
-        model = build_classifier(config, 30, 3, spelling)
+        model = build_classifier(config, 30, 3, char_ngrams)
         if way == "dense":
             use_dense_gradients(model)
         optimizer = build_optimizer(model, 0.01, 0.1)

@@ -56,7 +56,7 @@ def training() -> dict[str, float]:
 
     settings, data, _ = parts()
     batches = [batch for batch, _ in zip(train_loader(data.train, settings, 0, 1), range(STEPS), strict=False)]
-    model, theirs = new_model(settings, data.tokenizer, len(data.labels), spelled=True), bert(WIDTH, LAYERS, data)
+    model, theirs = new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True), bert(WIDTH, LAYERS, data)
     optimizer, plain = build_optimizer(model, 1e-4, 0.01), torch.optim.AdamW(theirs.parameters(), 1e-4)
     ways = {
         f"{name}, {bits}": stepper(*parts, bits == "bf16")  # type: ignore[arg-type]
@@ -78,7 +78,7 @@ def prediction() -> dict[str, float]:
     from selfattn_lm.runs import Run, new_model
 
     settings, data, texts = parts()
-    model = new_model(settings, data.tokenizer, len(data.labels), spelled=False).eval()
+    model = new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=False).eval()
     run = Run(settings, {}, data.labels, data.tokenizer, model)
     ways = {f"predicted, {bits}": [TextClassifier(run, bits).predict_proba, [texts]] for bits in ("bf16", "int8", "32")}
     return {way: len(texts) / seconds for way, seconds in in_turns(ways).items()}

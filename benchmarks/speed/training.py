@@ -83,7 +83,7 @@ def ours(way: str, width: int, layers: int, precision: str, clock: Clock, callba
     settings, data = prepared(way, width, layers, precision)
     settings = with_changes(settings, data.resolved)
     settings = with_changes(settings, {"training": rules.training_changes(settings.training, 5, 400)})
-    model = new_model(settings, data.tokenizer, len(data.labels), spelled=True)
+    model = new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True)
 
     class Count(Callback):
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, _: int) -> None:

@@ -116,7 +116,7 @@ def _wordpieces(texts: Iterable[str], config: TokenizerConfig, trainer: trainers
     return list(pieces)
 
 
-def spellings(tokenizer: Tokenizer, unit: str, buckets: int = 32_768) -> np.ndarray:
+def char_ngram_ids(tokenizer: Tokenizer, unit: str, buckets: int = 32_768) -> np.ndarray:
     """The hashed character n-grams of each token, numbered from 1, filled up with 0: int64 (V, K).
 
     Words and their pieces are told by 3 to 5 letters, a space marking where a word begins; scripts without spaces, in

@@ -6,7 +6,7 @@ from selfattn_lm.nn.bert import ACTIVATIONS as ACTIVATIONS, build_bert as build_
 from selfattn_lm.nn.classifier import Classifier as Classifier, Branch as Branch, build_classifier as build_classifier
 from selfattn_lm.nn.embedding import (
     NgramEmbedding as NgramEmbedding,
-    SpelledEmbedding as SpelledEmbedding,
+    CharNgramEmbedding as CharNgramEmbedding,
     TokenEmbedding as TokenEmbedding,
     mask_tokens as mask_tokens,
 )

@@ -12,7 +12,7 @@ from selfattn_lm.nn import positions
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.baselines import Bag, Cnn, Lstm
 from selfattn_lm.nn.dropout import Dropout
-from selfattn_lm.nn.embedding import NgramEmbedding, SpelledEmbedding, TokenEmbedding, token_table
+from selfattn_lm.nn.embedding import NgramEmbedding, CharNgramEmbedding, TokenEmbedding, token_table
 from selfattn_lm.nn.encoder import Encoder, EncoderLayer, feed_forward
 
 
@@ -105,7 +105,7 @@ class Classifier(nn.Module):
         return mixed
 
 
-def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling: Tensor | None = None) -> Classifier:
+def build_classifier(config: ModelConfig, vocab_size: int, labels: int, char_ngrams: Tensor | None = None) -> Classifier:
     """A classifier with random weights from settings in which nothing is `auto` any more.
 
     With the `spelling` (V, K) of each token the embedding is a `SpelledEmbedding`, which training folds at its end.
@@ -118,7 +118,7 @@ def build_classifier(config: ModelConfig, vocab_size: int, labels: int, spelling
     tables = {"learned": positions.Learned, "sinusoidal": positions.Sinusoidal}
     added = tables[place](max_length, width) if place in tables else nn.Identity()
     rotate = positions.Rotary(max_length, width // heads) if place == "rotary" else None
-    tokens = token_table(vocab_size, width) if spelling is None else SpelledEmbedding(spelling, width)
+    tokens = token_table(vocab_size, width) if char_ngrams is None else CharNgramEmbedding(char_ngrams, width)
     rows = MAX_NGRAM_BUCKETS if config.ngram_buckets == "auto" else config.ngram_buckets
     ngrams = NgramEmbedding(config.max_ngram, rows, width) if config.max_ngram > 1 else None
 

@@ -35,7 +35,7 @@ def mask_tokens(
     return torch.where(hidden, seen, ids), hidden
 
 
-class SpelledEmbedding(nn.Module):
+class CharNgramEmbedding(nn.Module):
     """Looks up a vector for each token, plus those of the character n-grams in its spelling: (B, T) -> (B, T, C).
 
     Tokens that are spelled alike begin alike, and a rare one inherits what its relatives have learned (Bojanowski et
@@ -43,14 +43,14 @@ class SpelledEmbedding(nn.Module):
     `folded` into a plain table after training. `spelling` (V, K) holds the numbers of a token's n-grams, 0: none.
     """
 
-    spelling: Tensor
+    char_ngrams: Tensor
 
-    def __init__(self, spelling: Tensor, width: int) -> None:
+    def __init__(self, char_ngrams: Tensor, width: int) -> None:
         super().__init__()
-        self.tokens = token_table(len(spelling), width)
-        self.characters = nn.EmbeddingBag(int(spelling.max()) + 1, width, mode="sum", sparse=True, padding_idx=0)
+        self.tokens = token_table(len(char_ngrams), width)
+        self.characters = nn.EmbeddingBag(int(char_ngrams.max()) + 1, width, mode="sum", sparse=True, padding_idx=0)
         nn.init.normal_(self.characters.weight, std=1 / math.sqrt(width))
-        self.register_buffer("spelling", spelling, persistent=False)
+        self.register_buffer("spelling", char_ngrams, persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embed token ids: (B, T) -> (B, T, C)."""
@@ -59,17 +59,17 @@ class SpelledEmbedding(nn.Module):
 
     def vectors(self, tokens: Tensor) -> Tensor:
         """The vectors of some tokens: (N,) -> (N, C)."""
-        spelling = self.spelling[tokens]  # (N, K)
-        there = spelling > 0
+        char_ngrams = self.char_ngrams[tokens]  # (N, K)
+        there = char_ngrams > 0
         count = there.sum(1)
-        characters = self.characters(spelling[there], count.cumsum(0) - count)  # without those that are not there
+        characters = self.characters(char_ngrams[there], count.cumsum(0) - count)  # without those that are not there
         vectors: Tensor = self.tokens(tokens) + characters / count.clamp(min=1).sqrt()[:, None]  # as long as one vector
         return vectors
 
-    def folded(self) -> nn.Embedding:
+    def to_embedding(self) -> nn.Embedding:
         """A plain table of the same vectors: (V, C)."""
         with torch.no_grad():
-            vectors = self.vectors(torch.arange(len(self.spelling), device=self.spelling.device))
+            vectors = self.vectors(torch.arange(len(self.char_ngrams), device=self.char_ngrams.device))
         return nn.Embedding(len(vectors), vectors.shape[1], sparse=True, _weight=vectors)
 
 
@@ -150,5 +150,5 @@ class TokenEmbedding(nn.Module):
 
     def fold(self) -> None:
         """Turn spelled tokens into a plain table, after training."""
-        if isinstance(self.tokens, SpelledEmbedding):
-            self.tokens = self.tokens.folded()
+        if isinstance(self.tokens, CharNgramEmbedding):
+            self.tokens = self.tokens.to_embedding()

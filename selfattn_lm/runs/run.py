@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 
 from selfattn_lm.config import BertShape, Settings, with_changes
-from selfattn_lm.features.tokenizer import spellings
+from selfattn_lm.features.tokenizer import char_ngram_ids
 from selfattn_lm.nn import Classifier, build_bert, build_classifier
 from selfattn_lm.runs.origin import Origin
 
@@ -46,7 +46,7 @@ class Run:
 
 
 def new_model(
-    settings: Settings, tokenizer: Tokenizer, labels: int, *, spelled: bool, bert: BertShape | None = None
+    settings: Settings, tokenizer: Tokenizer, labels: int, *, with_char_ngrams: bool, bert: BertShape | None = None
 ) -> Classifier:
     """A model with random weights for resolved settings; `spelled`: of tokens that know their spelling, if asked.
 
@@ -54,7 +54,7 @@ def new_model(
     """
     if bert is not None:
         return build_bert(bert, settings.model, labels)
-    spelling = None
-    if spelled and settings.model.char_ngrams and settings.tokenizer.type != "character":
-        spelling = torch.from_numpy(spellings(tokenizer, settings.tokenizer.type))
-    return build_classifier(settings.model, tokenizer.get_vocab_size(), labels, spelling)
+    char_ngrams = None
+    if with_char_ngrams and settings.model.char_ngrams and settings.tokenizer.type != "character":
+        char_ngrams = torch.from_numpy(char_ngram_ids(tokenizer, settings.tokenizer.type))
+    return build_classifier(settings.model, tokenizer.get_vocab_size(), labels, char_ngrams)

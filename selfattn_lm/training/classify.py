@@ -155,7 +155,7 @@ class Session:
         else:
             rounds, rate = rules.finetuning_epochs(rows, labels), rules.finetuning_rate(settings.model.width)
             changes = rules.training_changes(settings.training, rounds, batches, rate)
-        model = new_model(settings, prepared.tokenizer, len(prepared.labels), spelled=True, bert=self.bert)
+        model = new_model(settings, prepared.tokenizer, len(prepared.labels), with_char_ngrams=True, bert=self.bert)
         if self.initial is not None:
             weights = self.initial.model.state_dict()
             if prepared.labels != self.initial.labels:

@@ -159,7 +159,7 @@ class Pretraining:
         self, resolved: Mapping[str, Any], tokenizer: Tokenizer, train: Examples, validation: Examples
     ) -> PretrainResult:
         settings = with_changes(self.settings, resolved)
-        model = new_model(settings, tokenizer, 0, spelled=True)
+        model = new_model(settings, tokenizer, 0, with_char_ngrams=True)
         precision = rules.precision(settings.training, model, self.recorded_precision)
         resolved = merge(resolved, {"training": precision})
         settings = with_changes(self.settings, resolved)

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from selfattn_lm.config import ModelConfig, TokenizerConfig
-from selfattn_lm.features.tokenizer import MASK, spellings, train_tokenizer
-from selfattn_lm.nn import NgramEmbedding, SpelledEmbedding, build_classifier
+from selfattn_lm.features.tokenizer import MASK, char_ngram_ids, train_tokenizer
+from selfattn_lm.nn import NgramEmbedding, CharNgramEmbedding, build_classifier
 from selfattn_lm.nn.embedding import MASK_ID, mix32, ngram_hash, token_table
 from selfattn_lm.training.optimizer import build_optimizer, clip_gradients
 
@@ -23,7 +23,7 @@ def test_the_masks_number_is_the_same_in_every_vocabulary(unit: str) -> None:
 
 def test_tokens_spelled_alike_share_ngrams_and_special_tokens_have_none() -> None:
     tokenizer = train_tokenizer(TEXTS, TokenizerConfig(type="word"))
-    table = spellings(tokenizer, "word")
+    table = char_ngram_ids(tokenizer, "word")
     assert table.shape[0] == tokenizer.get_vocab_size()
     assert not table[: MASK_ID + 1].any()
     load, loaded, truck = (set(table[tokenizer.token_to_id(word)]) - {0} for word in ("load", "loaded", "truck"))
@@ -34,12 +34,12 @@ def test_tokens_spelled_alike_share_ngrams_and_special_tokens_have_none() -> Non
 
 def test_a_folded_table_gives_the_same_vectors() -> None:
     torch.manual_seed(0)
-    spelled = SpelledEmbedding(torch.tensor([[0, 0], [1, 2], [2, 0]]), 8)
+    with_char_ngrams = CharNgramEmbedding(torch.tensor([[0, 0], [1, 2], [2, 0]]), 8)
     ids = torch.tensor([[0, 1, 2], [2, 2, 1]])
-    torch.testing.assert_close(spelled.folded()(ids), spelled(ids))
-    expected = spelled.tokens.weight[1] + (spelled.characters.weight[1] + spelled.characters.weight[2]) / 2**0.5
-    torch.testing.assert_close(spelled(ids)[0, 1], expected)
-    torch.testing.assert_close(spelled(ids)[0, 0], spelled.tokens.weight[0])  # no n-grams, nothing added
+    torch.testing.assert_close(with_char_ngrams.to_embedding()(ids), with_char_ngrams(ids))
+    expected = with_char_ngrams.tokens.weight[1] + (with_char_ngrams.characters.weight[1] + with_char_ngrams.characters.weight[2]) / 2**0.5
+    torch.testing.assert_close(with_char_ngrams(ids)[0, 1], expected)
+    torch.testing.assert_close(with_char_ngrams(ids)[0, 0], with_char_ngrams.tokens.weight[0])  # no n-grams, nothing added
 
 
 def test_an_ngram_has_the_same_row_wherever_it_stands_and_another_in_another_order() -> None:

@@ -190,7 +190,7 @@ def classifier_of(kind: str, texts: list[str]) -> TextClassifier:
     settings = Settings(model=model, tokenizer=TokenizerConfig("word", 1000, min_frequency=1))
     tokenizer = train_tokenizer(texts, settings.tokenizer)
     torch.manual_seed(0)
-    built = new_model(settings, tokenizer, 2, spelled=False).eval()
+    built = new_model(settings, tokenizer, 2, with_char_ngrams=False).eval()
     return TextClassifier(Run(settings, {}, ["negative", "positive"], tokenizer, built), precision="32")
 
 

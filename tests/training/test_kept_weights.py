@@ -135,8 +135,8 @@ TINY = ModelConfig(width=8, heads=2, max_length=4, pooling="mean", max_ngram=1)
 
 @pytest.mark.parametrize("decay", [0.95, 0.9959, 0.998])
 def test_the_moving_average_copies_whole_numbers(decay: float) -> None:
-    spelling = torch.randint(1, 30_000, (200, 6))
-    module = ClassifierModule(build_classifier(TINY, 200, 2, spelling.clone()), Settings(), 2, None)
+    char_ngrams = torch.randint(1, 30_000, (200, 6))
+    module = ClassifierModule(build_classifier(TINY, 200, 2, char_ngrams.clone()), Settings(), 2, None)
     module.register_buffer("flags", torch.tensor([True, False]))
     callback = MovingAverage(decay)
     callback.setup(None, module, "fit")  # type: ignore[arg-type]
@@ -147,7 +147,7 @@ def test_the_moving_average_copies_whole_numbers(decay: float) -> None:
             weight += 1
         average.update_parameters(module)
     averaged = average.module.model.embedding.tokens
-    assert torch.equal(averaged.spelling, spelling)
+    assert torch.equal(averaged.char_ngrams, char_ngrams)
     assert torch.equal(average.module.flags, module.flags)
     assert 1 < float((weight - averaged.tokens.weight).detach().mean()) < 20  # the weights are averaged
 

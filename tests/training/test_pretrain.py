@@ -45,7 +45,7 @@ def knowing() -> MaskedModel:
     settings = Settings(model=model, tokenizer=TokenizerConfig("word", 100, min_frequency=1))
     tokenizer = train_tokenizer(lines, settings.tokenizer)
     torch.manual_seed(0)
-    built = new_model(settings, tokenizer, 0, spelled=False).eval()
+    built = new_model(settings, tokenizer, 0, with_char_ngrams=False).eval()
     branch = built.branches["encoder"]
     (layer,), head = branch.encoder.layers, branch.head[1]
     with torch.no_grad():
@@ -100,8 +100,8 @@ def test_training_starts_from_what_was_pretrained(pretrained: Path, tmp_path: Pa
     assert ours.labels == ["cold", "warm"]
     assert ours.tokenizer.to_str() == theirs.tokenizer.to_str()
     ids = torch.arange(theirs.tokenizer.get_vocab_size())
-    spelled, folded = (run.model.embedding.tokens(ids) for run in (theirs, ours))  # the spelling was learned on
-    torch.testing.assert_close(folded, spelled, atol=2e-3, rtol=0)
+    with_char_ngrams, folded = (run.model.embedding.tokens(ids) for run in (theirs, ours))  # the spelling was learned on
+    torch.testing.assert_close(folded, with_char_ngrams, atol=2e-3, rtol=0)
     name = "branches.encoder.encoder.layers.0.attention.qkv.weight"
     torch.testing.assert_close(ours.model.state_dict()[name], theirs.model.state_dict()[name], atol=1e-3, rtol=0)
 

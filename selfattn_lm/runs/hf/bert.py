@@ -70,7 +70,7 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
     )  # fmt: skip
     settings = replace(Settings(), model=model, tokenizer=unit)
     with torch.random.fork_rng(devices=[]):  # its first weights are random
-        built = new_model(settings, tokenizer, max(1, len(labels)), spelled=False, bert=shape)
+        built = new_model(settings, tokenizer, max(1, len(labels)), with_char_ngrams=False, bert=shape)
     run = Run(settings, {}, labels, tokenizer, built, shape, head_problem=head_problem)
     run.model.load_state_dict(_ours(folder, run, weights, pooled), strict=False)
     run.model.eval()
