@@ -5,7 +5,7 @@ from selfattn_lm.config.settings import (
     PRESETS as PRESETS,
     PRETRAINING as PRETRAINING,
     STUDIED as STUDIED,
-    BertShape as BertShape,
+    BertConfig as BertConfig,
     DataConfig as DataConfig,
     ModelConfig as ModelConfig,
     Pooling as Pooling,

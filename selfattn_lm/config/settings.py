@@ -162,7 +162,7 @@ class Settings(_Checked):
 
 
 @dataclass(frozen=True)
-class BertShape:
+class BertConfig:
     """What a BERT checkpoint is made like, beyond width, heads and layers: a run's `bert.json`, for no one to choose.
 
     `family` is bert or distilbert (Sanh et al. 2019, 1910.01108), which has no token types (`types` 0) and pools with

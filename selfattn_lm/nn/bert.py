@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from selfattn_lm.config import BertShape, ModelConfig
+from selfattn_lm.config import BertConfig, ModelConfig
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.classifier import POOLINGS, Classifier, Branch
 from selfattn_lm.nn.dropout import Dropout
@@ -21,12 +21,12 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class BertEmbedding(nn.Module):
     """Adds the vectors of a token, of its place and of its type (which sentence), and norms: (B, T) -> (B, T, C)."""
 
-    def __init__(self, shape: BertShape, width: int, dropout: float) -> None:
+    def __init__(self, shape: BertConfig, width: int, dropout: float) -> None:
         super().__init__()
         self.tokens = nn.Embedding(shape.vocab_size, width, sparse=True)  # updated only where it is touched
-        self.positions = Learned(shape.places, width)
+        self.positions = Learned(shape.max_positions, width)
         # Without types there is one that adds nothing and learns nothing.
-        self.types = nn.Parameter(torch.zeros(max(1, shape.types), width), requires_grad=shape.types > 0)
+        self.types = nn.Parameter(torch.zeros(max(1, shape.type_vocab_size), width), requires_grad=shape.type_vocab_size > 0)
         self.norm = nn.LayerNorm(width, shape.norm_eps)
         self.drop = Dropout(dropout)
 
@@ -50,17 +50,17 @@ class Pooler(nn.Module):
         return pooled
 
 
-def build_bert(shape: BertShape, config: ModelConfig, labels: int) -> Classifier:
+def build_bert(shape: BertConfig, config: ModelConfig, labels: int) -> Classifier:
     """A BERT with random weights that classifies; `config.pooling` cls is BERT's own, through its `Pooler`."""
     width, norm = config.width, partial(nn.LayerNorm, config.width, shape.norm_eps)
 
     def layer() -> PostNormLayer:
         attention = SelfAttention(width, config.heads)
-        feed_forward_ = feed_forward(width, shape.inner, ACTIVATIONS[shape.activation])
+        feed_forward_ = feed_forward(width, shape.intermediate_size, ACTIVATIONS[shape.activation])
         return PostNormLayer(attention, feed_forward_, (norm(), norm()), config.dropout)
 
     own = config.pooling == "cls" and shape.pooler
-    pool = Pooler(width, nn.ReLU() if shape.family == "distilbert" else nn.Tanh()) if own else POOLINGS[config.pooling]
+    pool = Pooler(width, nn.ReLU() if shape.model_type == "distilbert" else nn.Tanh()) if own else POOLINGS[config.pooling]
     scorer = nn.Linear(width, labels)
     nn.init.normal_(scorer.weight, std=0.02)
     nn.init.zeros_(scorer.bias)

@@ -8,7 +8,7 @@ from selfattn_lm.runs.folder import (
     read_config,
     read_origin,
     read_run,
-    read_shape,
+    read_bert_config,
     require_finished,
     write_head,
     write_run,

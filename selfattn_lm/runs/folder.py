@@ -14,7 +14,7 @@ import yaml
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from selfattn_lm.config import BertShape, Pooling, Settings, settings_from, with_changes
+from selfattn_lm.config import BertConfig, Pooling, Settings, settings_from, with_changes
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.tokenizer import load_tokenizer
 from selfattn_lm.runs.files import atomic, write_json, write_text
@@ -34,7 +34,7 @@ def write_head(
     resolved: Mapping[str, Any],
     labels: list[str] | list[int],
     tokenizer: Tokenizer,
-    bert: BertShape | None = None,
+    bert: BertConfig | None = None,
     origin: Origin | None = None,
 ) -> None:
     """Write all but the weights: settings, what `auto` became, labels, tokenizer, BERT's shape, the origin."""
@@ -140,13 +140,13 @@ def precision_recorded_in(config: Path) -> str:
     return str(recorded.get("precision", ""))
 
 
-def read_shape(folder: Path) -> BertShape | None:
+def read_bert_config(folder: Path) -> BertConfig | None:
     """The shape of the BERT that a run is of, if it is one."""
     file = folder / "bert.json"
     if not file.is_file():
         return None
     try:
-        return BertShape(**read_json(file))
+        return BertConfig(**read_json(file))
     except TypeError:
         raise UserError(f"{file}: does not hold the shape of a BERT; train the run again.") from None
 
@@ -173,7 +173,7 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
         tokenizer = load_tokenizer(part.read_text(encoding="utf-8"))
         part = folder / "model.safetensors"
         weights = safetensors.torch.load_file(part)
-        bert = read_shape(folder)
+        bert = read_bert_config(folder)
     except UserError:
         raise
     except Exception as error:  # tokenizers raises plain Exception

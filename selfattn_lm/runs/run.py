@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from selfattn_lm.config import BertShape, Settings, with_changes
+from selfattn_lm.config import BertConfig, Settings, with_changes
 from selfattn_lm.features.tokenizer import char_ngram_ids
 from selfattn_lm.nn import Classifier, build_bert, build_classifier
 from selfattn_lm.runs.origin import Origin
@@ -29,7 +29,7 @@ class Run:
     labels: list[str]
     tokenizer: Tokenizer
     model: Classifier
-    bert: BertShape | None = None
+    bert: BertConfig | None = None
     origin: Origin | None = None
     integer_labels: bool = False
     head_problem: str = ""
@@ -46,7 +46,7 @@ class Run:
 
 
 def new_model(
-    settings: Settings, tokenizer: Tokenizer, labels: int, *, with_char_ngrams: bool, bert: BertShape | None = None
+    settings: Settings, tokenizer: Tokenizer, labels: int, *, with_char_ngrams: bool, bert: BertConfig | None = None
 ) -> Classifier:
     """A model with random weights for resolved settings; `spelled`: of tokens that know their spelling, if asked.
 

@@ -28,7 +28,7 @@ from selfattn_lm.runs import (
     precision_recorded_in,
     read_origin,
     read_run,
-    read_shape,
+    read_bert_config,
     write_head,
     write_json,
     write_run,
@@ -96,7 +96,7 @@ class Session:
         join(settings)
         if resume:
             self.begun = self.place.unfinished(is_first_process())
-            self.origin, self.bert = read_origin(self.begun), read_shape(self.begun)
+            self.origin, self.bert = read_origin(self.begun), read_bert_config(self.begun)
             self.recorded_precision = precision_recorded_in(self.begun / "config.yaml")
         else:
             self.place.refuse_to_replace(overwrite)
@@ -206,7 +206,7 @@ def _start_from(initial: Run, settings: Settings, asked: Mapping[str, Any], fold
         brought |= {f"model.{name}": mine[name] for name in ("dropout", "embedding_dropout") if name in mine}
         longest = mine.get("max_length", "auto")
         if longest != "auto":
-            brought["model.max_length"] = min(longest, initial.bert.places)
+            brought["model.max_length"] = min(longest, initial.bert.max_positions)
     as_trained = {"model.char_ngrams": theirs.model.char_ngrams}  # which its own config.yaml asks for
     for name, value in flatten(asked).items():
         if name in brought and value not in (brought[name], as_trained.get(name), "auto"):

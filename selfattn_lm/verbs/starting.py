@@ -25,13 +25,13 @@ def settings_of_run(
     A preset is a whole: its training suits its model. So what gives the run another model (a flag, a config file, a
     run or a BERT to start from, pretraining) contradicts it, and is refused.
     """
-    from selfattn_lm.runs import is_checkpoint, read_config, read_shape, require_finished
+    from selfattn_lm.runs import is_checkpoint, read_config, read_bert_config, require_finished
 
     asked_with_preset = with_preset(preset, asked)
 
     if origin is not None:
         folder = origin.folder
-        if is_checkpoint(folder) or read_shape(folder) is not None:
+        if is_checkpoint(folder) or read_bert_config(folder) is not None:
             if preset != "accurate":
                 raise _contradiction(preset, f"{origin.source} is a BERT")
             return settings_from(merge(FINETUNING, asked), "settings")

@@ -15,7 +15,7 @@ from helpers import SMALL, sentences, write_csv
 
 from selfattn_lm import TextClassifier, UserError, evaluate, export, fit, predict, pretrain, study, train
 from selfattn_lm.cli import main
-from selfattn_lm.config import BertShape, ModelConfig, Settings, TokenizerConfig
+from selfattn_lm.config import BertConfig, ModelConfig, Settings, TokenizerConfig
 from selfattn_lm.data.python_inputs import all_integers, plain_labels, texts_to_predict
 from selfattn_lm.data.sources import Split
 from selfattn_lm.features.tokenizer import train_tokenizer
@@ -305,7 +305,7 @@ def test_a_labels_file_of_anything_but_names_or_integers_is_refused(
 
 def test_an_export_names_integers_by_text(tmp_path: Path) -> None:
     tokenizer = train_tokenizer(PLAIN, TokenizerConfig(type="wordpiece", min_frequency=1))
-    shape = BertShape(
+    shape = BertConfig(
         "bert", tokenizer.get_vocab_size(), places=8, types=2, inner=16, activation="gelu", norm_eps=1e-12
     )
     model = ModelConfig(

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from selfattn_lm.config import BertShape, ModelConfig, Pooling, Settings, TokenizerConfig
+from selfattn_lm.config import BertConfig, ModelConfig, Pooling, Settings, TokenizerConfig
 from selfattn_lm.errors import UserError
 from selfattn_lm.runs.files import atomic, write_json
 from selfattn_lm.runs.hf.added_tokens import SPECIAL
@@ -36,10 +36,10 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
     file = folder / "config.json"
     config = read_json(file)
     shape = _shape(file, config)
-    keys = KEYS[shape.family]
-    weights = {modern(name, shape.family): tensor for name, tensor in read_weights(folder).items()}
+    keys = KEYS[shape.model_type]
+    weights = {modern(name, shape.model_type): tensor for name, tensor in read_weights(folder).items()}
     classifies = any(name.endswith("ForSequenceClassification") for name in _architectures(config))
-    pooled = f"{POOLER[shape.family]}.weight" in weights
+    pooled = f"{POOLER[shape.model_type]}.weight" in weights
     sentence_pooling = _sentence_pooling(folder)
     if pooling == "auto" and classifies:
         pooling = "cls"
@@ -61,7 +61,7 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
     dropout = config.get(keys["dropout"], 0.1)
     model = ModelConfig(
         width=config[keys["width"]], heads=config[keys["heads"]], layers=config[keys["layers"]], pooling=pooling,
-        max_length=min(shape.places, longest_text(folder), 512), max_ngram=1, ngram_buckets=1, bag_branch=False,
+        max_length=min(shape.max_positions, longest_text(folder), 512), max_ngram=1, ngram_buckets=1, bag_branch=False,
         char_ngrams=False, token_dropout=0.0, dropout=dropout, embedding_dropout=dropout,
     )  # fmt: skip
     unit = TokenizerConfig(
@@ -93,7 +93,7 @@ def _ours(folder: Path, run: Run, weights: Mapping[str, Tensor], pooled: bool) -
     return found
 
 
-def _shape(file: Path, config: Mapping[str, Any]) -> BertShape:
+def _shape(file: Path, config: Mapping[str, Any]) -> BertConfig:
     """The shape that `config.json` says, which must be one that our parts can take."""
 
     def require(fulfilled: bool, otherwise: str) -> None:
@@ -121,7 +121,7 @@ def _shape(file: Path, config: Mapping[str, Any]) -> BertShape:
         require(_is_whole(config.get(key), 1), f"{key} is missing or not a whole number above 0")
     width, heads = config[keys["width"]], config[keys["heads"]]
     require(width % heads == 0, f"{keys['heads']} {heads} does not divide {keys['width']} {width}")
-    return BertShape(
+    return BertConfig(
         family=family,
         vocab_size=config["vocab_size"],
         places=config["max_position_embeddings"],
@@ -213,7 +213,7 @@ def write_bert(run: Run, folder: Path) -> None:
     write_json(folder / "config.json", _config(run, run.bert))
     max_length = run.in_effect.model.max_length
     assert max_length != "auto"
-    write_tokenizer(run.tokenizer, max_length, folder, has_token_types=run.bert.family == "bert")
+    write_tokenizer(run.tokenizer, max_length, folder, has_token_types=run.bert.model_type == "bert")
     tensors, weights = run.model.state_dict(), dict[str, Tensor]()
     for name, theirs in foreign_names(run.bert, run.in_effect.model.layers, pooler=True, classifier=True).items():
         weights |= zip(theirs, (part.contiguous() for part in tensors[name].float().chunk(len(theirs))), strict=True)
@@ -221,21 +221,21 @@ def write_bert(run: Run, folder: Path) -> None:
         temporary.write_bytes(safetensors.torch.save(weights, {"format": "pt"}))
 
 
-def _config(run: Run, shape: BertShape) -> dict[str, Any]:
+def _config(run: Run, shape: BertConfig) -> dict[str, Any]:
     """The `config.json` of a run."""
-    model, keys, bert = run.in_effect.model, KEYS[shape.family], shape.family == "bert"
+    model, keys, bert = run.in_effect.model, KEYS[shape.model_type], shape.model_type == "bert"
     activation = next(theirs for theirs, ours in reversed(ACTIVATIONS.items()) if ours == shape.activation)
-    values = {**vars(model), "inner": shape.inner, "activation": activation}
+    values = {**vars(model), "inner": shape.intermediate_size, "activation": activation}
     rest: dict[str, Any] = {"sinusoidal_pos_embds": False, "attention_dropout": 0.0}
     if bert:
-        rest = {"type_vocab_size": shape.types, "layer_norm_eps": shape.norm_eps, "attention_probs_dropout_prob": 0.0}
+        rest = {"type_vocab_size": shape.type_vocab_size, "layer_norm_eps": shape.norm_eps, "attention_probs_dropout_prob": 0.0}
     rest["classifier_dropout" if bert else "seq_classif_dropout"] = model.embedding_dropout
     return {
         "architectures": ["BertForSequenceClassification" if bert else "DistilBertForSequenceClassification"],
-        "model_type": shape.family,
+        "model_type": shape.model_type,
         **{theirs: values[ours] for ours, theirs in keys.items()},
         "vocab_size": shape.vocab_size,
-        "max_position_embeddings": shape.places,
+        "max_position_embeddings": shape.max_positions,
         "pad_token_id": run.tokenizer.token_to_id(SPECIAL["pad_token"]),
         **rest,
         "problem_type": "single_label_classification",

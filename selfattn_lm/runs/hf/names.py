@@ -1,6 +1,6 @@
 """What Hugging Face's format calls the parts of a BERT; nobody else needs to know."""
 
-from selfattn_lm.config import BertShape
+from selfattn_lm.config import BertConfig
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_python": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"}
 ACTIVATIONS |= dict.fromkeys(("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate"), "gelu_tanh")
@@ -49,11 +49,11 @@ _EMBEDDING = {
 }
 
 
-def foreign_names(shape: BertShape, layers: int, *, pooler: bool, classifier: bool) -> dict[str, tuple[str, ...]]:
+def foreign_names(shape: BertConfig, layers: int, *, pooler: bool, classifier: bool) -> dict[str, tuple[str, ...]]:
     """For each of our tensors those of the format, which put below each other are ours."""
-    family, names = shape.family, dict[str, tuple[str, ...]]()
+    family, names = shape.model_type, dict[str, tuple[str, ...]]()
     for ours, theirs in _EMBEDDING.items():
-        if shape.types or ours != "embedding.types":
+        if shape.type_vocab_size or ours != "embedding.types":
             names[ours] = (f"{family}.{theirs}",)
     for i in range(layers):
         for module, parts in _LAYER[family].items():
