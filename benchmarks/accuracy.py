@@ -46,7 +46,7 @@ VARIANTS: dict[str, list[str]] = {
     "no spelling": ["--model.no-char-ngrams"],
     "no tokens hidden": ["--model.token-dropout", "0"],
     "embedding dropout 0.2": ["--model.embedding-dropout", "0.2"],
-    "no moving average": ["--training.ema_decay-decay", "0"],
+    "no moving average": ["--training.ema-decay", "0"],
     "no label smoothing": ["--training.label-smoothing", "0"],
     "pretrained on the same texts": ["pretrain"],
 }

@@ -41,7 +41,13 @@ SETTINGS: dict[str, str] = {
     "training.ema": "training.ema_decay",
     "training.validations": "training.validations_per_epoch",
 }
-TENSORS: dict[str, str] = {}  # regular expressions: r"\.attention\.project\.": ".attention.qkv."
+TENSORS: dict[str, str] = {  # regular expressions
+    r"^views\.context\.": "branches.encoder.",
+    r"^views\.words\.": "branches.bag.",
+    r"^mix$": "branch_weights",
+    r"\.attention\.project\.": ".attention.qkv.",
+    r"\.attention\.combine\.": ".attention.out.",
+}
 COLUMNS: dict[str, str] = {}  # of log.csv and of predicted files
 KEYS: dict[str, str] = {}  # of metrics.json and data.json
 NOT_COMPARED = ("minutes", "tokens_per_s", "seconds", "texts_per_s", "training_s")

@@ -51,7 +51,9 @@ def rates(work: Callable[[Any, Any], Any], sizes: list[tuple[int, int]]) -> list
     found = []
     for batch, length in sizes:
         ids, attention_mask = torch.randint(4, VOCABULARY, (batch, length)), torch.ones(batch, length, dtype=torch.bool)
-        found.append(batch * length / steadily(lambda ids=ids, attention_mask=attention_mask: work(ids, attention_mask)))  # type: ignore[misc]
+        found.append(
+            batch * length / steadily(lambda ids=ids, attention_mask=attention_mask: work(ids, attention_mask))
+        )  # type: ignore[misc]
     return found
 
 

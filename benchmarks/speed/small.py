@@ -56,14 +56,21 @@ def training() -> dict[str, float]:
 
     settings, data, _ = parts()
     batches = [batch for batch, _ in zip(train_loader(data.train, settings, 0, 1), range(STEPS), strict=False)]
-    model, theirs = new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True), bert(WIDTH, LAYERS, data)
+    model, theirs = (
+        new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True),
+        bert(WIDTH, LAYERS, data),
+    )
     optimizer, plain = build_optimizer(model, 1e-4, 0.01), torch.optim.AdamW(theirs.parameters(), 1e-4)
     ways = {
         f"{name}, {bits}": stepper(*parts, bits == "bf16")  # type: ignore[arg-type]
         for bits in ("bf16", "fp32")
         for name, parts in {
             "ours": (model, optimizer, lambda batch: model(batch.ids, batch.attention_mask)),
-            "BERT of transformers": (theirs, plain, lambda batch: theirs(batch.ids, batch.attention_mask.long()).logits),
+            "BERT of transformers": (
+                theirs,
+                plain,
+                lambda batch: theirs(batch.ids, batch.attention_mask.long()).logits,
+            ),
         }.items()
     }
     tokens = sum(int(batch.attention_mask.sum()) for batch in batches)

@@ -68,7 +68,9 @@ def embedding(rounds: int = 5, steps: int = 15) -> dict[str, float]:
     settings, data = prepared("whole", 128, 2, "bf16")
     settings = with_changes(settings, data.resolved)
     batches = [batch for batch, _ in zip(train_loader(data.train, settings, 0, 1), range(steps), strict=False)]
-    models = {name: new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True) for name in ("all", "rest")}
+    models = {
+        name: new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True) for name in ("all", "rest")
+    }
     freeze(models["rest"], "embeddings")
     found: dict[str, list[float]] = {name: [] for name in models}
     optimizers = {name: build_optimizer(model, 1e-4, 0.01) for name, model in models.items()}

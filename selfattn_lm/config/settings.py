@@ -163,18 +163,24 @@ class Settings(_Checked):
 
 @dataclass(frozen=True)
 class BertConfig:
-    """What a BERT checkpoint is made like, beyond width, heads and layers: a run's `bert.json`, for no one to choose.
+    """The architecture of a BERT checkpoint, beyond width, heads and layers; a run keeps it in `bert.json`.
 
-    `family` is bert or distilbert (Sanh et al. 2019, 1910.01108), which has no token types (`types` 0) and pools with
-    another activation; `inner` is the feed-forward width, `places` the longest text, in tokens. `pooler`: the first
-    token's vector goes through a layer of its own before it stands for the text.
+    Attributes:
+        model_type: bert, or distilbert (Sanh et al. 2019, 1910.01108), which has no token types and pools with ReLU.
+        vocab_size: How many tokens the model has a vector for.
+        max_positions: The length of the longest text, in tokens.
+        type_vocab_size: How many token types there are; 0 for DistilBERT.
+        intermediate_size: The width of the feed-forward network.
+        activation: Its activation, a name of `nn.ACTIVATIONS`.
+        norm_eps: The epsilon of the layer norms.
+        pooler: Whether the first token's vector goes through a layer of its own before it represents the text.
     """
 
-    family: str
+    model_type: str
     vocab_size: int
-    places: int
-    types: int
-    inner: int
+    max_positions: int
+    type_vocab_size: int
+    intermediate_size: int
     activation: str
     norm_eps: float
     pooler: bool = True

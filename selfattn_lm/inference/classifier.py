@@ -84,7 +84,9 @@ class TextClassifier:
 
         Raises UserError if the weights are broken, so that the model computes NaN.
         """
-        probabilities = self._apply(texts, lambda ids, attention_mask: self._model(ids, attention_mask).softmax(-1), len(self.labels))
+        probabilities = self._apply(
+            texts, lambda ids, attention_mask: self._model(ids, attention_mask).softmax(-1), len(self.labels)
+        )
         broken = np.count_nonzero(~np.isfinite(probabilities).all(1))
         if broken:
             reason = f"the model gives no number (NaN) for {broken:,} of {len(probabilities):,} texts"

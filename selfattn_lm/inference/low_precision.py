@@ -12,7 +12,7 @@ from selfattn_lm import hardware
 from selfattn_lm.config import Precision
 from selfattn_lm.errors import UserError
 from selfattn_lm.hardware import FloatPrecision
-from selfattn_lm.nn import Classifier, Encoder, Branch
+from selfattn_lm.nn import Branch, Classifier, Encoder
 from selfattn_lm.nn.attention import SelfAttention
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from selfattn_lm.config import BertConfig, ModelConfig
 from selfattn_lm.nn.attention import SelfAttention
-from selfattn_lm.nn.classifier import POOLINGS, Classifier, Branch
+from selfattn_lm.nn.classifier import POOLINGS, Branch, Classifier
 from selfattn_lm.nn.dropout import Dropout
 from selfattn_lm.nn.encoder import Encoder, PostNormLayer, feed_forward
 from selfattn_lm.nn.positions import Learned
@@ -26,7 +26,9 @@ class BertEmbedding(nn.Module):
         self.tokens = nn.Embedding(shape.vocab_size, width, sparse=True)  # updated only where it is touched
         self.positions = Learned(shape.max_positions, width)
         # Without types there is one that adds nothing and learns nothing.
-        self.types = nn.Parameter(torch.zeros(max(1, shape.type_vocab_size), width), requires_grad=shape.type_vocab_size > 0)
+        self.types = nn.Parameter(
+            torch.zeros(max(1, shape.type_vocab_size), width), requires_grad=shape.type_vocab_size > 0
+        )
         self.norm = nn.LayerNorm(width, shape.norm_eps)
         self.drop = Dropout(dropout)
 
@@ -60,7 +62,9 @@ def build_bert(shape: BertConfig, config: ModelConfig, labels: int) -> Classifie
         return PostNormLayer(attention, feed_forward_, (norm(), norm()), config.dropout)
 
     own = config.pooling == "cls" and shape.pooler
-    pool = Pooler(width, nn.ReLU() if shape.model_type == "distilbert" else nn.Tanh()) if own else POOLINGS[config.pooling]
+    pool = (
+        Pooler(width, nn.ReLU() if shape.model_type == "distilbert" else nn.Tanh()) if own else POOLINGS[config.pooling]
+    )
     scorer = nn.Linear(width, labels)
     nn.init.normal_(scorer.weight, std=0.02)
     nn.init.zeros_(scorer.bias)

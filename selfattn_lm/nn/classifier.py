@@ -12,7 +12,7 @@ from selfattn_lm.nn import positions
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.baselines import Bag, Cnn, Lstm
 from selfattn_lm.nn.dropout import Dropout
-from selfattn_lm.nn.embedding import NgramEmbedding, CharNgramEmbedding, TokenEmbedding, token_table
+from selfattn_lm.nn.embedding import CharNgramEmbedding, NgramEmbedding, TokenEmbedding, token_table
 from selfattn_lm.nn.encoder import Encoder, EncoderLayer, feed_forward
 
 
@@ -69,6 +69,20 @@ class Classifier(nn.Module):
         self.branches: Any = nn.ModuleDict(branches)
         self.register_buffer("branch_weights", torch.full((len(branches),), 1 / len(branches)))
 
+    def parameter_groups(self) -> list[list[nn.Parameter]]:
+        """Parameters from the input up: embedding, encoder layers in order, rest of the encoders, pooling and heads."""
+        layers: list[list[nn.Parameter]] = []
+        in_encoders: list[nn.Parameter] = []
+        for branch in self.branches.values():
+            layers += [list(layer.parameters()) for layer in getattr(branch.encoder, "layers", [])]
+            in_encoders += branch.encoder.parameters()
+        groups = [list(self.embedding.parameters()), *layers]
+        grouped = {id(parameter) for group in groups for parameter in group}
+        rest = [parameter for parameter in in_encoders if id(parameter) not in grouped]
+        grouped.update(map(id, rest))
+        heads = [parameter for parameter in self.branches.parameters() if id(parameter) not in grouped]
+        return [*groups, rest, heads]
+
     def sizes(self) -> dict[str, int]:
         """How many numbers each parameter has; vectors of character n-grams are folded into those of the tokens."""
         return {name: p.numel() for name, p in self.named_parameters() if ".characters." not in name}
@@ -105,10 +119,12 @@ class Classifier(nn.Module):
         return mixed
 
 
-def build_classifier(config: ModelConfig, vocab_size: int, labels: int, char_ngrams: Tensor | None = None) -> Classifier:
+def build_classifier(
+    config: ModelConfig, vocab_size: int, labels: int, char_ngrams: Tensor | None = None
+) -> Classifier:
     """A classifier with random weights from settings in which nothing is `auto` any more.
 
-    With the `spelling` (V, K) of each token the embedding is a `SpelledEmbedding`, which training folds at its end.
+    With the `char_ngrams` (V, K) of each token the embedding is a `SpelledEmbedding`, which training folds at its end.
     Without labels it guesses hidden tokens: its head scores each token of the vocabulary at each place, (B, T, V).
     """
     assert config.max_length != "auto", "resolve the settings first"

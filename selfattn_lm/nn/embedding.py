@@ -40,7 +40,7 @@ class CharNgramEmbedding(nn.Module):
 
     Tokens that are spelled alike begin alike, and a rare one inherits what its relatives have learned (Bojanowski et
     al. 2016, 1607.04606). As the sum depends on the token alone, it is computed once for each token of a batch, and
-    `folded` into a plain table after training. `spelling` (V, K) holds the numbers of a token's n-grams, 0: none.
+    `folded` into a plain table after training. `char_ngrams` (V, K) holds the numbers of a token's n-grams, 0: none.
     """
 
     char_ngrams: Tensor
@@ -50,7 +50,7 @@ class CharNgramEmbedding(nn.Module):
         self.tokens = token_table(len(char_ngrams), width)
         self.characters = nn.EmbeddingBag(int(char_ngrams.max()) + 1, width, mode="sum", sparse=True, padding_idx=0)
         nn.init.normal_(self.characters.weight, std=1 / math.sqrt(width))
-        self.register_buffer("spelling", char_ngrams, persistent=False)
+        self.register_buffer("char_ngrams", char_ngrams, persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embed token ids: (B, T) -> (B, T, C)."""

@@ -185,7 +185,9 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
         lacks = "resolved lacks model.max_length, model.pooling or model.max_ngram"
         raise UserError(f"{folder / 'config.yaml'}: {lacks}; train the run again.")
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and overwritten at once
-        classifier = new_model(with_changes(settings, resolved), tokenizer, len(labels), with_char_ngrams=not labels, bert=bert)
+        classifier = new_model(
+            with_changes(settings, resolved), tokenizer, len(labels), with_char_ngrams=not labels, bert=bert
+        )
     try:
         classifier.load_state_dict(weights)
     except RuntimeError as error:

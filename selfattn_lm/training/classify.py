@@ -26,9 +26,9 @@ from selfattn_lm.runs import (
     model_card,
     new_model,
     precision_recorded_in,
+    read_bert_config,
     read_origin,
     read_run,
-    read_bert_config,
     write_head,
     write_json,
     write_run,
@@ -159,7 +159,9 @@ class Session:
         if self.initial is not None:
             weights = self.initial.model.state_dict()
             if prepared.labels != self.initial.labels:
-                weights = {name: value for name, value in weights.items() if ".head." not in name and name != "branch_weights"}
+                weights = {
+                    name: value for name, value in weights.items() if ".head." not in name and name != "branch_weights"
+                }
                 reason = "the labels differ from those of" if self.initial.labels else "no labels are known to"
                 log.warning("%s what the run starts from, so its head is new", reason)
             model.load_state_dict(weights, strict=False)

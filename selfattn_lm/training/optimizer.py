@@ -1,16 +1,15 @@
 """AdamW with decay groups, embedding tables updated where they were touched, and the learning rate over the steps."""
 
 import math
-import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 from torch.optim.lr_scheduler import LambdaLR
 
-_HEAD = 1000  # deeper than any encoder
+from selfattn_lm.nn import Classifier
 
 
 class RowAdamW(torch.optim.AdamW):
@@ -48,25 +47,31 @@ class RowAdamW(torch.optim.AdamW):
             tensor.index_copy_(0, rows, part)
 
 
-def build_optimizer(model: nn.Module, lr: float, weight_decay: float, layer_decay: float = 1.0) -> RowAdamW:
-    """Decays matrices, but not embeddings, biases and norms; leaves out what is frozen.
+def build_optimizer(model: Classifier, learning_rate: float, weight_decay: float, layer_decay: float = 1.0) -> RowAdamW:
+    """Build the optimizer of a model's parameters, without those that are frozen.
 
-    Each layer learns at `layer_decay` times the rate of the one above it: what lies deeper is of more general use
-    (Howard & Ruder 2018, 1801.06146).
+    Matrices are decayed, but not embeddings, biases and norms. Each encoder layer, and the embedding below the first
+    one, learns at `layer_decay` times the rate of the layer above it: what lies deeper is of more general use (Howard
+    & Ruder 2018, 1801.06146).
     """
-    tables = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
-    embeddings = {id(p) for table in tables for p in table.parameters()}
-    depths = {name: depth(name) for name, _ in model.named_parameters()}
-    above = 1 + max((place for place in depths.values() if place < _HEAD - 1), default=0)  # where the head stands
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, p in model.named_parameters():
-        if p.requires_grad:
-            rate = lr * layer_decay ** max(0, above - depths[name])
-            decay = weight_decay if p.ndim > 1 and id(p) not in embeddings else 0.0
-            groups.setdefault((rate, decay), []).append(p)
-    return RowAdamW(
-        [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()], fused=True
-    )
+    tables = [module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)]
+    not_decayed = {id(parameter) for table in tables for parameter in table.parameters()}
+    parameters: dict[tuple[float, float], list[nn.Parameter]] = {}  # by learning rate and decay
+    groups = model.parameter_groups()
+    for number, group in enumerate(groups):
+        layers_above = max(
+            0, len(groups) - 2 - number
+        )  # the last two groups, beyond all layers, learn at the full rate
+        rate = learning_rate * layer_decay**layers_above
+        for parameter in group:
+            if parameter.requires_grad:
+                is_decayed = parameter.ndim > 1 and id(parameter) not in not_decayed
+                decay = weight_decay if is_decayed else 0.0
+                parameters.setdefault((rate, decay), []).append(parameter)
+    options = []
+    for (rate, decay), group in parameters.items():
+        options.append({"params": group, "lr": rate, "weight_decay": decay})
+    return RowAdamW(options, fused=True)
 
 
 def use_dense_gradients(model: nn.Module) -> None:
@@ -79,18 +84,15 @@ def use_dense_gradients(model: nn.Module) -> None:
             module.sparse = False
 
 
-def depth(name: str) -> int:
-    """How far above the input a parameter works: 0 in the embedding, 1 in the first layer, in the head beyond all."""
-    if layer := re.search(r"\.encoder\.layers\.(\d+)\.", name):
-        return 1 + int(layer[1])
-    return 0 if name.startswith("embedding.") else _HEAD - (".encoder." in name)
-
-
-def freeze(model: nn.Module, what: int | str) -> None:
-    """Keep some parameters as they are: the embeddings, they and the first `what` layers, or all but the head."""
-    last = {"none": -1, "embeddings": 0, "all": _HEAD - 1}.get(str(what), what)
-    for name, parameter in model.named_parameters():
-        if depth(name) <= int(last):
+def freeze(model: Classifier, upto: int | Literal["none", "embeddings", "all"]) -> None:
+    """Freeze the embedding, the embedding and the first `upto` encoder layers, or all but pooling and heads."""
+    groups = model.parameter_groups()
+    if isinstance(upto, int):
+        frozen = min(1 + upto, len(groups) - 2)
+    else:
+        frozen = {"none": 0, "embeddings": 1, "all": len(groups) - 1}[upto]
+    for group in groups[:frozen]:
+        for parameter in group:
             parameter.requires_grad_(False)
 
 

@@ -25,7 +25,7 @@ def settings_of_run(
     A preset is a whole: its training suits its model. So what gives the run another model (a flag, a config file, a
     run or a BERT to start from, pretraining) contradicts it, and is refused.
     """
-    from selfattn_lm.runs import is_checkpoint, read_config, read_bert_config, require_finished
+    from selfattn_lm.runs import is_checkpoint, read_bert_config, read_config, require_finished
 
     asked_with_preset = with_preset(preset, asked)
 

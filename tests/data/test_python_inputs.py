@@ -306,7 +306,13 @@ def test_a_labels_file_of_anything_but_names_or_integers_is_refused(
 def test_an_export_names_integers_by_text(tmp_path: Path) -> None:
     tokenizer = train_tokenizer(PLAIN, TokenizerConfig(type="wordpiece", min_frequency=1))
     shape = BertConfig(
-        "bert", tokenizer.get_vocab_size(), places=8, types=2, inner=16, activation="gelu", norm_eps=1e-12
+        "bert",
+        tokenizer.get_vocab_size(),
+        max_positions=8,
+        type_vocab_size=2,
+        intermediate_size=16,
+        activation="gelu",
+        norm_eps=1e-12,
     )
     model = ModelConfig(
         width=8, heads=2, layers=1, pooling="cls", max_length=8, max_ngram=1, bag_branch=False, char_ngrams=False

@@ -9,9 +9,9 @@ from torch import nn
 
 from selfattn_lm.config import ModelConfig, TokenizerConfig
 from selfattn_lm.features.tokenizer import MASK, char_ngram_ids, train_tokenizer
-from selfattn_lm.nn import NgramEmbedding, CharNgramEmbedding, build_classifier
+from selfattn_lm.nn import CharNgramEmbedding, NgramEmbedding, build_classifier
 from selfattn_lm.nn.embedding import MASK_ID, mix32, ngram_hash, token_table
-from selfattn_lm.training.optimizer import build_optimizer, clip_gradients
+from selfattn_lm.training.optimizer import RowAdamW, clip_gradients
 
 TEXTS = ["unload the loader", "load a loaded truck", "the truck is unloaded"] * 3
 
@@ -37,9 +37,14 @@ def test_a_folded_table_gives_the_same_vectors() -> None:
     with_char_ngrams = CharNgramEmbedding(torch.tensor([[0, 0], [1, 2], [2, 0]]), 8)
     ids = torch.tensor([[0, 1, 2], [2, 2, 1]])
     torch.testing.assert_close(with_char_ngrams.to_embedding()(ids), with_char_ngrams(ids))
-    expected = with_char_ngrams.tokens.weight[1] + (with_char_ngrams.characters.weight[1] + with_char_ngrams.characters.weight[2]) / 2**0.5
+    expected = (
+        with_char_ngrams.tokens.weight[1]
+        + (with_char_ngrams.characters.weight[1] + with_char_ngrams.characters.weight[2]) / 2**0.5
+    )
     torch.testing.assert_close(with_char_ngrams(ids)[0, 1], expected)
-    torch.testing.assert_close(with_char_ngrams(ids)[0, 0], with_char_ngrams.tokens.weight[0])  # no n-grams, nothing added
+    torch.testing.assert_close(
+        with_char_ngrams(ids)[0, 0], with_char_ngrams.tokens.weight[0]
+    )  # no n-grams, nothing added
 
 
 def test_an_ngram_has_the_same_row_wherever_it_stands_and_another_in_another_order() -> None:
@@ -168,7 +173,8 @@ def test_rows_touched_in_every_step_move_as_with_plain_adam_and_others_not_at_al
     sparse, dense = token_table(5, 3), nn.Embedding(5, 3)
     dense.load_state_dict(sparse.state_dict())
     before = sparse.weight.clone()
-    ours, plain = build_optimizer(sparse, 0.05, 0.1), torch.optim.AdamW(dense.parameters(), 0.05, weight_decay=0)
+    ours = RowAdamW(sparse.parameters(), lr=0.05, fused=True)  # which never decays a sparse table
+    plain = torch.optim.AdamW(dense.parameters(), lr=0.05, weight_decay=0)
     for step in range(4):
         for table, optimizer in ((sparse, ours), (dense, plain)):
             (table(torch.tensor([0, 2, 2])) ** 2 * (step + 1)).sum().backward()
@@ -183,7 +189,8 @@ def test_a_row_left_alone_for_a_step_stays_where_plain_adam_moves_it_on() -> Non
     sparse, dense = token_table(2, 3), nn.Embedding(2, 3)
     dense.load_state_dict(sparse.state_dict())
     before = sparse.weight.detach().clone()
-    ours, plain = build_optimizer(sparse, 0.05, 0.1), torch.optim.AdamW(dense.parameters(), 0.05, weight_decay=0)
+    ours = RowAdamW(sparse.parameters(), lr=0.05, fused=True)  # which never decays a sparse table
+    plain = torch.optim.AdamW(dense.parameters(), lr=0.05, weight_decay=0)
     for row in (0, 1):
         for table, optimizer in ((sparse, ours), (dense, plain)):
             table(torch.tensor([row])).sum().backward()

@@ -196,7 +196,12 @@ def test_weights_are_read_as_they_are_found_in_the_wild(form: str, tmp_path: Pat
             file.unlink()
     ids, attention_mask, _ = batch()
     expected = theirs.bert(ids, attention_mask=attention_mask.long()).last_hidden_state
-    torch.testing.assert_close(states(read_bert(folder).model, ids, attention_mask)[attention_mask], expected[attention_mask], atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        states(read_bert(folder).model, ids, attention_mask)[attention_mask],
+        expected[attention_mask],
+        atol=1e-5,
+        rtol=0,
+    )
 
 
 class Evil:
@@ -498,7 +503,7 @@ def _interrupt() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"family": "bert"}', "does not hold the shape of a BERT; train the run again."),
+        ('{"model_type": "bert"}', "does not hold the shape of a BERT; train the run again."),
         ("[]", "holds no JSON object."),
     ],
 )

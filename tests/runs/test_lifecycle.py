@@ -188,7 +188,7 @@ def test_a_replacement_that_is_interrupted_leaves_the_run_that_it_should_replace
 def test_a_run_that_was_killed_is_neither_lost_nor_replaced_unasked(data: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     settings = ["--model.width", "8", "--model.heads", "2", "--training.precision", "32", "--training.epochs", "2"]
-    settings += ["--training.validations_per_epoch-per-epoch", "2", "--training.batch-size", "16", "--out", str(run)]
+    settings += ["--training.validations-per-epoch", "2", "--training.batch-size", "16", "--out", str(run)]
     run_killed_at(4, ["train", data, *settings])
     assert sorted(os.listdir(tmp_path)) == ["run.partial"]
     with pytest.raises(UserError) as caught:

@@ -167,7 +167,9 @@ def test_a_branch_weight_is_judged_with_its_neighbours(accuracy: list[float], we
 
 
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log")
-@pytest.mark.parametrize(("labels", "branch_weights"), [([0, 0, 0], [0.6, 0.4]), ([1, 1, 1], [0.3, 0.7]), ([2, 2, 2], [0.5, 0.5])])
+@pytest.mark.parametrize(
+    ("labels", "branch_weights"), [([0, 0, 0], [0.6, 0.4]), ([1, 1, 1], [0.3, 0.7]), ([2, 2, 2], [0.5, 0.5])]
+)
 def test_the_branches_are_weighed_by_what_validates_best(labels: list[int], branch_weights: list[float]) -> None:
     small = {"width": 8, "heads": 2, "max_length": 4, "pooling": "mean", "max_ngram": 1}
     model = build_classifier(ModelConfig(**small), vocab_size=10, labels=3)

@@ -100,7 +100,9 @@ def test_training_starts_from_what_was_pretrained(pretrained: Path, tmp_path: Pa
     assert ours.labels == ["cold", "warm"]
     assert ours.tokenizer.to_str() == theirs.tokenizer.to_str()
     ids = torch.arange(theirs.tokenizer.get_vocab_size())
-    with_char_ngrams, folded = (run.model.embedding.tokens(ids) for run in (theirs, ours))  # the spelling was learned on
+    with_char_ngrams, folded = (
+        run.model.embedding.tokens(ids) for run in (theirs, ours)
+    )  # the spelling was learned on
     torch.testing.assert_close(folded, with_char_ngrams, atol=2e-3, rtol=0)
     name = "branches.encoder.encoder.layers.0.attention.qkv.weight"
     torch.testing.assert_close(ours.model.state_dict()[name], theirs.model.state_dict()[name], atol=1e-3, rtol=0)

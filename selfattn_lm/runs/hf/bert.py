@@ -122,11 +122,11 @@ def _shape(file: Path, config: Mapping[str, Any]) -> BertConfig:
     width, heads = config[keys["width"]], config[keys["heads"]]
     require(width % heads == 0, f"{keys['heads']} {heads} does not divide {keys['width']} {width}")
     return BertConfig(
-        family=family,
+        model_type=family,
         vocab_size=config["vocab_size"],
-        places=config["max_position_embeddings"],
-        types=types,
-        inner=config[keys["inner"]],
+        max_positions=config["max_position_embeddings"],
+        type_vocab_size=types,
+        intermediate_size=config[keys["inner"]],
         activation=ACTIVATIONS[activation],
         norm_eps=norm_eps,
     )
@@ -228,7 +228,11 @@ def _config(run: Run, shape: BertConfig) -> dict[str, Any]:
     values = {**vars(model), "inner": shape.intermediate_size, "activation": activation}
     rest: dict[str, Any] = {"sinusoidal_pos_embds": False, "attention_dropout": 0.0}
     if bert:
-        rest = {"type_vocab_size": shape.type_vocab_size, "layer_norm_eps": shape.norm_eps, "attention_probs_dropout_prob": 0.0}
+        rest = {
+            "type_vocab_size": shape.type_vocab_size,
+            "layer_norm_eps": shape.norm_eps,
+            "attention_probs_dropout_prob": 0.0,
+        }
     rest["classifier_dropout" if bert else "seq_classif_dropout"] = model.embedding_dropout
     return {
         "architectures": ["BertForSequenceClassification" if bert else "DistilBertForSequenceClassification"],
