@@ -200,7 +200,7 @@ def resume(side: Side) -> None:
     code = f"""
 import os, signal, sys
 from selfattn_lm.cli import main
-from selfattn_lm.training.fitting import StopOnRequest
+from selfattn_lm.training.callbacks import StopOnRequest
 def die(self, trainer, *rest):
     if trainer.global_step == 9:
         os.kill(os.getpid(), signal.SIGKILL)
