@@ -1,14 +1,12 @@
-"""Device, precision and threads: decided here for training, scoring and prediction alike."""
+"""Device and precision: decided here for training, scoring and prediction alike."""
 
 import logging
 import os
 import statistics
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +14,13 @@ from torch.nn import functional as F
 
 from selfattn_lm.errors import UserError
 from selfattn_lm.measurements import recall, remember
+from selfattn_lm.threads import single_core_threads
 
 log = logging.getLogger(__name__)
 
 Device = Literal["cpu", "cuda", "mps"]
 FloatPrecision = Literal["32", "bf16"]
 Product = tuple[int, int]  # a matrix product by its weights: so many numbers a token in, so many out
-T = TypeVar("T")
 
 GAIN = 1.3  # bf16 rounds, so `auto` chooses it only if it is at least this many times as fast as fp32
 _ROUNDS = 7
@@ -168,7 +166,8 @@ def measure(products: Sequence[Product]) -> tuple[float, float]:
     operations = sum(2 * inputs * outputs for inputs, outputs in products)
     tokens = _OPERATIONS // operations // 32 * 32
     tokens = max(_FEWEST_TOKENS, min(tokens, _MOST_TOKENS))
-    return workers(1).submit(_time_both, products, tokens).result()
+    with single_core_threads(1) as thread:
+        return thread.submit(_time_both, products, tokens).result()
 
 
 def _time_both(products: Sequence[Product], tokens: int) -> tuple[float, float]:
@@ -197,69 +196,3 @@ def _time(layers: Sequence[tuple[Tensor, Tensor]]) -> float:
     for x, weights in layers:
         F.linear(x, weights)
     return clock() - started
-
-
-_pools: dict[int, ThreadPoolExecutor] = {}  # by the number of their threads
-_starting = threading.Lock()
-
-
-def thread_count() -> int:
-    """How many threads torch gives to one operation in the calling thread."""
-    with _starting:  # a thread that torch sees for the first time would begin with what `_start_workers` sets
-        return torch.get_num_threads()
-
-
-def workers(count: int) -> ThreadPoolExecutor:
-    """So many threads that compute on one core each; they are kept as long as the process."""
-    with _starting:
-        if count not in _pools:
-            _pools[count] = _start_workers(count)
-        return _pools[count]
-
-
-def _start_workers(count: int) -> ThreadPoolExecutor:
-    """Start threads that compute on one core each, and leave all others with the number of threads that they have.
-
-    `torch.set_num_threads` sets two numbers: the calling thread's own, and the one that threads to come begin with. As
-    soon as all workers have set theirs, a thread of its own puts the second one back.
-    """
-    for_new_threads = _in_new_thread(torch.get_num_threads)
-    together = threading.Barrier(count + 1)
-
-    def limit() -> None:
-        torch.get_num_threads()  # now, as a thread begins with the other number when it first needs one
-        together.wait()
-        torch.set_num_threads(1)
-        together.wait()
-
-    def put_back() -> None:
-        together.wait()
-        together.wait()
-        torch.set_num_threads(for_new_threads)
-
-    pool = ThreadPoolExecutor(count, "selfattn")
-    with ThreadPoolExecutor(1) as other:
-        try:
-            started = [other.submit(put_back), *(pool.submit(limit) for _ in range(count))]
-        except RuntimeError:  # the system gives no more threads
-            together.abort()
-            raise
-        for future in started:
-            future.result()
-    return pool
-
-
-def _in_new_thread(function: Callable[..., T], *arguments: Any) -> T:
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def _forget_workers() -> None:
-    """In a forked process: its parent's threads are not there."""
-    global _starting
-    _starting = threading.Lock()
-    _pools.clear()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing is forked
-    os.register_at_fork(after_in_child=_forget_workers)

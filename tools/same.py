@@ -49,7 +49,7 @@ TENSORS: dict[str, str] = {  # regular expressions
     r"\.attention\.combine\.": ".attention.out.",
 }
 COLUMNS: dict[str, str] = {}  # of log.csv and of predicted files
-KEYS: dict[str, str] = {}  # of metrics.json and data.json
+KEYS: dict[str, str] = {"hidden": "masked_tokens"}  # of metrics.json and data.json
 NOT_COMPARED = ("minutes", "tokens_per_s", "seconds", "texts_per_s", "training_s")
 
 WORDS = {

@@ -1,5 +1,14 @@
 """Every setting, with its type, default, bounds and help text; no torch."""
 
+from selfattn_lm.config.resolved import (
+    PredictionSettings as PredictionSettings,
+    Resolved as Resolved,
+    ResolvedModel as ResolvedModel,
+    ResolvedTokenizer as ResolvedTokenizer,
+    ResolvedTraining as ResolvedTraining,
+    differences as differences,
+    resolved_from as resolved_from,
+)
 from selfattn_lm.config.settings import (
     FINETUNING as FINETUNING,
     PRESETS as PRESETS,

@@ -213,6 +213,14 @@ def settings_from(values: Mapping[str, Any], where: str) -> Settings:
         raise UserError(f"{where}: {error}") from None
 
 
+def build(cls: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    """Settings of a class from nested plain values, strictly checked; `where` begins each message."""
+    try:
+        return _build(cls, values, "")
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
 def _build(cls: type[Any], values: Any, prefix: str) -> Any:
     if not isinstance(values, Mapping):
         where = prefix.rstrip(".") or "the top level"

@@ -1,7 +1,7 @@
 """Texts in, labels, probabilities or vectors out. B batch, T tokens, C width, L labels, N texts."""
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,42 +13,58 @@ from selfattn_lm.config import Precision
 from selfattn_lm.data.python_inputs import texts_to_predict
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.batching import cut_by_budget, pad
-from selfattn_lm.features.tokenizer import TokenIds
-from selfattn_lm.hardware import Device, choose_device, thread_count, workers
-from selfattn_lm.inference.low_precision import float_precision, in_precision
+from selfattn_lm.features.ngrams import add_ngrams
+from selfattn_lm.features.sequences import TokenizedTexts
+from selfattn_lm.hardware import Device, choose_device
+from selfattn_lm.inference.executor import Executor
+from selfattn_lm.inference.low_precision import convert_precision, float_precision
+from selfattn_lm.inputs import Inputs
 from selfattn_lm.runs import Run, read_run, write_run
 
-_STEP = 8  # of a batch's length in tokens: each new shape of a matrix product costs oneDNN milliseconds
+# The length of a batch is a multiple of this: each new shape of a matrix product costs oneDNN
+# milliseconds.
+_LENGTH_STEP = 8
 
 
 class TextClassifier:
     """A trained classifier, from a run folder or from `fit`.
 
-    `labels` are its label names, or integers if it was trained by `fit` with labels that are all integers. Texts may
-    be in a list, a tuple, a generator, an array, a pandas Series or another column; each must be a str, and anything
-    else is a TypeError that says what to pass.
+    Texts may be in a list, a tuple, a generator, an array, a pandas Series or another column. Each
+    must be a str, and anything else is a TypeError that says what to pass.
 
-    It computes where the run's model lies, with encoders in a `precision`: 32, bf16, int8 (on a CPU; a text's result
-    then depends a little on those beside it), or auto, which is bf16 where it is measured to be faster and else 32.
-    It can be used from several threads at once, copied and pickled; a copy computes in the same precision.
+    A classifier can be used from several threads at once, copied and pickled; a copy computes in
+    the same precision.
+
+    Args:
+        run: The run, whose model lies on the device that is to compute.
+        precision: Of the encoders: 32, bf16, or int8 (on a CPU; the result of a text then depends
+            a little on the others of its batch). auto is bf16 where it is measured to be faster,
+            else 32.
+        threads: How many cores of a CPU to use; by default as many as torch uses.
+
+    Attributes:
+        labels: The labels: their names, or integers if `fit` was called with integers alone.
     """
 
-    def __init__(self, run: Run, precision: Precision = "auto") -> None:
+    def __init__(self, run: Run, precision: Precision = "auto", *, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise UserError(f"threads must be at least 1, got {threads}.")
         self.run = run
         self._precision = precision
-        self._device = next(run.model.parameters()).device
-        self._floats = float_precision(run.model, precision, self._device.type)
+        self._threads = threads
+        self._device: Device = next(run.model.parameters()).device.type  # type: ignore[assignment]
+        self._floats = float_precision(run.model, precision, self._device)
         self._prepare()
 
     def _prepare(self) -> None:
-        """Make what follows from the run and the precision."""
+        """Derive what follows from the run, the precision and the number of threads."""
         self.labels = self.run.labels_as_given
-        self._settings = self.run.in_effect.model
-        self._model = in_precision(self.run.model, self._precision, self._device.type, self._floats)
+        self._model = convert_precision(self.run.model, self._precision, self._device, self._floats)
+        self._executor = Executor(self._device, self._threads)
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the model in low precision, whose weights lie in an order of oneDNN's own: it is made again."""
-        left_out = ("labels", "_settings", "_model")
+        """All but threads, and the model in low precision: its weights are in oneDNN's own order."""
+        left_out = ("labels", "_model", "_executor")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -56,76 +72,99 @@ class TextClassifier:
         self._prepare()
 
     @classmethod
-    def load(cls, folder: str | Path, precision: Precision = "auto", device: Device | None = None) -> "TextClassifier":
-        """Load a run folder, which must be whole, onto a GPU if there is one, or onto the `device` that is given.
+    def load(
+        cls,
+        folder: str | Path,
+        precision: Precision = "auto",
+        device: Device | None = None,
+        *,
+        threads: int | None = None,
+    ) -> "TextClassifier":
+        """Load a run folder, which must be complete. Nothing in it can run code.
 
-        Nothing in the folder can run code.
+        Args:
+            folder: The run folder, or a BERT checkpoint that predicts labels.
+            precision: As for the class.
+            device: cpu, cuda or mps; by default cuda if there is one, else the CPU.
+            threads: As for the class.
+
+        Raises:
+            UserError: The folder is no complete run, or has no labels.
         """
         run = read_run(Path(folder))
+        quoted = shlex.quote(str(folder))
         if run.head_problem:
-            advice = f"`selfattn train DATA --init {shlex.quote(str(folder))}` gives it a new head"
+            advice = f"`selfattn train DATA --init {quoted}` gives it a new head"
             raise UserError(f"{run.head_problem.removesuffix('.')}; {advice}.")
         if not run.labels:
-            advice = f"`selfattn train DATA --init {shlex.quote(str(folder))}` makes a classifier of it"
+            advice = f"`selfattn train DATA --init {quoted}` makes a classifier of it"
             raise UserError(f"{folder}: pretrained on texts without labels; {advice}.")
         run.model.to(device or choose_device())
-        return cls(run, precision)
+        return cls(run, precision, threads=threads)
 
     def save(self, folder: str | Path) -> None:
         """Write a run folder that `load` and the command line read."""
         write_run(Path(folder), self.run)
 
     def predict(self, texts: Iterable[str]) -> list[Any]:
-        """The most probable label of each text: a str, or an int if the labels were integers in `fit`."""
+        """Predict the most probable label of each text: a str, or an int if labels are integers."""
         return [self.labels[i] for i in self.predict_proba(texts).argmax(1)]
 
     def predict_proba(self, texts: Iterable[str]) -> np.ndarray:
-        """The probability of each label, in the order of `labels`: float32 (N, L).
+        """Compute the probability of each label, in the order of `labels`: float32 (N, L).
 
         Raises UserError if the weights are broken, so that the model computes NaN.
         """
-        probabilities = self._apply(
-            texts, lambda ids, attention_mask: self._model(ids, attention_mask).softmax(-1), len(self.labels)
-        )
+        probabilities = self._compute(self.encode(texts), self.forward, len(self.labels))
         broken = np.count_nonzero(~np.isfinite(probabilities).all(1))
         if broken:
-            reason = f"the model gives no number (NaN) for {broken:,} of {len(probabilities):,} texts"
-            raise UserError(f"{reason}, so its weights are broken; train it again with a lower learning rate.")
+            raise UserError(
+                f"the model computes NaN for {broken:,} of {len(probabilities):,} texts, so its"
+                " weights are broken; train it again with a lower learning rate."
+            )
         return probabilities
 
     def embed(self, texts: Iterable[str]) -> np.ndarray:
-        """A vector for each text, from which the heads of its K views compute their logits: float32 (N, K · C)."""
-        return self._apply(texts, self._model.embed, len(self.run.model.branches) * self._settings.width)
+        """Compute a vector for each text, that of its K branches side by side: float32 (N, K · C).
 
-    def _apply(self, texts: Iterable[str], function: Callable[[Tensor, Tensor], Tensor], width: int) -> np.ndarray:
-        """Run a function over batches of texts of like length, and put its results back in order."""
-        texts = texts_to_predict(texts)
-        longest = self._settings.max_length
-        assert longest != "auto"
-        tokens = TokenIds.of(self.run.tokenizer, texts, longest)
+        It is what the heads compute the logits from.
+        """
+        width = len(self.run.model.branches) * self.run.resolved.model.width
+        return self._compute(self.encode(texts), self._model.embed, width)
+
+    def encode(self, texts: Iterable[str]) -> TokenizedTexts:
+        """Turn texts into token ids, truncated to the length that the model was trained with."""
+        checked = texts_to_predict(texts)
+        return TokenizedTexts.from_texts(self.run.tokenizer, checked, self._max_length)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Compute the probabilities of a batch on the model's device: (B, T) -> (B, L)."""
+        logits: Tensor = self._model(inputs)
+        return logits.softmax(-1)
+
+    @property
+    def _max_length(self) -> int:
+        return self.run.resolved.model.max_length
+
+    def _compute(self, tokens: TokenizedTexts, function: Callable[[Inputs], Tensor], width: int) -> np.ndarray:
+        """Compute a function of batches of similar length; its results in the texts' order."""
         order = np.argsort(tokens.lengths, kind="stable")
-        widths = np.minimum(-(-tokens.lengths // _STEP) * _STEP, longest)[order]
+        steps = np.ceil(tokens.lengths[order] / _LENGTH_STEP).astype(np.int64)
+        lengths = np.minimum(steps * _LENGTH_STEP, self._max_length)  # of the batches, (N,)
         results = np.empty((len(tokens), width), dtype=np.float32)
 
         def compute(part: slice) -> None:
             rows = order[part]
-            batch = pad([tokens[i] for i in rows], np.zeros(len(rows)), widths[part][-1])
+            padded = pad([tokens[i] for i in rows], min_length=lengths[part][-1])
+            inputs = self._with_ngrams(padded.to(self._device))
             with torch.inference_mode():
-                found = function(batch.ids.to(self._device), batch.attention_mask.to(self._device))
-                results[rows] = found.float().cpu().numpy()
+                results[rows] = function(inputs).float().cpu().numpy()
 
-        size, budget = (32, 2048) if self._device.type == "cpu" else (256, 16_384)
-        parts = cut_by_budget(widths, size, max(budget, longest))
-        _run_all(compute, parts[::-1], self._device.type)  # the longest first, so that none is waited for at the end
+        batch_size, batch_tokens = (32, 2048) if self._device == "cpu" else (256, 16_384)
+        parts = cut_by_budget(lengths, batch_size, max(batch_tokens, self._max_length))
+        self._executor.run(compute, parts[::-1])  # the longest first: none is waited for at the end
         return results
 
-
-def _run_all(compute: Callable[[slice], None], parts: Sequence[slice], device: str) -> None:
-    """Compute a part on each core of a CPU: all cores together on one part wait for each other again and again."""
-    cores = thread_count()
-    if device != "cpu" or min(len(parts), cores) < 2:
-        for part in parts:
-            compute(part)
-        return
-    for _ in workers(cores).map(compute, parts):
-        pass  # an error in a worker is raised here
+    def _with_ngrams(self, inputs: Inputs) -> Inputs:
+        config = self.run.resolved.model
+        return add_ngrams(inputs, config.max_ngram, config.ngram_buckets)

@@ -188,7 +188,7 @@ class FilePredictor:
 
     def _text_columns(self, schema: OutputSchema) -> tuple[str, ...]:
         """The columns of the text, which are logged where they are not the obvious ones."""
-        trained_on = self.classifier.run.in_effect.data.text_column
+        trained_on = self.classifier.run.resolved.data.text_column
         names = find_text(schema.columns, self.asked, self.source.name, trained_on)
         if schema.arrow is not None:
             for name in names:

@@ -1,4 +1,7 @@
-"""Encoders that compute in fewer bits, for prediction alone. B batch, T tokens, C width, O a layer's outputs."""
+"""Encoders that compute in fewer bits, for prediction alone.
+
+B batch, T tokens, C width, H heads, D = C / H, O outputs of a layer.
+"""
 
 import copy
 from collections.abc import Callable
@@ -11,17 +14,22 @@ from torch.nn import functional as F
 from selfattn_lm import hardware
 from selfattn_lm.config import Precision
 from selfattn_lm.errors import UserError
-from selfattn_lm.hardware import FloatPrecision
+from selfattn_lm.hardware import Device, FloatPrecision
 from selfattn_lm.nn import Branch, Classifier, Encoder
-from selfattn_lm.nn.attention import SelfAttention
 
 
-def in_precision(
-    model: Classifier, precision: Precision, device: str, floats: FloatPrecision | None = None
+def convert_precision(
+    model: Classifier, precision: Precision, device: Device, floats: FloatPrecision | None = None
 ) -> Classifier:
-    """The model with encoders in another precision, sharing all else, which is small and decides: it stays in 32 bits.
+    """Convert the encoders of a model; all else is shared with it and stays in fp32.
 
-    `int8` computes the matrix products in 8 bits and the rest in `floats`, by default what is fastest on the device.
+    What stays is small, and decides.
+
+    Args:
+        model: The model.
+        precision: int8 computes the matrix products in 8 bits, and the rest in `floats`.
+        device: Where it computes.
+        floats: The floating-point precision; by default the faster one.
     """
     if precision == "int8":
         require_int8(device)
@@ -37,20 +45,23 @@ def in_precision(
             converted = to_int8(encoder, dtype) if precision == "int8" else to_bf16(encoder)
             encoder = LowPrecisionEncoder(converted, dtype)
         branches[name] = Branch(encoder, branch.pool, branch.head)
-    narrow = Classifier(model.embedding, branches).eval()
-    narrow.branch_weights = model.branch_weights
-    return narrow
+    converted_model = Classifier(model.embedding, branches).eval()
+    converted_model.branch_weights = model.branch_weights
+    return converted_model
 
 
-def float_precision(model: Classifier, precision: Precision, device: str) -> FloatPrecision:
-    """The precision of all that is not computed in 8 bits: the one asked for, or the fastest on the device."""
+def float_precision(model: Classifier, precision: Precision, device: Device) -> FloatPrecision:
+    """Choose the precision of all that is not computed in 8 bits: as asked for, or the faster."""
     if precision in ("32", "bf16"):
         return precision
-    encoders = [branch.encoder for branch in model.branches.values() if isinstance(branch.encoder, Encoder)]
+    encoders = []
+    for branch in model.branches.values():
+        if isinstance(branch.encoder, Encoder):
+            encoders.append(branch.encoder)
     return hardware.choose_precision(encoders, device)
 
 
-def require_int8(device: str) -> None:
+def require_int8(device: Device) -> None:
     """Refuse int8 where oneDNN does not compute it."""
     if device != "cpu":
         raise UserError(f"precision: int8 needs a CPU with oneDNN, and this is {device}; give bf16 or 32.")
@@ -59,21 +70,21 @@ def require_int8(device: str) -> None:
 
 
 class LowPrecisionEncoder(nn.Module):
-    """An encoder of another type among parts in 32 bits: (B, T, C), (B, T) -> (B, T, C), float32."""
+    """An encoder of another precision among parts in fp32: (B, T, C), (B, T) -> (B, T, C)."""
 
     def __init__(self, encoder: Encoder, dtype: torch.dtype) -> None:
         super().__init__()
         self.encoder = encoder
         self.dtype = dtype
 
-    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Encode: (B, T, C), (B, T) -> (B, T, C)."""
-        states: Tensor = self.encoder(x.to(self.dtype), attention_mask)
-        return states.float()
+        hidden_states: Tensor = self.encoder(x.to(self.dtype), mask)
+        return hidden_states.float()
 
 
 def to_bf16(encoder: Encoder) -> Encoder:
-    """A copy in bf16; where oneDNN multiplies in it, with its layers, elsewhere by torch's plain operations."""
+    """Copy an encoder to bf16, with oneDNN's layers where it multiplies in bf16."""
     converted = copy.deepcopy(encoder).requires_grad_(False).to(torch.bfloat16)
     on_cpu = next(encoder.parameters()).device.type == "cpu"
     if on_cpu and hardware.has_onednn_bf16():
@@ -83,10 +94,10 @@ def to_bf16(encoder: Encoder) -> Encoder:
 
 
 def to_int8(encoder: Encoder, rest: torch.dtype) -> Encoder:
-    """A copy whose matrix products are those of 8-bit whole numbers, the `rest` in another type."""
+    """Copy an encoder, with matrix products of 8-bit integers and the `rest` in another type."""
     converted = copy.deepcopy(encoder).requires_grad_(False)
     for layer in converted.layers:
-        replace_linears(layer, Int8Linear)  # which is made from weights of 32 bits
+        replace_linears(layer, Int8Linear)  # rounds the weights of fp32
     return converted.to(rest)
 
 
@@ -96,7 +107,7 @@ def replace_linears(layer: Any, linear: Callable[..., nn.Module]) -> None:
     attention.qkv = linear(attention.qkv)
     attention.out = linear(attention.out)
     if hardware.has_amx():
-        layer.attention = FusedAttention(attention)
+        attention.backend = fused_in_tiles
     first, activation, last = layer.feed_forward
     if isinstance(activation, nn.GELU) and activation.approximate == "none":
         layer.feed_forward = nn.Sequential(linear(first, "gelu"), linear(last))
@@ -104,37 +115,34 @@ def replace_linears(layer: Any, linear: Callable[..., nn.Module]) -> None:
         layer.feed_forward = nn.Sequential(linear(first), activation, linear(last))
 
 
-class FusedAttention(nn.Module):
-    """Self-attention by the fused kernel: (B, T, C), (B, T) -> (B, T, C), None.
+def fused_in_tiles(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """Attend by torch's fused kernel, padded to a multiple of 16 tokens: -> (B, H, T, D).
 
-    Forward alone, on a CPU with AMX, it took half the written-out path's time for T a multiple of 16, else as much.
+    On a CPU with AMX, which multiplies in tiles of 16, it took half the written-out path's time.
     """
-
-    def __init__(self, attention: SelfAttention) -> None:
-        super().__init__()
-        self.inner = attention
-
-    def forward(self, x: Tensor, attention_mask: Tensor) -> tuple[Tensor, None]:
-        """Attend: (B, T, C), (B, T) -> (B, T, C), None."""
-        (query, key, value), more = self.inner.project_qkv(x), -x.shape[1] % 16
-        if more:  # without padding there is nothing to copy
-            query, key, value = (F.pad(part, (0, 0, 0, more)) for part in (query, key, value))  # (B, H, T + more, D)
-            attention_mask = F.pad(attention_mask, (0, more))
-        mask = attention_mask[:, None, None, :]
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)[:, :, : x.shape[1]]
-        return self.inner.out(mixed.transpose(1, 2).flatten(2)), None
+    length = query.shape[2]
+    padding = -length % 16
+    if padding > 0:
+        query = F.pad(query, (0, 0, 0, padding))  # (B, H, T + padding, D)
+        key = F.pad(key, (0, 0, 0, padding))
+        value = F.pad(value, (0, 0, 0, padding))
+        mask = F.pad(mask, (0, padding))
+    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+    return attended[:, :, :length]
 
 
 class PackedLinear(nn.Module):
-    """A linear layer whose weights lie in the order in which oneDNN reads them: (..., C) -> (..., O).
+    """A linear layer whose weights are in the order in which oneDNN reads them: (..., C) -> (..., O).
 
-    At width 256 it took 3/4 of a plain layer's time; the activation is computed before rounding, and costs nothing.
+    At width 256 it took 3/4 of a plain layer's time. The activation is computed before rounding,
+    at no cost.
     """
 
     def __init__(self, layer: nn.Linear, activation: str = "none") -> None:
         super().__init__()
         self.packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
-        self.bias, self.activation = layer.bias, activation
+        self.bias = layer.bias
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply and add: (..., C) -> (..., O)."""
@@ -143,11 +151,11 @@ class PackedLinear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """A linear layer of 8-bit whole numbers: (..., C) -> (..., O), in the type of what comes in.
+    """A linear layer of 8-bit integers: (..., C) -> (..., O), in the type of its input.
 
-    Each output's weights are scaled by the largest of them (Jacob et al. 2017, 1712.05877), what comes in by the
-    largest number of the batch, so that a text's result depends a little on its neighbours. Processors that add up
-    products in 16 bits get weights of 7 bits, whose sums fit.
+    The weights of each output are scaled by the largest of them (Jacob et al. 2017, 1712.05877),
+    the input by the largest number of the batch, so the result of a text depends a little on the
+    others. Processors that add up products in 16 bits get weights of 7 bits, whose sums fit.
     """
 
     def __init__(self, layer: nn.Linear, activation: str = "none") -> None:
@@ -156,20 +164,21 @@ class Int8Linear(nn.Module):
         largest = hardware.largest_int8_weight()
         self.scale = (weight.abs().amax(1) / largest).clamp(min=1e-12)  # (O,)
         self.bias = layer.bias.detach().float()
-        self.zero = torch.zeros(len(weight), dtype=torch.int64)
-        whole = (weight / self.scale[:, None]).round().to(torch.int8)
-        self.packed = torch.ops.onednn.qlinear_prepack(whole, None)
+        self.zero_points = torch.zeros(len(weight), dtype=torch.int64)
+        integers = (weight / self.scale[:, None]).round().to(torch.int8)
+        self.packed = torch.ops.onednn.qlinear_prepack(integers, None)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply and add: (..., C) -> (..., O)."""
         low, high = x.aminmax()
         scale = max(-float(low), float(high), 1e-12) / 127
-        # oneDNN is fast with unsigned numbers: adding 128 is to turn the sign's bit.
-        whole = (x * (1 / scale)).round_().to(torch.int8).view(torch.uint8).bitwise_xor_(128)
+        integers = (x * (1 / scale)).round_().to(torch.int8)
+        # oneDNN is fast with unsigned numbers: flipping the sign bit adds 128.
+        unsigned = integers.view(torch.uint8).bitwise_xor_(128)
         y = torch.ops.onednn.qlinear_pointwise(
-            whole.flatten(0, -2), scale, 128, self.packed, self.scale, self.zero, self.bias, 1.0, 0, x.dtype,
-            self.activation, [], "none",
+            unsigned.flatten(0, -2), scale, 128, self.packed, self.scale, self.zero_points, self.bias,
+            1.0, 0, x.dtype, self.activation, [], "none",
         )  # fmt: skip
         shaped: Tensor = y.view(*x.shape[:-1], -1)
         return shaped

@@ -1,4 +1,4 @@
-"""From token ids to vectors that know spelling, neighbours and place. B batch, T tokens, C width, V tokens known."""
+"""From token ids to vectors. B batch, T tokens, C width, V tokens of the vocabulary, N n-grams."""
 
 import math
 
@@ -6,41 +6,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from selfattn_lm.inputs import Inputs
 from selfattn_lm.nn.dropout import Dropout
-
-UINT32 = 2**32 - 1  # keeps the lower 32 bits of a number
-MASK_ID = 3  # the special tokens come first in every vocabulary, [MASK] last of them
 
 
 def token_table(size: int, width: int) -> nn.Embedding:
-    """A table of random vectors of about length 1, updated only where it is touched: (V, C)."""
+    """Build a table of random vectors of about length 1, whose gradients are sparse: (V, C)."""
     table = nn.Embedding(size, width, sparse=True)
     nn.init.normal_(table.weight, std=1 / math.sqrt(width))
     return table
 
 
-def mask_tokens(
-    ids: Tensor, attention_mask: Tensor, vocab_size: int, random: torch.Generator | None = None, share: float = 0.15
-) -> tuple[Tensor, Tensor]:
-    """Choose a share of the tokens to be guessed: the texts without them, and which they are, (B, T) both.
-
-    Of those chosen 8 in 10 become [MASK], one another token, and one stays, so that no token can be taken for granted
-    (Devlin et al. 2018, 1810.04805). One at least is chosen, if the texts have more than special tokens.
-    """
-    chance, way = (torch.rand(ids.shape, generator=random, device=ids.device) for _ in range(2))
-    chance = chance.masked_fill(~attention_mask | (ids <= MASK_ID), 1.0)
-    hidden = (chance <= chance.min().clamp(min=share)) & (chance < 1)
-    others = torch.randint(MASK_ID + 1, vocab_size, ids.shape, generator=random, device=ids.device)
-    seen = torch.where(way < 0.8, MASK_ID, torch.where(way < 0.9, others, ids))
-    return torch.where(hidden, seen, ids), hidden
-
-
 class CharNgramEmbedding(nn.Module):
-    """Looks up a vector for each token, plus those of the character n-grams in its spelling: (B, T) -> (B, T, C).
+    """Adds up the vectors of a token and of its character n-grams: (B, T) -> (B, T, C).
 
-    Tokens that are spelled alike begin alike, and a rare one inherits what its relatives have learned (Bojanowski et
-    al. 2016, 1607.04606). As the sum depends on the token alone, it is computed once for each token of a batch, and
-    `folded` into a plain table after training. `char_ngrams` (V, K) holds the numbers of a token's n-grams, 0: none.
+    Tokens that are spelled similarly begin with similar vectors, and a rare one inherits what the
+    others have learned (Bojanowski et al. 2016, 1607.04606). The sum depends on the token alone, so
+    it is computed once per distinct token of a batch, and `to_embedding` makes a plain table of it
+    after training.
+
+    Args:
+        char_ngrams: The n-grams of each token, numbered from 1 and filled up with 0: (V, K).
+        width: Width C of a vector.
     """
 
     char_ngrams: Tensor
@@ -48,107 +35,83 @@ class CharNgramEmbedding(nn.Module):
     def __init__(self, char_ngrams: Tensor, width: int) -> None:
         super().__init__()
         self.tokens = token_table(len(char_ngrams), width)
-        self.characters = nn.EmbeddingBag(int(char_ngrams.max()) + 1, width, mode="sum", sparse=True, padding_idx=0)
+        rows = int(char_ngrams.max()) + 1
+        self.characters = nn.EmbeddingBag(rows, width, mode="sum", sparse=True, padding_idx=0)
         nn.init.normal_(self.characters.weight, std=1 / math.sqrt(width))
         self.register_buffer("char_ngrams", char_ngrams, persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embed token ids: (B, T) -> (B, T, C)."""
-        distinct, place = torch.unique(ids, return_inverse=True)
-        return F.embedding(place, self.vectors(distinct))
+        distinct, index = torch.unique(ids, return_inverse=True)
+        return F.embedding(index, self.vectors(distinct))
 
     def vectors(self, tokens: Tensor) -> Tensor:
-        """The vectors of some tokens: (N,) -> (N, C)."""
+        """Compute the vectors of some tokens: (N,) -> (N, C)."""
         char_ngrams = self.char_ngrams[tokens]  # (N, K)
-        there = char_ngrams > 0
-        count = there.sum(1)
-        characters = self.characters(char_ngrams[there], count.cumsum(0) - count)  # without those that are not there
-        vectors: Tensor = self.tokens(tokens) + characters / count.clamp(min=1).sqrt()[:, None]  # as long as one vector
+        is_ngram = char_ngrams > 0
+        count = is_ngram.sum(1)  # (N,)
+        offsets = count.cumsum(0) - count
+        characters = self.characters(char_ngrams[is_ngram], offsets)  # (N, C)
+        scale = count.clamp(min=1).sqrt()[:, None]  # gives the sum about the length of one vector
+        vectors: Tensor = self.tokens(tokens) + characters / scale
         return vectors
 
     def to_embedding(self) -> nn.Embedding:
-        """A plain table of the same vectors: (V, C)."""
+        """Build a plain table of the same vectors: (V, C)."""
+        every_token = torch.arange(len(self.char_ngrams), device=self.char_ngrams.device)
         with torch.no_grad():
-            vectors = self.vectors(torch.arange(len(self.char_ngrams), device=self.char_ngrams.device))
+            vectors = self.vectors(every_token)
         return nn.Embedding(len(vectors), vectors.shape[1], sparse=True, _weight=vectors)
 
 
-def ngram_hash(hashed: Tensor, before: Tensor, n: int) -> Tensor:
-    """Hash n-grams of tokens, given the hashes of their last n - 1 tokens and the token `before` those.
-
-    The hash of a 1-gram is the token's id. The ids are multiplied by the prime of the 32-bit FNV hash (Fowler, Noll
-    and Vo 1991), which keeps n-grams in another order apart, and then mixed.
-    """
-    return mix32((hashed * 16_777_619 + before + n) & UINT32)
-
-
-def mix32(x: Tensor) -> Tensor:
-    """Mix the bits of unsigned 32-bit numbers, held in int64, so that each bit of the result depends on all of them.
-
-    Thomas Mueller's integer hash (https://stackoverflow.com/a/12996028), which maps no two numbers to the same one.
-    Torch lacks most operations on uint32, so the products are taken in 64 bits, where they fit (2^32 x 2^27), and cut
-    down to 32. Unsigned 32-bit arithmetic gives the same values elsewhere: uint32 in numpy, and in JavaScript
-    `Math.imul`, `>>>` for the shift, and `>>> 0` to end with.
-    """
-    for _ in range(2):
-        x = ((x ^ (x >> 16)) * 0x45D9F3B) & UINT32
-    return x ^ (x >> 16)
-
-
 class NgramEmbedding(nn.Module):
-    """A vector for each token together with those before it: (B, T) -> (B, T, C), the sum over n from 2 to `longest`.
+    """Adds up the vectors of the n-grams that end at each token: (B, T, N - 1) -> (B, T, C).
 
-    There are far more n-grams than rows, so that each shares its row, found by a hash, with others (Joulin et al. 2016,
-    1607.01759).
+    There are far more n-grams than buckets; those of one bucket share a vector (Joulin et al. 2016,
+    1607.01759). `features.ngrams` finds the buckets.
     """
 
-    def __init__(self, longest: int, rows: int, width: int) -> None:
+    def __init__(self, buckets: int, width: int) -> None:
         super().__init__()
-        self.longest = longest
-        self.table = token_table(rows, width)
-        nn.init.normal_(self.table.weight, std=0.1 / math.sqrt(width))  # seldom seen, so almost none at first
+        self.table = token_table(buckets, width)
+        # Most n-grams are rare, so their vectors begin near zero.
+        nn.init.normal_(self.table.weight, std=0.1 / math.sqrt(width))
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Embed the n-grams that end at each token: (B, T) -> (B, T, C)."""
-        total: Tensor = sum(self.table(rows) for rows in self.rows(ids))
+    def forward(self, ngrams: Tensor) -> Tensor:
+        """Embed the n-grams of 2, 3, … tokens: (B, T, N - 1) -> (B, T, C)."""
+        total: Tensor = self.table(ngrams[..., 0])
+        for n in range(1, ngrams.shape[-1]):
+            total = total + self.table(ngrams[..., n])
         return total
-
-    def rows(self, ids: Tensor) -> list[Tensor]:
-        """The row of each token's 2-gram, 3-gram and so on: (B, T) each."""
-        found = []
-        hashed = ids
-        for n in range(2, self.longest + 1):
-            before = F.pad(ids, (n - 1, 0))[:, : ids.shape[1]]  # the token n - 1 places to the left, 0 before the text
-            hashed = ngram_hash(hashed, before, n)
-            found.append(hashed.remainder(self.table.num_embeddings))
-        return found
 
 
 class TokenEmbedding(nn.Module):
-    """Embeds tokens, some of them hidden behind [MASK] in training; adds n-grams and places; drops out.
+    """Adds up the vectors of tokens, n-grams and positions, and applies dropout.
 
-    (B, T) -> (B, T, C). `ngrams` and `positions` may be None and the identity.
+    Args:
+        tokens: Token ids to vectors, (B, T) -> (B, T, C).
+        ngrams: N-gram buckets to vectors, (B, T, N - 1) -> (B, T, C); None for a model without.
+        positions: Adds positions, (B, T, C) -> (B, T, C); `nn.Identity()` for a model without.
+        dropout: Dropout probability.
     """
 
-    def __init__(
-        self, tokens: nn.Module, ngrams: nn.Module | None, positions: nn.Module, dropout: float, hide: float
-    ) -> None:
+    def __init__(self, tokens: nn.Module, ngrams: nn.Module | None, positions: nn.Module, dropout: float) -> None:
         super().__init__()
-        self.tokens, self.ngrams, self.positions = tokens, ngrams, positions
-        self.hide, self.drop = hide, Dropout(dropout)
+        self.tokens = tokens
+        self.ngrams = ngrams
+        self.positions = positions
+        self.drop = Dropout(dropout)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Embed token ids: (B, T) -> (B, T, C)."""
-        if self.training and self.hide:
-            hidden = (torch.rand(ids.shape, device=ids.device) < self.hide) & (ids > MASK_ID)  # no special token
-            ids = torch.where(hidden, MASK_ID, ids)
-        embedded = self.tokens(ids)
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Embed a batch: (B, T) -> (B, T, C)."""
+        embedded = self.tokens(inputs.ids)
         if self.ngrams is not None:
-            embedded = embedded + self.ngrams(ids)
-        placed: Tensor = self.drop(self.positions(embedded))
-        return placed
+            assert inputs.ngrams is not None, "features.add_ngrams computes them"
+            embedded = embedded + self.ngrams(inputs.ngrams)
+        dropped: Tensor = self.drop(self.positions(embedded))
+        return dropped
 
-    def fold(self) -> None:
-        """Turn spelled tokens into a plain table, after training."""
+    def fold_char_ngrams(self) -> None:
+        """Add the character n-grams to their tokens, once and for all, after training."""
         if isinstance(self.tokens, CharNgramEmbedding):
             self.tokens = self.tokens.to_embedding()

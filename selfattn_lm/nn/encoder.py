@@ -1,6 +1,7 @@
-"""Transformer encoder, with norms before its blocks or after them. B batch, T tokens, C width."""
+"""The Transformer encoder, pre-norm and post-norm. B batch, T tokens, C width, H heads."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,52 +10,83 @@ from selfattn_lm.nn.dropout import Dropout
 
 
 def feed_forward(width: int, inner: int, activation: Callable[[], nn.Module] = nn.GELU) -> nn.Sequential:
-    """A small network that looks at each token by itself: (B, T, C) -> (B, T, C)."""
+    """Build a position-wise feed-forward network: (B, T, C) -> (B, T, C), each token by itself."""
     return nn.Sequential(nn.Linear(width, inner), activation(), nn.Linear(inner, width))
 
 
 class EncoderLayer(nn.Module):
-    """Tokens look at each other, then each thinks for itself: (B, T, C), (B, T) -> (B, T, C).
+    """One encoder layer: self-attention, then a position-wise feed-forward network.
 
-    Pre-norm (Xiong et al. 2020, 2002.04745): what a block adds is added to the plain vectors, which learns steadily.
+    Pre-norm (Xiong et al. 2020, 2002.04745): each of the two normalises its input and adds its
+    output to the residual stream, which trains stably without a long warm-up.
+
+    Shape: (B, T, C), mask (B, T) -> (B, T, C).
     """
 
     def __init__(
-        self, attention: SelfAttention, feed_forward_: nn.Module, norms: tuple[nn.Module, nn.Module], dropout: float
+        self, attention: SelfAttention, feed_forward: nn.Module, norm1: nn.Module, norm2: nn.Module, dropout: float
     ) -> None:
         super().__init__()
-        self.norm1, self.attention = norms[0], attention
-        self.norm2, self.feed_forward = norms[1], feed_forward_
+        self.norm1 = norm1
+        self.attention = attention
+        self.norm2 = norm2
+        self.feed_forward = feed_forward
         self.drop = Dropout(dropout)
 
-    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
-        """One layer: (B, T, C), (B, T) -> (B, T, C)."""
-        x = x + self.drop(self.attention(self.norm1(x), attention_mask)[0])
-        added: Tensor = self.drop(self.feed_forward(self.norm2(x)))
-        return x + added
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Compute the layer: (B, T, C), (B, T) -> (B, T, C)."""
+        x = x + self.drop(self.attention(self.norm1(x), mask))
+        x = x + self.drop(self.feed_forward(self.norm2(x)))
+        return x
+
+    def attend(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the same, and return the attention weights too: (B, T, C), (B, H, T, T)."""
+        attended, weights = self.attention.attend(self.norm1(x), mask)
+        x = x + self.drop(attended)
+        x = x + self.drop(self.feed_forward(self.norm2(x)))
+        return x, weights
 
 
 class PostNormLayer(EncoderLayer):
-    """The same with each norm after its sum, as in the first Transformer (1706.03762) and in BERT (1810.04805)."""
+    """The layer of the first Transformer (1706.03762) and BERT: each norm follows its sum."""
 
-    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
-        """One layer: (B, T, C), (B, T) -> (B, T, C)."""
-        x = self.norm1(x + self.drop(self.attention(x, attention_mask)[0]))
-        normed: Tensor = self.norm2(x + self.drop(self.feed_forward(x)))
-        return normed
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Compute the layer: (B, T, C), (B, T) -> (B, T, C)."""
+        x = self.norm1(x + self.drop(self.attention(x, mask)))
+        x = self.norm2(x + self.drop(self.feed_forward(x)))
+        return x
+
+    def attend(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the same, and return the attention weights too: (B, T, C), (B, H, T, T)."""
+        attended, weights = self.attention.attend(x, mask)
+        x = self.norm1(x + self.drop(attended))
+        x = self.norm2(x + self.drop(self.feed_forward(x)))
+        return x, weights
 
 
 class Encoder(nn.Module):
-    """A stack of layers, and a last norm where theirs come first: (B, T, C), (B, T) -> (B, T, C)."""
+    """A stack of layers, and a last norm where the layers are pre-norm.
+
+    Shape: (B, T, C), mask (B, T) -> (B, T, C).
+    """
 
     def __init__(self, layers: Iterable[EncoderLayer], norm: nn.Module) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.layers: Any = nn.ModuleList(layers)
         self.norm = norm
 
-    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
-        """Each token with its context: (B, T, C), (B, T) -> (B, T, C)."""
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Compute each token's vector in its context: (B, T, C), (B, T) -> (B, T, C)."""
         for layer in self.layers:
-            x = layer(x, attention_mask)
-        normed: Tensor = self.norm(x)
-        return normed
+            x = layer(x, mask)
+        hidden_states: Tensor = self.norm(x)
+        return hidden_states
+
+    def attend(self, x: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Compute the same, and return each layer's attention weights: (B, H, T, T) each."""
+        weights_by_layer: list[Tensor] = []
+        for layer in self.layers:
+            x, weights = layer.attend(x, mask)
+            weights_by_layer.append(weights)
+        hidden_states: Tensor = self.norm(x)
+        return hidden_states, weights_by_layer

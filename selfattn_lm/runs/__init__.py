@@ -10,14 +10,14 @@ from selfattn_lm.runs.folder import (
     read_origin,
     read_run,
     require_finished,
-    write_head,
+    write_metadata,
     write_run,
 )
 from selfattn_lm.runs.hf.bert import is_checkpoint, read_bert, write_bert
 from selfattn_lm.runs.hf.files import locate
 from selfattn_lm.runs.lifecycle import CHECKPOINTS, LAST, RunFolder
 from selfattn_lm.runs.origin import Origin, find_origin, find_recorded
-from selfattn_lm.runs.run import Run, new_model
+from selfattn_lm.runs.run import Run
 
 __all__ = [
     "CHECKPOINTS",
@@ -32,7 +32,6 @@ __all__ = [
     "is_checkpoint",
     "locate",
     "model_card",
-    "new_model",
     "precision_recorded_in",
     "read_bert",
     "read_bert_config",
@@ -41,7 +40,7 @@ __all__ = [
     "read_run",
     "require_finished",
     "write_bert",
-    "write_head",
+    "write_metadata",
     "write_json",
     "write_run",
     "write_text",

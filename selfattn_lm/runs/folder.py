@@ -14,24 +14,34 @@ import yaml
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from selfattn_lm.config import BertConfig, Pooling, Settings, settings_from, with_changes
+from selfattn_lm.build import build_model
+from selfattn_lm.config import (
+    BertConfig,
+    Pooling,
+    PredictionSettings,
+    Settings,
+    differences,
+    resolved_from,
+    settings_from,
+)
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.tokenizer import load_tokenizer
 from selfattn_lm.runs.files import atomic, write_json, write_text
+from selfattn_lm.nn import Classifier
 from selfattn_lm.runs.hf.bert import is_checkpoint, read_bert
 from selfattn_lm.runs.hf.files import read_json
 from selfattn_lm.runs.lifecycle import CHECKED, RunFolder, digest, digests
 from selfattn_lm.runs.origin import Origin, origin_from
-from selfattn_lm.runs.run import Run, new_model
+from selfattn_lm.runs.run import Run
 
 FORMAT = 2  # 1 had another hash of n-grams, so that its tables would be read at the wrong rows
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 
 
-def write_head(
+def write_metadata(
     folder: Path,
     settings: Settings,
-    resolved: Mapping[str, Any],
+    resolved: PredictionSettings,
     labels: list[str] | list[int],
     tokenizer: Tokenizer,
     bert: BertConfig | None = None,
@@ -46,9 +56,9 @@ def write_head(
 
 
 def _write_config(
-    folder: Path, settings: Settings, resolved: Mapping[str, Any], origin: Origin | None, files: Mapping[str, str]
+    folder: Path, settings: Settings, resolved: PredictionSettings, origin: Origin | None, files: Mapping[str, str]
 ) -> None:
-    plain: dict[str, Any] = {"format": FORMAT, **asdict(settings), "resolved": dict(resolved)}
+    plain: dict[str, Any] = {"format": FORMAT, **asdict(settings), "resolved": differences(settings, resolved)}
     if origin is not None:
         plain["init"] = asdict(origin)
     if files:
@@ -58,25 +68,24 @@ def _write_config(
 
 def write_run(folder: Path, run: Run) -> None:
     """Write everything that prediction needs; at last the digests in config.yaml say that the files belong together."""
-    write_head(folder, run.settings, run.resolved, run.labels_as_given, run.tokenizer, run.bert, run.origin)
+    write_metadata(folder, run.settings, run.resolved, run.labels_as_given, run.tokenizer, run.bert, run.origin)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in run.model.state_dict().items()}
-    weights |= _tables_in_half_precision(weights)
+    weights.update(_tables_in_half_precision(run.model))
     with atomic(folder / "model.safetensors") as temporary:
         temporary.write_bytes(safetensors.torch.save(weights))
     _write_config(folder, run.settings, run.resolved, run.origin, digests(folder))
 
 
-def _tables_in_half_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The embedding tables among some weights, nine tenths of a model: a rounding of 1 in 2,000 changes nothing.
+def _tables_in_half_precision(model: Classifier) -> dict[str, Tensor]:
+    """The embedding tables in half precision, whose rounding of 1 in 2,000 changes nothing.
 
     A table with numbers beyond 65,504, the largest in half precision, is left out.
     """
     tables: dict[str, Tensor] = {}
-    for name, tensor in weights.items():
-        if name.startswith("embedding.") and tensor.ndim > 1:
-            half = tensor.half()
-            if bool(half.isfinite().all()):
-                tables[name] = half
+    for name, table in model.tables().items():
+        half = table.detach().cpu().half().contiguous()
+        if bool(half.isfinite().all()):
+            tables[name] = half
     return tables
 
 
@@ -160,7 +169,7 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
         return read_bert(folder, pooling)
     require_finished(folder)
     config = read_config(folder / "config.yaml")
-    settings, resolved = config.settings, config.resolved
+    resolved = resolved_from(config.settings, config.resolved, f"{folder / 'config.yaml'}: resolved")
     origin = _origin(config.init, folder / "config.yaml")
     try:
         part = folder / "labels.json"
@@ -180,20 +189,16 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
         reason = " ".join(str(error).split())
         raise UserError(f"{part}: cannot be read as {part.suffix[1:]} ({reason}); train the run again.") from None
     _require_digests(folder, config.files)
-    model = with_changes(settings, resolved).model
-    if "auto" in (model.max_length, model.pooling, model.max_ngram):
-        lacks = "resolved lacks model.max_length, model.pooling or model.max_ngram"
-        raise UserError(f"{folder / 'config.yaml'}: {lacks}; train the run again.")
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and overwritten at once
-        classifier = new_model(
-            with_changes(settings, resolved), tokenizer, len(labels), with_char_ngrams=not labels, bert=bert
-        )
+        classifier = build_model(resolved, tokenizer, len(labels), in_training=not labels, bert=bert)
     try:
         classifier.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split()[:40])
         raise UserError(f"{folder}: model.safetensors does not fit config.yaml and labels.json: {reason}.") from None
-    return Run(settings, resolved, labels, tokenizer, classifier.eval(), bert, origin, integer_labels=kinds == {int})
+    return Run(
+        config.settings, resolved, labels, tokenizer, classifier.eval(), bert, origin, integer_labels=kinds == {int}
+    )
 
 
 def _require_digests(folder: Path, files: Mapping[str, str]) -> None:
@@ -236,7 +241,7 @@ def require_finished(folder: Path) -> None:
 
 def model_card(name: str, run: Run, train: Mapping[str, Any], scores: Mapping[str, Any], minutes: float) -> str:
     """The text of the run folder's `README.md`: `train` as in `data.json`, `scores` as in `metrics.json`."""
-    settings, model = run.settings, run.in_effect.model
+    settings, model = run.settings, run.resolved.model
     rows = "".join(
         f"| {split} | {s['rows']:,} | {_interval(s['accuracy'])} | {_interval(s['macro_f1'])} | {s['log_loss']:.4f} |\n"
         for split, s in scores.items()

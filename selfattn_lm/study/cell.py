@@ -7,7 +7,7 @@ from typing import Any
 
 from selfattn_lm.config import Settings
 from selfattn_lm.data.sources import Split
-from selfattn_lm.training import Session, TrainResult
+from selfattn_lm.training import TrainResult, open_run, train_classifier
 
 
 def train_cell(settings: Settings, splits: dict[str, Split]) -> tuple[TrainResult, dict[str, Any]]:
@@ -17,7 +17,8 @@ def train_cell(settings: Settings, splits: dict[str, Split]) -> tuple[TrainResul
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
-        result = Session(settings, {}, Path(temporary) / "run").run(splits)
+        run = open_run(settings, Path(temporary) / "run")
+        result = train_classifier(run, splits)
     if result.resumable:
         raise KeyboardInterrupt
     seconds = time.monotonic() - started

@@ -1,12 +1,13 @@
-"""Lightning's trainer around one run: callbacks, checkpoints, Ctrl-C."""
+"""Lightning's trainer around one run: callbacks, checkpoints, interruption."""
 
 import importlib.util
 import logging
 import time
 import warnings
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -14,11 +15,10 @@ from lightning.pytorch import Callback, Trainer, loggers
 from lightning.pytorch.callbacks import EarlyStopping
 from torch.nn.parallel import DistributedDataParallel
 
-from selfattn_lm.config import Settings, TrainingConfig
+from selfattn_lm.config import Resolved, ResolvedTraining
 from selfattn_lm.errors import UserError
 from selfattn_lm.hardware import can_reduce_sparse_gradients, choose_device
 from selfattn_lm.runs import CHECKPOINTS, LAST, RunFolder
-from selfattn_lm.training import resolve as rules
 from selfattn_lm.training.callbacks import (
     BestCheckpoint,
     Interrupted,
@@ -27,183 +27,293 @@ from selfattn_lm.training.callbacks import (
     StopWhereNotFinite,
     WholeCheckpoints,
 )
-from selfattn_lm.training.data import Examples, train_loader, validation_loader
-from selfattn_lm.training.modules import Module, NotFinite
+from selfattn_lm.training.data import TokenizedDataset, train_loader, validation_loader
+from selfattn_lm.training.modules import BaseModule, NotFinite
 from selfattn_lm.training.optimizer import use_dense_gradients
 from selfattn_lm.training.processes import is_lost_process
-from selfattn_lm.training.progress import Journal, rounded
+from selfattn_lm.training.progress import ProgressLog, rounded
+from selfattn_lm.training.resolve import validation_interval
+from selfattn_lm.training.summary import counted
 
 _LOGGERS = {"tensorboard": "TensorBoardLogger", "wandb": "WandbLogger", "mlflow": "MLFlowLogger"}
-# The journal has a bar for the whole run, the length buckets divide the batches among devices themselves.
-_OURS: Any = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "use_distributed_sampler"), False)
+_PRECISIONS: dict[str, Any] = {"bf16": "bf16-mixed", "32": "32-true"}
+# Lightning's warnings that do not concern a run of ours.
 _HARMLESS = ("does not have many workers", "exists and is not empty", "not resumable", "LeafSpec", "sync_dist=True")
+_VALIDATION_COST = 1 / 3  # of a token, in training: there is no backward pass
 
 
-class Training:
-    """Trains the model in `module` and leaves its best weights in it; `settings` are resolved."""
+class RunTrainer(NamedTuple):
+    """Lightning's trainer for one run, with the callbacks that are asked afterwards."""
 
-    def __init__(
-        self, settings: Settings, place: RunFolder, module: Module, train: Examples, validation: Examples
-    ) -> None:
-        self.settings, self.place, self.module = settings, place, module
-        self.train, self.validation = train, validation
-        config, score = settings.training, f"validation/{settings.training.monitor}"
-        assert config.ema_decay != "auto", "resolve the settings first"
-        assert config.epochs != "auto", "resolve the settings first"
-        assert config.patience != "auto", "resolve the settings first"
-        assert config.precision != "auto", "resolve the settings first"
-        for name in ("lightning.pytorch", "lightning.fabric"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        tokens = train.tokens.total + validation.tokens.total / 3  # without the backward pass it is a third
-        self.stop, self.journal = StopOnRequest(), Journal(place.work / "log.csv", config.epochs * tokens)
-        # Both callbacks act at each validation. Left to choose, they act at the end of an epoch instead where an epoch
-        # is a single batch, and a run resumed there has no score to look at. Patience counts validations: see `run`.
-        self.early = EarlyStopping(score, mode="max", patience=config.patience, check_on_train_epoch_end=False)
-        assert config.validations_per_epoch != "auto", "resolve the settings first"
-        self.best = BestCheckpoint(place.work / CHECKPOINTS, score, config.epochs * config.validations_per_epoch)
-        callbacks: list[Callback] = [StopWhereNotFinite(), self.journal, self.stop, self.early, self.best]
-        if config.ema_decay:
-            callbacks.insert(3, MovingAverage(config.ema_decay))
-        self.trainer = self._trainer(config, callbacks)
-        self.first, self.interrupted = self.trainer.is_global_zero, False
-        self.not_finite = ""  # what is to be said if the loss was NaN or infinite
-        self.scores: dict[str, float] = {}  # of the best validation, by name
-        processes = self.trainer.world_size
-        if len(validation) < processes:
-            reason = f"{len(validation)} texts to validate by are too few for {processes} processes"
-            raise UserError(f"{reason}, each of which needs one; give more, or lower --training.devices.")
-        # Buffers never change, and to send them in each validation batch would need as many batches in each process.
-        buffers = [name for name, _ in module.named_buffers()]
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
-            module, buffers
+    trainer: Trainer
+    stop: StopOnRequest
+    progress: ProgressLog
+    early_stopping: EarlyStopping
+    best: BestCheckpoint
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process of the run that writes."""
+        return bool(self.trainer.is_global_zero)
+
+
+@dataclass(frozen=True)
+class FitOutcome:
+    """How a fit ended; its best weights are in the module.
+
+    Attributes:
+        scores: The scores of the best validation, by name.
+        monitor: The score by which it was chosen.
+        steps: The number of steps.
+        minutes: The time that training took, in all its sessions.
+        stopped: Why it ended before its last epoch, or nothing.
+        is_interrupted: Whether the user interrupted it, so that it can be resumed.
+        not_finite: What happened if the loss was NaN or infinite, or nothing.
+    """
+
+    scores: dict[str, float]
+    monitor: str
+    steps: int
+    minutes: float
+    stopped: str
+    is_interrupted: bool
+    not_finite: str
+
+    def summary(self) -> dict[str, Any]:
+        """Plain facts for `metrics.json`."""
+        return {
+            "minutes": self.minutes,
+            "steps": self.steps,
+            "monitor": self.monitor,
+            "best": rounded(self.scores[self.monitor]),
+            "stopped": self.stopped,
+        }
+
+    def raise_if_not_finite(self, folder: RunFolder) -> None:
+        """Raise a UserError if the loss was not finite; the run holds the weights before that."""
+        if self.not_finite:
+            kept = "the run keeps the best weights from before"
+            raise UserError(f"{folder.name}: {self.not_finite}; {kept}.")
+
+
+def build_trainer(
+    resolved: Resolved, folder: RunFolder, train: TokenizedDataset, validation: TokenizedDataset
+) -> RunTrainer:
+    """Build the trainer of a run.
+
+    Raises UserError for settings that Lightning refuses, or fewer texts to validate by than
+    processes.
+    """
+    config = resolved.training
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    monitor = f"validation/{config.monitor}"
+    tokens_per_epoch = train.tokens.total + validation.tokens.total * _VALIDATION_COST
+    stop = StopOnRequest()
+    progress = ProgressLog(folder.work / "log.csv", config.epochs * tokens_per_epoch)
+    # It acts at each validation, also where an epoch is a single batch: there Lightning would act at
+    # the end of the epoch, and a run that is resumed has no score to look at by then.
+    early_stopping = EarlyStopping(monitor, mode="max", patience=config.patience, check_on_train_epoch_end=False)
+    validations = config.epochs * config.validations_per_epoch
+    best = BestCheckpoint(folder.work / CHECKPOINTS, monitor, validations)
+    callbacks: list[Callback] = [StopWhereNotFinite(), progress, stop]
+    if config.ema_decay > 0:
+        callbacks.append(MovingAverage(config.ema_decay))
+    callbacks += [early_stopping, best]
+    trainer = _lightning_trainer(config, callbacks, folder.work)
+    processes = trainer.world_size
+    if len(validation) < processes:
+        reason = f"{len(validation)} texts to validate by are too few for {processes} processes"
+        advice = "give more, or lower --training.devices"
+        raise UserError(f"{reason}, each of which needs one; {advice}.")
+    return RunTrainer(trainer, stop, progress, early_stopping, best)
+
+
+def _lightning_trainer(config: ResolvedTraining, callbacks: list[Callback], folder: Path) -> Trainer:
+    max_time = None
+    if config.max_minutes > 0:
+        max_time = timedelta(minutes=config.max_minutes)
+    try:
+        return Trainer(
+            accelerator=choose_device(config.accelerator),
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            strategy=config.strategy,
+            precision=_PRECISIONS[config.precision],
+            max_epochs=config.epochs,
+            max_time=max_time,
+            accumulate_grad_batches=config.accumulate_batches,
+            callbacks=callbacks,
+            plugins=[WholeCheckpoints()],
+            logger=_logger(config.logger, folder),
+            default_root_dir=folder,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,  # `ProgressLog` has one for the whole run
+            enable_model_summary=False,
+            use_distributed_sampler=False,  # `LengthBuckets` divides the batches among devices
         )
-        if not can_reduce_sparse_gradients(choose_device(config.accelerator), processes):
-            use_dense_gradients(module)
+    # Lightning's own checks of these settings
+    except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
+        reason = " ".join(str(error).split())
+        names = "training.accelerator, devices, strategy or precision"
+        raise UserError(f"{names}: {reason}") from None
 
-    def _trainer(self, config: TrainingConfig, callbacks: list[Callback]) -> Trainer:
-        assert config.epochs != "auto", "resolve the settings first"
-        assert config.devices != "auto", "resolve the settings first"
+
+def _logger(name: str, folder: Path) -> Any:
+    """The logger that is asked for, beside log.csv."""
+    if name == "none":
+        return False
+    if importlib.util.find_spec(name) is None:
+        raise UserError(f"training.logger: {name} is not installed; pip install {name}.")
+    return getattr(loggers, _LOGGERS[name])(save_dir=folder)
+
+
+def fit_module(
+    run_trainer: RunTrainer,
+    module: BaseModule,
+    train: TokenizedDataset,
+    validation: TokenizedDataset,
+    resolved: Resolved,
+    folder: RunFolder,
+    *,
+    resume: bool,
+) -> FitOutcome:
+    """Train a module, and leave the weights that validated best in it.
+
+    Args:
+        run_trainer: The trainer, from `build_trainer`.
+        module: The model with its loss.
+        train: The training split.
+        validation: The validation split.
+        resolved: The settings of the run.
+        folder: The run folder, which has been begun.
+        resume: Whether to continue from the last checkpoint in the folder.
+
+    Raises:
+        UserError: The loss was not finite before the first validation, or another process ended.
+        KeyboardInterrupt: It was interrupted before the first validation.
+    """
+    trainer = run_trainer.trainer
+    config = resolved.training
+    _share_no_buffers(module)
+    if not can_reduce_sparse_gradients(choose_device(config.accelerator), trainer.world_size):
+        use_dense_gradients(module)
+    rank, world = trainer.global_rank, trainer.world_size
+    loader = train_loader(train, config, resolved.seed, rank, world)
+    batches = len(loader)
+    interval = validation_interval(batches, config.validations_per_epoch, config.accumulate_batches)
+    trainer.val_check_interval = interval
+    # Lightning counts patience in validations.
+    run_trainer.early_stopping.patience = config.patience * (batches // interval)
+    checkpoint = None
+    if resume:
+        checkpoint = folder.work / LAST
+    started = time.monotonic()
+    not_finite = ""
+    is_interrupted = False
+    with run_trainer.stop.listening(), warnings.catch_warnings():
+        for harmless in _HARMLESS:
+            warnings.filterwarnings("ignore", message=f".*{harmless}.*")
         try:
-            return Trainer(
-                accelerator=choose_device(config.accelerator),
-                devices=config.devices,
-                num_nodes=config.num_nodes,
-                strategy=config.strategy,
-                precision="bf16-mixed" if config.precision == "bf16" else "32-true",
-                max_epochs=config.epochs,
-                max_time=timedelta(minutes=config.max_minutes) if config.max_minutes else None,
-                accumulate_grad_batches=config.accumulate_batches,
-                callbacks=callbacks,
-                plugins=[WholeCheckpoints()],
-                logger=self._logger(config.logger),
-                default_root_dir=self.place.work,
-                num_sanity_val_steps=0,
-                **_OURS,
+            trainer.fit(
+                module,
+                loader,
+                validation_loader(validation, config, rank, world),
+                ckpt_path=checkpoint,
+                weights_only=True,
             )
-        # Lightning's own checks of these settings
-        except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"training.accelerator, devices, strategy or precision: {reason}") from None
-
-    def _logger(self, name: str) -> Any:
-        """The logger asked for, and none unless it is."""
-        if name == "none":
-            return False
-        if importlib.util.find_spec(name) is None:
-            raise UserError(f"training.logger: {name} is not installed; pip install {name}.")
-        return getattr(loggers, _LOGGERS[name])(save_dir=self.place.work)
-
-    def run(self, *, resume: bool) -> str:
-        """Train; returns why it ended before its last epoch, or nothing."""
-        config, module, trainer = self.settings.training, self.module, self.trainer
-        ranks = (trainer.global_rank, trainer.world_size)
-        loader = train_loader(self.train, self.settings, *ranks)
-        validation = validation_loader(self.validation, self.settings, *ranks)
-        assert config.validations_per_epoch != "auto", "resolve the settings first"
-        every = rules.validation_interval(len(loader), config.validations_per_epoch, config.accumulate_batches)
-        trainer.val_check_interval = every
-        assert config.patience != "auto", "resolve the settings first"
-        self.early.patience = config.patience * (len(loader) // every)
-        started = time.monotonic()
-        with self.stop.listening(), warnings.catch_warnings():
-            for harmless in _HARMLESS:
-                warnings.filterwarnings("ignore", message=f".*{harmless}.*")
-            try:
-                checkpoint = self.place.work / LAST if resume else None
-                trainer.fit(module, loader, validation, ckpt_path=checkpoint, weights_only=True)
-            except Interrupted:
-                self.interrupted = True
-            except NotFinite as error:
-                self.not_finite = f"{error}; {self._advice()}"
-            except SystemExit:  # so Lightning answers a second Ctrl-C
-                raise KeyboardInterrupt from None
-            except RuntimeError as error:
-                self._tell_if_lost(error)
-                raise
-        self.seconds = time.monotonic() - started
-        best = Path(self.best.best_model_path)
-        if not best.is_file():
-            self.wait_for_all()  # a process that ends with an error may have the others ended
-            self._nothing_kept(resume)
-        kept = torch.load(best, weights_only=True, map_location="cpu")
-        module.load_best(kept)
-        self.wait_for_all()  # until all have read it, the first process moves nothing
-        self.scores = {name.removeprefix("validation/"): score for name, score in kept["scores"].items()}
-        return self._reason()
-
-    def wait_for_all(self) -> None:
-        """Wait until all processes of the run are here."""
-        try:
-            self.trainer.strategy.barrier()
+        except Interrupted:
+            is_interrupted = True
+        except NotFinite as error:
+            not_finite = f"{error}; {_advice(config)}"
+        except SystemExit:  # Lightning's answer to a second Ctrl-C
+            raise KeyboardInterrupt from None
         except RuntimeError as error:
-            self._tell_if_lost(error)
+            raise_if_lost(error, folder)
             raise
+    minutes = run_trainer.progress.minutes + (time.monotonic() - started) / 60
+    best = Path(run_trainer.best.best_model_path)
+    if not best.is_file():
+        # A process that ends with an error may have the others ended: wait until all are here.
+        wait_for_all(trainer, folder)
+        _nothing_kept(folder, resume, is_interrupted, not_finite)
+    kept = torch.load(best, weights_only=True, map_location="cpu")
+    module.load_best(kept)
+    wait_for_all(trainer, folder)  # until all have read it, the first process moves nothing
+    scores = {}
+    for name, score in kept["scores"].items():
+        scores[name.removeprefix("validation/")] = score
+    stopped = not_finite
+    if not stopped:
+        stopped = _why_it_stopped(run_trainer, config, is_interrupted)
+    return FitOutcome(
+        scores=scores,
+        monitor=config.monitor,
+        steps=trainer.global_step,
+        minutes=round(minutes, 2),
+        stopped=stopped,
+        is_interrupted=is_interrupted,
+        not_finite=not_finite,
+    )
 
-    def _tell_if_lost(self, error: RuntimeError) -> None:
-        """Raise a UserError if an error means that another process of the run has ended before this one."""
-        if is_lost_process(error):
-            reason = f"{self.place.name}: another process of the run has ended, and its last words say why"
-            raise UserError(f"{reason}; {self.place.what_is_left()}") from None
 
-    def _nothing_kept(self, resume: bool) -> NoReturn:
-        """End the run in each of its processes; a resumed one still has the checkpoint that it came from."""
-        if self.not_finite:
-            raise UserError(f"{self.place.name}: {self.not_finite}.")
-        if resume:
-            reason = f"{self.place.name}: stopped before another validation; {self.place.what_is_left()}"
-        else:
-            reason = f"{self.place.name}: stopped before the first validation, so nothing is kept; train anew."
-        raise KeyboardInterrupt(reason) if self.interrupted else UserError(reason)
+def _share_no_buffers(module: BaseModule) -> None:
+    """Keep torch from sending buffers, which never change, to all processes in each validation.
 
-    def _advice(self) -> str:
-        """What usually helps where the loss is not finite."""
-        config = self.settings.training
-        advice = f"a lower training.learning_rate than {config.learning_rate:g} usually helps"
-        if config.precision != "32":
-            advice += f", or training.precision 32 instead of {config.precision}"
-        return advice
+    It would need as many batches in each process.
+    """
+    buffers = [name for name, _ in module.named_buffers()]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
+        module, buffers
+    )
 
-    def raise_if_not_finite(self) -> None:
-        """Say at the end of a run that its loss was not finite; the run holds the best weights before that."""
-        if self.not_finite:
-            raise UserError(f"{self.place.name}: {self.not_finite}; the run keeps the best weights from before.")
 
-    def _reason(self) -> str:
-        config, step, steps = self.settings.training, self.trainer.global_step, self.journal.total_steps
-        if self.not_finite:
-            return self.not_finite
-        if self.interrupted:
-            return f"by {self.stop.by} at step {step} of {steps}"
-        if step >= steps:
-            return ""
-        if self.early.wait_count >= self.early.patience:
-            epochs = "epoch" if config.patience == 1 else "epochs"
-            return f"no better {config.monitor} in {config.patience} {epochs}"
-        return f"after training.max_minutes {config.max_minutes:g}"
+def wait_for_all(trainer: Trainer, folder: RunFolder) -> None:
+    """Wait until all processes of the run are here."""
+    try:
+        trainer.strategy.barrier()
+    except RuntimeError as error:
+        raise_if_lost(error, folder)
+        raise
 
-    def facts(self) -> dict[str, Any]:
-        """How the training went, for `metrics.json`."""
-        monitor = self.settings.training.monitor
-        minutes = round(self.journal.minutes + self.seconds / 60, 2)
-        best = rounded(self.scores[monitor])
-        return {"minutes": minutes, "steps": self.trainer.global_step, "monitor": monitor, "best": best}
+
+def raise_if_lost(error: RuntimeError, folder: RunFolder) -> None:
+    """Raise a UserError if an error means that another process of the run has ended."""
+    if is_lost_process(error):
+        reason = "another process of the run has ended, and its last words say why"
+        raise UserError(f"{folder.name}: {reason}; {folder.what_is_left()}") from None
+
+
+def _nothing_kept(folder: RunFolder, resume: bool, is_interrupted: bool, not_finite: str) -> NoReturn:
+    """End a run that has validated nothing; a resumed one still has its checkpoint."""
+    if not_finite:
+        raise UserError(f"{folder.name}: {not_finite}.")
+    if resume:
+        reason = f"{folder.name}: stopped before another validation; {folder.what_is_left()}"
+    else:
+        reason = f"{folder.name}: stopped before the first validation, so nothing is kept; train anew."
+    if is_interrupted:
+        raise KeyboardInterrupt(reason)
+    raise UserError(reason)
+
+
+def _advice(config: ResolvedTraining) -> str:
+    """What usually helps where the loss is not finite."""
+    rate = config.learning_rate
+    advice = f"a lower training.learning_rate than {rate:g} usually helps"
+    if config.precision != "32":
+        advice += f", or training.precision 32 instead of {config.precision}"
+    return advice
+
+
+def _why_it_stopped(run_trainer: RunTrainer, config: ResolvedTraining, is_interrupted: bool) -> str:
+    """Why training ended before its last epoch, or nothing."""
+    step, steps = run_trainer.trainer.global_step, run_trainer.progress.total_steps
+    if is_interrupted:
+        return f"by {run_trainer.stop.by} at step {step} of {steps}"
+    if step >= steps:
+        return ""
+    early_stopping = run_trainer.early_stopping
+    if early_stopping.wait_count >= early_stopping.patience:
+        return f"no better {config.monitor} in {counted(config.patience, 'epoch')}"
+    return f"after training.max_minutes {config.max_minutes:g}"

@@ -1,49 +1,56 @@
-"""Pretraining on texts without labels: from a stream of any length to a run folder that `--init` starts from."""
+"""Pretraining on texts without labels: from a stream of any length to a run folder."""
 
 import json
 import logging
 import math
 import shlex
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from selfattn_lm.config import Settings, merge, with_changes
+from selfattn_lm.build import build_model
+from selfattn_lm.config import PredictionSettings, Resolved, Settings
 from selfattn_lm.errors import UserError
-from selfattn_lm.features.tokenizer import TokenIds, load_tokenizer, mostly_unspaced, train_tokenizer
-from selfattn_lm.hardware import choose_device
+from selfattn_lm.features.sequences import TokenizedTexts
+from selfattn_lm.features.tokenizer import mostly_unspaced, train_tokenizer
 from selfattn_lm.inference import MaskedModel
 from selfattn_lm.nn import Classifier
-from selfattn_lm.runs import (
-    CHECKPOINTS,
-    Run,
-    RunFolder,
-    new_model,
-    precision_recorded_in,
-    write_head,
-    write_json,
-    write_run,
-)
-from selfattn_lm.training import resolve as rules
-from selfattn_lm.training.data import Examples, train_loader
-from selfattn_lm.training.fitting import Training
+from selfattn_lm.runs import CHECKPOINTS, Run, write_json, write_metadata, write_run
+from selfattn_lm.training.data import TokenizedDataset, train_loader
+from selfattn_lm.training.fitting import FitOutcome, build_trainer, fit_module, wait_for_all
 from selfattn_lm.training.modules import MaskedModule
-from selfattn_lm.training.processes import is_first_process, join
+from selfattn_lm.training.opening import OpenRun
+from selfattn_lm.training.processes import is_first_process
+from selfattn_lm.training.resolve import MAX_LENGTH, TrainingFacts, resolve_model, resolve_tokenizer, resolve_training
+from selfattn_lm.training.summary import pretraining_lines
 
 log = logging.getLogger(__name__)
-_MANY = 10_000  # texts, enough to choose a length by, and to measure by
+_SAMPLE = 10_000  # texts by which the length is chosen, and at most as many to validate by
+_ASSUMED_ROWS = 120_000  # by which the size of a bpe vocabulary is chosen: the texts are a stream
+_NO_LIMIT = 2**31
+
+Texts = Callable[[], Iterable[str]]  # each call reads the texts from the beginning
 
 
 @dataclass(frozen=True)
 class PretrainResult:
-    """The run folder and its model, the share of hidden tokens it guesses, its perplexity, why it `stopped` early."""
+    """What a pretraining came to.
+
+    Attributes:
+        folder: The run folder.
+        model: The model in it.
+        accuracy: The fraction of masked tokens that it predicts.
+        perplexity: Its perplexity over the masked tokens.
+        stopped: Why training ended early, or nothing.
+        resumable: Whether it was interrupted and can be resumed.
+        is_first: Whether this is the first process of the run, whose result is printed.
+    """
 
     folder: Path
     model: MaskedModel
@@ -51,160 +58,178 @@ class PretrainResult:
     perplexity: float
     stopped: str = ""
     resumable: bool = False
-    is_told: bool = True  # False in the other processes of a run, whose first one tells it
+    is_first: bool = True
 
     def __str__(self) -> str:
-        if not self.is_told:
+        if not self.is_first:
             return ""
-        lines = [f"stopped     {self.stopped}"] if self.stopped else []
-        lines.append(f"guessed     {100 * self.accuracy:.2f} % of the hidden tokens, perplexity {self.perplexity:.1f}")
-        lines.append(f"run folder  {self.folder}")
         folder = shlex.quote(str(self.folder))
-        lines += [f"to go on    selfattn pretrain --resume --out {folder}"] if self.resumable else []
-        return "\n".join([*lines, f"use it      selfattn train DATA --init {folder}"])
+        lines = []
+        if self.stopped:
+            lines.append(f"stopped     {self.stopped}")
+        lines.append(f"predicted   {100 * self.accuracy:.2f} % of the masked tokens, perplexity {self.perplexity:.1f}")
+        lines.append(f"run folder  {self.folder}")
+        if self.resumable:
+            lines.append(f"resume      selfattn pretrain --resume --out {folder}")
+        lines.append(f"use it      selfattn train DATA --init {folder}")
+        return "\n".join(lines)
 
 
-class Pretraining:
-    """Learns from the stream that each call of `texts` begins anew, and writes `folder`.
+@dataclass(frozen=True)
+class PretrainingData:
+    """All that a masked model is trained on: a tokenizer, and texts cut into chunks."""
 
-    Memory holds no text and no token, but some bytes for each text: token ids are kept in a file while it trains.
-    A run that repeats another computes in the precision that the other recorded, where the machine can.
+    tokenizer: Tokenizer
+    train: TokenizedDataset
+    validation: TokenizedDataset
+    settings: PredictionSettings
+
+    def summary(self) -> dict[str, int]:
+        """Plain facts for `data.json`."""
+        return {"texts": len(self.train), "tokens": self.train.tokens.total, "held_out": len(self.validation)}
+
+
+def pretrain_model(run: OpenRun, texts: Texts) -> PretrainResult:
+    """Train a model to predict masked tokens of the texts, and write its run folder.
+
+    Memory holds no text and no token, but some bytes per text: while the model is trained, the
+    token ids are in a file.
     """
-
-    def __init__(
-        self,
-        settings: Settings,
-        folder: Path,
-        *,
-        resume: bool = False,
-        overwrite: bool = False,
-        recorded_precision: str = "",
-    ) -> None:
-        self.settings, self.folder, self.resume = settings, folder, resume
-        self.place = RunFolder(folder)
-        self.recorded_precision = recorded_precision
-        join(settings)
-        if resume:
-            self.begun = self.place.unfinished(is_first_process())
-            self.recorded_precision = precision_recorded_in(self.begun / "config.yaml")
-        else:
-            self.place.refuse_to_replace(overwrite)
-
-    def run(self, texts: Callable[[], Iterable[str]]) -> PretrainResult:
-        """Learn a tokenizer, turn the texts into token ids, train, and write the run."""
-        resolved: dict[str, Any] = {}
-        unspaced = mostly_unspaced(texts())
-        resolved["tokenizer"] = rules.tokenizer_changes(self.settings.tokenizer, unspaced, 12 * _MANY)
-        config = with_changes(self.settings, resolved).tokenizer
-        if self.resume:
-            tokenizer = load_tokenizer((self.begun / "tokenizer.json").read_text(encoding="utf-8"))
-        else:
-            tokenizer = train_tokenizer(texts(), config)
-        sample = TokenIds.of(tokenizer, islice(texts(), _MANY), rules.MOST_TOKENS)
-        resolved["model"] = rules.model_changes(self.settings, sample.lengths, config.type)
-        settings = with_changes(self.settings, resolved)
-        with self.place.made_by(is_first_process()), tempfile.TemporaryDirectory() as temporary:
-            if is_first_process():
-                self._open_folder()
-            # Each process has token ids of its own: one that wrote them anew would cut a file that others have mapped.
-            first = self.place.work / CHECKPOINTS
-            file = (first if is_first_process() else Path(temporary)) / "tokens.int32"
-            train = self._ids(texts, tokenizer, settings, file)
-            validation = self._ids(texts, tokenizer, settings)
-            return self._resolve_and_train(resolved, tokenizer, train, validation)
-
-    def _open_folder(self) -> None:
-        if self.resume:
-            self.place.reopen()
-        else:
-            self.place.begin()
-
-    def _resolve_and_train(
-        self, resolved: dict[str, Any], tokenizer: Tokenizer, train: Examples, validation: Examples
-    ) -> PretrainResult:
-        settings = with_changes(self.settings, resolved)
-        rounds = rules.pretraining_epochs(train.tokens.total)
-        changes = rules.training_changes(settings.training, rounds, len(train_loader(train, settings)))
-        resolved |= {"training": changes} if changes else {}
+    tokenizer, settings = _tokenizer_and_settings(run, texts)
+    is_first = is_first_process()
+    with run.folder.made_by(is_first), tempfile.TemporaryDirectory() as temporary:
+        # Each process has a file of its own: writing it anew would cut off one that is mapped.
+        ids_folder = Path(temporary)
+        if is_first:
+            ids_folder = run.folder.work / CHECKPOINTS
+            if run.checkpoints is None:
+                run.folder.begin()
+            else:
+                run.folder.reopen()
+        data = _tokenize(run.settings, texts, tokenizer, settings, ids_folder / "tokens.int32")
         with torch.random.fork_rng():
-            torch.manual_seed(settings.seed)
-            return self._train(resolved, tokenizer, train, validation)
-
-    def _ids(
-        self, texts: Callable[[], Iterable[str]], tokenizer: Tokenizer, settings: Settings, file: Path | None = None
-    ) -> Examples:
-        """Token ids of the training texts, kept in a `file`, in pieces of at most `max_length`.
-
-        Without a file they are those of the texts that are held out, which are drawn by the seed.
-        """
-        held_out = file is None
-        random, share, longest = (
-            np.random.default_rng(settings.seed),
-            settings.data.validation_fraction,
-            settings.model.max_length,
-        )
-        assert longest != "auto", "resolve the settings first"
-        part = (text for text in texts() if (random.random() < share) == held_out)
-        if held_out:
-            tokens = TokenIds.of(tokenizer, islice(part, _MANY), longest)
-        else:
-            tokens = TokenIds.of(tokenizer, part, 2**31, file)
-            tokens.split(longest)
-        if not len(tokens):
-            what = "none of its few texts is left to validate by" if held_out else "all of its few texts were held out"
-            raise UserError(f"{settings.data.source}: {what}; give more texts, or change --data.validation-fraction.")
-        return Examples(tokens, np.zeros(len(tokens), dtype=np.int64))
-
-    def _train(
-        self, resolved: Mapping[str, Any], tokenizer: Tokenizer, train: Examples, validation: Examples
-    ) -> PretrainResult:
-        settings = with_changes(self.settings, resolved)
-        model = new_model(settings, tokenizer, 0, with_char_ngrams=True)
-        precision = rules.precision(settings.training, model, self.recorded_precision)
-        resolved = merge(resolved, {"training": precision})
-        settings = with_changes(self.settings, resolved)
-        training = Training(
-            settings, self.place, MaskedModule(model, settings, tokenizer.get_vocab_size()), train, validation
-        )
-        facts = {"texts": len(train), "tokens": train.tokens.total, "held_out": len(validation)}
-        if training.first:
-            self._begin(resolved, tokenizer, facts)
-            log.info("%s", "\n".join(_opening_lines(settings, tokenizer, model, facts)))
-        stopped = training.run(resume=self.resume)
-        run = Run(self.settings, resolved, [], tokenizer, model.eval())
-        accuracy, perplexity = training.scores["accuracy"], math.exp(min(training.scores["loss"], 700.0))
-        if training.first:
-            work = self.place.work
-            write_run(work, run)
-            scores = {"accuracy": accuracy, "perplexity": perplexity, "texts": len(validation)}
-            how = {**training.facts(), "stopped": stopped}
-            write_json(work / "metrics.json", {"hidden": scores, "training": how})
-            self.place.commit(resumable=training.interrupted)
-        training.wait_for_all()  # `train --pretrain` reads in each process what the first one has written
-        if training.first:
-            training.raise_if_not_finite()
-        found = MaskedModel(run)
-        return PretrainResult(
-            self.folder, found, accuracy, perplexity, stopped, training.interrupted, is_told=training.first
-        )
-
-    def _begin(self, resolved: Mapping[str, Any], tokenizer: Tokenizer, facts: Mapping[str, int]) -> None:
-        file = self.place.work / "data.json"
-        if not self.resume:
-            write_head(self.place.work, self.settings, resolved, [], tokenizer)
-            write_json(file, facts)
-        elif json.loads(file.read_text(encoding="utf-8")) != facts:
-            raise UserError(f"{self.folder}: the texts are not what the run began with (data.json); pretrain anew.")
+            torch.manual_seed(run.settings.seed)
+            return _train(run, data)
 
 
-def _opening_lines(settings: Settings, tokenizer: Tokenizer, model: Classifier, facts: Mapping[str, int]) -> list[str]:
-    parameters, vocabulary, unit = sum(model.sizes().values()), tokenizer.get_vocab_size(), settings.tokenizer.type
-    device = choose_device(settings.training.accelerator)
-    return [
-        f"texts       {settings.data.source}: {facts['texts']:,} of at most {settings.model.max_length} tokens,"
-        f" {facts['tokens']:,} tokens in all; {facts['held_out']:,} held out",
-        f"model       {settings.model.kind}, {settings.model.width} wide, {settings.model.layers} layers; {unit},"
-        f" vocabulary {vocabulary:,}; {parameters:,} parameters",
-        f"training    {settings.training.epochs} epochs at most, {device}, {settings.training.precision},"
-        f" seed {settings.seed}",
-    ]
+def _tokenizer_and_settings(run: OpenRun, texts: Texts) -> tuple[Tokenizer, PredictionSettings]:
+    settings = run.settings
+    unspaced = mostly_unspaced(texts())
+    tokenizer_config = resolve_tokenizer(settings.tokenizer, unspaced=unspaced, rows=_ASSUMED_ROWS)
+    tokenizer = run.tokenizer()
+    if tokenizer is None:
+        tokenizer = train_tokenizer(texts(), tokenizer_config)
+    sample = TokenizedTexts.from_texts(tokenizer, islice(texts(), _SAMPLE), MAX_LENGTH)
+    model_config = resolve_model(settings.model, tokenizer_config, sample.lengths, settings.training.batch_tokens)
+    resolved = PredictionSettings(data=settings.data, tokenizer=tokenizer_config, model=model_config)
+    return tokenizer, resolved
+
+
+def _tokenize(
+    asked: Settings, texts: Texts, tokenizer: Tokenizer, settings: PredictionSettings, file: Path
+) -> PretrainingData:
+    """Tokenize the texts to train on into a file, and those held out into memory."""
+    max_length = settings.model.max_length
+    kept = _drawn(texts(), asked, held_out=False)
+    train, _ = TokenizedTexts.from_texts(tokenizer, kept, _NO_LIMIT, file).chunk(max_length)
+    held_out = islice(_drawn(texts(), asked, held_out=True), _SAMPLE)
+    validation = TokenizedTexts.from_texts(tokenizer, held_out, max_length)
+    advice = "give more texts, or change --data.validation-fraction"
+    if len(train) == 0:
+        reason = "all of its few texts were held out"
+        raise UserError(f"{asked.data.source}: {reason}; {advice}.")
+    if len(validation) == 0:
+        reason = "none of its few texts is left to validate by"
+        raise UserError(f"{asked.data.source}: {reason}; {advice}.")
+    return PretrainingData(
+        tokenizer=tokenizer, train=_without_targets(train), validation=_without_targets(validation), settings=settings
+    )
+
+
+def _drawn(texts: Iterable[str], settings: Settings, *, held_out: bool) -> Iterator[str]:
+    """The texts that the seed draws to be held out, or the others."""
+    random = np.random.default_rng(settings.seed)
+    for text in texts:
+        is_held_out = random.random() < settings.data.validation_fraction
+        if is_held_out == held_out:
+            yield text
+
+
+def _without_targets(tokens: TokenizedTexts) -> TokenizedDataset:
+    return TokenizedDataset(tokens, np.zeros(len(tokens), dtype=np.int64))
+
+
+def _train(run: OpenRun, data: PretrainingData) -> PretrainResult:
+    settings = data.settings
+    model = build_model(settings, data.tokenizer, 0, in_training=True)
+    resolved = Resolved(
+        seed=run.settings.seed,
+        data=settings.data,
+        tokenizer=settings.tokenizer,
+        model=settings.model,
+        training=resolve_training(run.settings.training, _facts(run, data, model)),
+    )
+    module = MaskedModule(model, resolved, data.tokenizer.get_vocab_size())
+    run_trainer = build_trainer(resolved, run.folder, data.train, data.validation)
+    if run_trainer.is_first:
+        _begin(run, data, resolved)
+        source, vocab_size = settings.data.source, data.tokenizer.get_vocab_size()
+        lines = pretraining_lines(source, resolved, vocab_size, model, data.summary())
+        log.info("%s", "\n".join(lines))
+    outcome = fit_module(
+        run_trainer, module, data.train, data.validation, resolved, run.folder, resume=run.checkpoints is not None
+    )
+    trained = Run(run.settings, resolved, [], data.tokenizer, model.eval())
+    accuracy = outcome.scores["accuracy"]
+    perplexity = math.exp(min(outcome.scores["loss"], 700.0))  # more would be infinite
+    if run_trainer.is_first:
+        scores = {"accuracy": accuracy, "perplexity": perplexity, "texts": len(data.validation)}
+        _finish(run, trained, scores, outcome)
+    # `train --pretrain` reads in each process what the first one has written.
+    wait_for_all(run_trainer.trainer, run.folder)
+    if run_trainer.is_first:
+        outcome.raise_if_not_finite(run.folder)
+    return PretrainResult(
+        folder=run.folder.name,
+        model=MaskedModel(trained),
+        accuracy=accuracy,
+        perplexity=perplexity,
+        stopped=outcome.stopped,
+        resumable=outcome.is_interrupted,
+        is_first=run_trainer.is_first,
+    )
+
+
+def _facts(run: OpenRun, data: PretrainingData, model: Classifier) -> TrainingFacts:
+    branch = model.branches["encoder"]
+    loader = train_loader(data.train, run.settings.training, run.settings.seed)
+    return TrainingFacts(
+        start="pretraining",
+        rows=len(data.train),
+        tokens=data.train.tokens.total,
+        batches=len(loader),
+        labels=0,
+        width=data.settings.model.width,
+        modules=[branch.encoder, branch.head],  # the head scores each masked token
+        recorded_precision=run.recorded_precision,
+    )
+
+
+def _begin(run: OpenRun, data: PretrainingData, resolved: Resolved) -> None:
+    """Write what a resumed run needs; or see whether a resumed run has the texts it began with."""
+    file = run.folder.work / "data.json"
+    if run.checkpoints is None:
+        write_metadata(run.folder.work, run.settings, resolved, [], data.tokenizer)
+        write_json(file, data.summary())
+    elif json.loads(file.read_text(encoding="utf-8")) != data.summary():
+        reason = "the texts have changed since the run started (data.json)"
+        raise UserError(f"{run.folder.name}: {reason}; start a new run.")
+
+
+def _finish(run: OpenRun, trained: Run, scores: dict[str, float], outcome: FitOutcome) -> None:
+    """Write the run, and move it to its place."""
+    work = run.folder.work
+    write_run(work, trained)
+    metrics = {"masked_tokens": scores, "training": outcome.summary()}
+    write_json(work / "metrics.json", metrics)
+    run.folder.commit(resumable=outcome.is_interrupted)

@@ -11,92 +11,136 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from selfattn_lm.features.batching import Batch
+from selfattn_lm.inputs import Batch
 from selfattn_lm.runs import write_text
 
 log = logging.getLogger(__name__)
-_SLOW, _TOLD = 5, 45  # steps: the first few are slower than the rest, and after so many the minutes can be told
-_SHOWN = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+_FIRST_MEASURED, _LAST_MEASURED = 5, 45  # batches; the first few are slower than the rest
+_SCORES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}  # a score's name, and as it is shown
+_BAR_SECONDS = 0.5  # between two updates of the bar
 
 
-class Journal(Callback):
-    """Writes `log.csv`, a row for each validation (they are part of the checkpoint), and shows how far the run is.
+class ProgressLog(Callback):
+    """Writes `log.csv`, a row for each validation, and shows how far the run is.
 
-    From its first steps it tells how many minutes are to come, for `tokens` to train on and to validate in all.
+    The rows are part of the checkpoint. After the first steps it says how many minutes the run will
+    take.
+
+    Args:
+        file: The path of `log.csv`.
+        tokens: How many tokens the run trains on in all, its validations included.
     """
 
     def __init__(self, file: Path, tokens: float) -> None:
-        self.file, self.all_tokens, self.total_steps = file, tokens, 0
+        self.file = file
+        self.all_tokens = tokens
+        self.total_steps = 0
         self.rows: list[dict[str, Any]] = []
         self.minutes = 0.0  # of earlier sessions
         self.progress: Progress | None = None
-        self._reset()
+        self._begin_interval()
 
-    def _reset(self) -> None:
-        self.since = self.shown = time.monotonic()
-        self.tokens, self.loss, self.batches = 0, 0.0, 0
+    def _begin_interval(self) -> None:
+        """Begin to measure loss and speed anew, as after each validation."""
+        self.interval_began = time.monotonic()
+        self.bar_updated = self.interval_began
+        self.tokens = 0
+        self.loss: Any = 0.0
+        self.batches = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.total_steps = int(trainer.estimated_stepping_batches)
-        self.start, self.first_step = time.monotonic(), trainer.global_step
-        self._reset()
-        if trainer.is_global_zero and sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
-            columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[state]}"))
-            left = (TimeRemainingColumn(compact=True), TextColumn("left"))
-            self.progress = Progress(*columns, *left, console=Console(stderr=True))
+        self.session_began = time.monotonic()
+        self.first_step = trainer.global_step
+        self._begin_interval()
+        is_shown = sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
+        if trainer.is_global_zero and is_shown:
+            self.progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(20),
+                TextColumn("{task.fields[state]}"),
+                TimeRemainingColumn(compact=True),
+                TextColumn("left"),
+                console=Console(stderr=True),
+            )
             self.bar = self.progress.add_task("training", total=self.total_steps, state="")
             self.progress.start()
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, _: int) -> None:
-        self.tokens += int(batch.attention_mask.sum())
-        self.loss += outputs["loss"].detach() * trainer.accumulate_grad_batches  # by which Lightning divides it
+        self.tokens += int(batch.inputs.attention_mask.sum())
+        # Lightning divides the loss by the number of accumulated batches.
+        self.loss += outputs["loss"].detach() * trainer.accumulate_grad_batches
         self.batches += 1
         if not self.rows and trainer.is_global_zero:
-            self._tell_the_time()
-        if self.progress is not None and time.monotonic() - self.shown > 0.5:
-            self.shown, now = time.monotonic(), self._now()
-            state = f"loss {now['train_loss']:.3f}  {now['tokens_per_s']:,} tokens/s"
-            state += f"  {_scores(self.rows[-1])}" if self.rows else ""
-            epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            self.progress.update(self.bar, completed=trainer.global_step, description=epoch, state=state)
+            self._estimate_minutes()
+        if self.progress is not None and time.monotonic() - self.bar_updated > _BAR_SECONDS:
+            self._update_bar(trainer, self.progress)
 
-    def _tell_the_time(self) -> None:
-        if self.batches == _SLOW:
-            self.measured_from = time.monotonic(), self.tokens
-        if self.batches == _TOLD and self.total_steps > 2 * _TOLD:
-            since, tokens = self.measured_from
-            speed = (self.tokens - tokens) / (time.monotonic() - since)
+    def _update_bar(self, trainer: Trainer, progress: Progress) -> None:
+        self.bar_updated = time.monotonic()
+        now = self._loss_and_speed()
+        state = f"loss {now['train_loss']:.3f}  {now['tokens_per_s']:,} tokens/s"
+        if self.rows:
+            state += f"  {_shown_scores(self.rows[-1])}"
+        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        progress.update(self.bar, completed=trainer.global_step, description=epoch, state=state)
+
+    def _estimate_minutes(self) -> None:
+        """Say how long all epochs will take, when some batches of the first one are measured."""
+        if self.batches == _FIRST_MEASURED:
+            self.measured_from = time.monotonic()
+            self.measured_tokens = self.tokens
+        if self.batches == _LAST_MEASURED and self.total_steps > 2 * _LAST_MEASURED:
+            seconds = time.monotonic() - self.measured_from
+            speed = (self.tokens - self.measured_tokens) / seconds
             minutes = self.all_tokens / speed / 60
-            say = self.progress.console.print if self.progress is not None else log.info
-            say(
-                f"time        about {minutes:.1f} minutes, if all epochs are needed: {round(speed):,} tokens/s at first"
-            )
+            line = f"time        up to {minutes:.1f} min for all epochs ({round(speed):,} tokens/s)"
+            if self.progress is not None:
+                self.progress.console.print(line)
+            else:
+                log.info(line)
 
-    def _now(self) -> dict[str, float]:
-        speed = round(self.tokens / max(1e-9, time.monotonic() - self.since))
-        return {"train_loss": round(float(self.loss) / max(1, self.batches), 4), "tokens_per_s": speed}
+    def _loss_and_speed(self) -> dict[str, float]:
+        """The mean loss and the speed since the last validation."""
+        seconds = max(1e-9, time.monotonic() - self.interval_began)
+        loss = float(self.loss) / max(1, self.batches)
+        return {"train_loss": round(loss, 4), "tokens_per_s": round(self.tokens / seconds)}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.measured = self._now()  # before the validation, which is not training
+        self.measured = self._loss_and_speed()  # before the validation, which is not training
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        elapsed = time.monotonic() - self.start
-        minutes = round(self.minutes + elapsed / 60, 2)
-        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "minutes": minutes, **self.measured}
-        metrics = {name.replace("/", "_"): value for name, value in trainer.callback_metrics.items()}
-        names = [f"validation_{name}" for name in ("loss", *_SHOWN)]
-        row |= {name: rounded(metrics[name]) for name in names if name in metrics}
+        elapsed = time.monotonic() - self.session_began
+        row: dict[str, Any] = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "minutes": round(self.minutes + elapsed / 60, 2),
+            **self.measured,
+        }
+        for name in ("loss", *_SCORES):
+            score = trainer.callback_metrics.get(f"validation/{name}")
+            if score is not None:
+                row[f"validation_{name}"] = rounded(score)
         self.rows.append(row)
-        self._reset()
+        self._begin_interval()
         if trainer.is_global_zero:
-            lines = [",".join(row), *(",".join(map(str, numbers.values())) for numbers in self.rows)]
-            write_text(self.file, "\n".join(lines) + "\n", durable=False)  # `RunFolder.commit` syncs it
+            self._write_rows()
         if trainer.is_global_zero and self.progress is None:
-            left = (self.total_steps - trainer.global_step) * elapsed / max(1, trainer.global_step - self.first_step)
+            steps_left = self.total_steps - trainer.global_step
+            steps_done = max(1, trainer.global_step - self.first_step)
+            minutes_left = steps_left * elapsed / steps_done / 60
             log.info(
-                f"epoch {row['epoch']}/{trainer.max_epochs}  loss {row['train_loss']:.3f}  validation {_scores(row)}"
-                f"  {row['tokens_per_s']:,} tokens/s  {left / 60:.1f} min left"
+                f"epoch {row['epoch']}/{trainer.max_epochs}  loss {row['train_loss']:.3f}"
+                f"  validation {_shown_scores(row)}  {row['tokens_per_s']:,} tokens/s"
+                f"  {minutes_left:.1f} min left"
             )
+
+    def _write_rows(self) -> None:
+        lines = [",".join(self.rows[0])]
+        for row in self.rows:
+            lines.append(",".join(str(value) for value in row.values()))
+        # `RunFolder.commit` has the system write it to the disk.
+        write_text(self.file, "\n".join(lines) + "\n", durable=False)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.progress is not None:
@@ -104,18 +148,26 @@ class Journal(Callback):
             self.progress = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "minutes": self.rows[-1]["minutes"] if self.rows else 0.0}
+        minutes = 0.0
+        if self.rows:
+            minutes = self.rows[-1]["minutes"]
+        return {"rows": self.rows, "minutes": minutes}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows, self.minutes = list(state_dict["rows"]), state_dict["minutes"]
+        self.rows = list(state_dict["rows"])
+        self.minutes = state_dict["minutes"]
 
 
 def rounded(score: Any) -> float:
-    """A score as `log.csv` and `metrics.json` write it."""
+    """Round a score as `log.csv` and `metrics.json` have it."""
     return round(float(score), 6)
 
 
-def _scores(row: Mapping[str, Any]) -> str:
-    """`accuracy 90.12, macro-F1 89.95` of a row of `log.csv`."""
-    shown = {name: row.get(f"validation_{key}") for key, name in _SHOWN.items()}
-    return ", ".join(f"{name} {100 * value:.2f}" for name, value in shown.items() if value is not None)
+def _shown_scores(row: Mapping[str, Any]) -> str:
+    """`accuracy 90.12, macro-F1 89.95`, of a row of `log.csv`."""
+    shown = []
+    for name, shown_name in _SCORES.items():
+        value = row.get(f"validation_{name}")
+        if value is not None:
+            shown.append(f"{shown_name} {100 * value:.2f}")
+    return ", ".join(shown)

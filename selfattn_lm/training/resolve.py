@@ -1,124 +1,215 @@
-"""What `auto` becomes: decisions by the size and kind of the data."""
+"""What `auto` becomes: decisions by the size and the kind of the data.
+
+`resolve_tokenizer` needs the texts, `resolve_model` their lengths in tokens, `resolve_training` the
+model: so a fit calls them in this order, and puts the results together as `Resolved`.
+"""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
 
 from selfattn_lm import hardware
-from selfattn_lm.config import Settings, TokenizerConfig, TrainingConfig
+from selfattn_lm.config import (
+    ModelConfig,
+    ResolvedModel,
+    ResolvedTokenizer,
+    ResolvedTraining,
+    TokenizerConfig,
+    TrainingConfig,
+)
 from selfattn_lm.errors import UserError
-from selfattn_lm.nn.classifier import MAX_NGRAM_BUCKETS, Classifier, each
 
-MOST_TOKENS = 512  # of a text where max_length is `auto`
+MAX_LENGTH = 512  # tokens of a text where max_length is `auto`
+MAX_NGRAM_BUCKETS = 131_072  # with 30,000 tokens of 128 numbers: 41 MB in half precision
 
 
-def vocab_size(unit: str, rows: int) -> int:
-    """Enough for all words that occur twice; bpe is best with few where texts are few, so that each is seen often."""
-    return int(np.clip(rows // 4, 4000, 30_000)) if unit == "bpe" else 30_000
+def resolve_tokenizer(config: TokenizerConfig, *, unspaced: bool, rows: int) -> ResolvedTokenizer:
+    """Decide on the tokenizer.
+
+    Args:
+        config: The settings asked for.
+        unspaced: Whether the script of the texts has no spaces between words.
+        rows: The number of training texts.
+    """
+    values = asdict(config)
+    if config.type == "auto":
+        values["type"] = "character" if unspaced else "wordpiece"
+    if config.vocab_size == "auto":
+        values["vocab_size"] = vocab_size(values["type"], rows)
+    return ResolvedTokenizer(**values)
+
+
+def resolve_model(
+    config: ModelConfig, tokenizer: ResolvedTokenizer, lengths: np.ndarray, batch_tokens: int
+) -> ResolvedModel:
+    """Decide on the model.
+
+    Args:
+        config: The settings asked for.
+        tokenizer: The tokenizer's settings.
+        lengths: The number of tokens of each training text, (texts,).
+        batch_tokens: The largest number of tokens of a batch.
+
+    Raises:
+        UserError: A batch cannot hold one text of the greatest length.
+    """
+    values = asdict(config)
+    if config.pooling == "auto":
+        values["pooling"] = "max" if config.kind == "cnn" else "mean"
+    if config.max_ngram == "auto":
+        values["max_ngram"] = 3 if tokenizer.type == "character" else 2
+    if config.ngram_buckets == "auto":
+        values["ngram_buckets"] = ngram_buckets(int(lengths.sum()))
+    if config.max_length == "auto":
+        values["max_length"] = max_length(lengths)
+    if batch_tokens < values["max_length"]:
+        raise UserError(
+            f"training.batch_tokens={batch_tokens} is smaller than"
+            f" model.max_length={values['max_length']}; raise one or lower the other."
+        )
+    return ResolvedModel(**values)
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """What the training's settings depend on.
+
+    Attributes:
+        start: What is trained: a classifier from scratch or from a run, one from a BERT, or a model
+            that predicts masked tokens.
+        rows: The number of training texts.
+        tokens: The number of their tokens.
+        batches: The number of batches of an epoch.
+        labels: The number of labels; 0 in pretraining.
+        width: The width of the model.
+        modules: The modules whose matrix products training computes.
+        recorded_precision: The precision of the run that is repeated or resumed, or nothing.
+    """
+
+    start: Literal["scratch", "bert", "pretraining"]
+    rows: int
+    tokens: int
+    batches: int
+    labels: int
+    width: int
+    modules: Sequence[nn.Module]
+    recorded_precision: str = ""
+
+
+def resolve_training(config: TrainingConfig, facts: TrainingFacts) -> ResolvedTraining:
+    """Decide on the training."""
+    values = asdict(config)
+    if config.epochs == "auto":
+        values["epochs"] = epochs(facts)
+    steps_per_epoch = math.ceil(facts.batches / config.accumulate_batches)
+    device = hardware.choose_device(config.accelerator)
+    decided: dict[str, Any] = {
+        "learning_rate": learning_rate(facts),
+        "patience": max(5, values["epochs"] // 3),
+        "ema_decay": ema_decay(steps_per_epoch * values["epochs"]),
+        "validations_per_epoch": max(1, math.ceil(steps_per_epoch / 1000)),
+        "devices": hardware.choose_device_count(config.devices),
+    }
+    for name, value in decided.items():
+        if values[name] == "auto":
+            values[name] = value
+    if config.precision == "auto":
+        values["precision"] = precision(facts, device)
+    return ResolvedTraining(**values)
+
+
+def vocab_size(type: str, rows: int) -> int:
+    """Choose a size that holds all words that occur twice.
+
+    With bpe a small vocabulary is best for few texts, so that each token occurs often.
+    """
+    if type == "bpe":
+        return int(np.clip(rows // 4, 4000, 30_000))
+    return 30_000
 
 
 def max_length(lengths: np.ndarray) -> int:
-    """The length of the longest training text but one in a hundred, from 16 to `MOST_TOKENS`."""
-    return int(np.clip(np.quantile(lengths, 0.99), 16, MOST_TOKENS))
+    """Choose a length that 99 in 100 training texts do not exceed, from 16 to 512 tokens."""
+    return int(np.clip(np.quantile(lengths, 0.99), 16, MAX_LENGTH))
 
 
-def tokenizer_changes(config: TokenizerConfig, unspaced: bool, rows: int) -> dict[str, Any]:
-    """What `auto` became among the tokenizer's settings."""
-    unit = config.type if config.type != "auto" else "character" if unspaced else "wordpiece"
-    values = {"type": unit, "vocab_size": vocab_size(unit, rows)}
-    return {name: value for name, value in values.items() if getattr(config, name) == "auto"}
+def ngram_buckets(tokens: int) -> int:
+    """Choose about one bucket per training token: a power of two from 1,024 to 131,072."""
+    return int(np.clip(2 ** np.ceil(np.log2(tokens)), 1024, MAX_NGRAM_BUCKETS))
 
 
-def model_changes(settings: Settings, lengths: np.ndarray, unit: str) -> dict[str, Any]:
-    """What `auto` became among the model's settings, for training texts of so many tokens."""
-    config = settings.model
-    limit = max_length(lengths) if config.max_length == "auto" else config.max_length
-    pooling, ngrams = "max" if config.kind == "cnn" else "mean", 3 if unit == "character" else 2
-    rows = int(np.clip(2 ** np.ceil(np.log2(lengths.sum())), 1024, MAX_NGRAM_BUCKETS))
-    values = {"pooling": pooling, "max_ngram": ngrams, "ngram_buckets": rows, "max_length": limit}
-    if (budget := settings.training.batch_tokens) < limit:
-        raise UserError(f"training.batch_tokens: {budget} hold no text of {limit} tokens; lower model.max_length.")
-    return {name: value for name, value in values.items() if getattr(config, name) == "auto"}
+def epochs(facts: TrainingFacts) -> int:
+    """Choose the number of epochs."""
+    if facts.start == "bert":
+        return finetuning_epochs(facts.rows, facts.labels)
+    if facts.start == "pretraining":
+        return pretraining_epochs(facts.tokens)
+    return scratch_epochs(facts.rows, facts.labels, facts.tokens)
 
 
-def training_changes(config: TrainingConfig, rule: int, batches: int, rate: float = 3e-3) -> dict[str, Any]:
-    """What `auto` became among the training's settings, where `rule` says how many epochs of so many batches."""
-    rounds = rule if config.epochs == "auto" else config.epochs
-    steps_per_epoch = -(-batches // config.accumulate_batches)
-    values = {
-        "epochs": rounds,
-        "learning_rate": rate,
-        "patience": max(5, rounds // 3),
-        "ema_decay": ema(steps_per_epoch * rounds),
-        "validations_per_epoch": max(1, -(-steps_per_epoch // 1000)),
-        "devices": hardware.choose_device_count(config.devices),
-    }
-    return {name: value for name, value in values.items() if getattr(config, name) == "auto"}
+def scratch_epochs(rows: int, labels: int, tokens: int) -> int:
+    """Choose 5 to 15 epochs, so that each label has about 9,000 texts in all of them.
 
-
-def epochs(rows: int, labels: int, tokens: int) -> int:
-    """About 9,000 texts of each label in 5 to 15 rounds, of at most 30 million tokens in all.
-
-    With 100 or 600 rows a label 15 rounds validated best, with 1,200 seven, with 2,000 and more five. Few rows of many
-    labels need more, 100 at most: 1,500 rows of 150 labels validated at 78.6 after 30 rounds and at 82.5 after 66.
+    With 100 or 600 rows per label 15 epochs validated best, with 1,200 seven, with 2,000 and more
+    five. Few rows of many labels need more, at most 100: 1,500 rows of 150 labels validated at 78.6
+    after 30 epochs and at 82.5 after 66. All epochs together have at most 30 million tokens.
     """
     most = np.clip(100_000 / rows, 15, 100)
-    rounds = np.clip(9000 * labels / rows, 5, most)
-    return int(max(3, round(min(float(rounds), 30e6 / tokens))))
+    wanted = float(np.clip(9000 * labels / rows, 5, most))
+    affordable = 30e6 / tokens
+    return max(3, round(min(wanted, affordable)))
 
 
 def finetuning_epochs(rows: int, labels: int) -> int:
-    """From a pretrained BERT: 2 rounds where a label has many rows, more where it has few, 30 at most.
+    """Choose 2 epochs where a label has many rows, more where it has few, at most 30.
 
-    Of 3 rounds on 1,700 rows a label the second validated best each time, of 4 on 100 rows the third or the fourth.
+    Of 3 epochs on 1,700 rows per label the second validated best each time; of 4 epochs on 100 rows
+    per label the third or the fourth did.
     """
-    return int(min(30, round(2 + 200 * labels / rows)))
-
-
-def finetuning_rate(width: int) -> float:
-    """From a pretrained BERT, at its head: of 1e-4 to 4e-4 3e-4 validated best at width 384; the wider, the less."""
-    return round(0.1 / width, 6)
+    return min(30, round(2 + 200 * labels / rows))
 
 
 def pretraining_epochs(tokens: int) -> int:
-    """About 10 million tokens in all, in 1 to 15 rounds: guessing hidden tokens is learned slowly."""
+    """Choose 1 to 15 epochs of about 10 million tokens in all: masked tokens are learned slowly."""
     return int(np.clip(round(10e6 / tokens), 1, 15))
 
 
-def ema(steps: int) -> float:
-    """An average over the last twentieth of the steps, 1,000 at most."""
-    return round(1 - 1 / float(np.clip(steps / 20, 2, 1000)), 5)
+def learning_rate(facts: TrainingFacts) -> float:
+    """Choose the highest learning rate; for a BERT the lower, the wider it is.
 
-
-def validation_interval(batches: int, validations: int, accumulate: int) -> int:
-    """How many batches of an epoch lie between two validations, so that there are as many as asked for, or can be.
-
-    A validation, and with it a checkpoint, never falls between batches whose gradients add up to one step. Where only
-    one fits into the epoch it comes at the end, which always ends a step, so that no step is left out.
+    Of 1e-4 to 4e-4 for the head of a BERT of width 384, 3e-4 validated best.
     """
-    steps = math.ceil(batches / accumulate)
+    if facts.start == "bert":
+        return round(0.1 / facts.width, 6)
+    return 3e-3
+
+
+def ema_decay(steps: int) -> float:
+    """Choose a moving average over the last twentieth of the steps, at most 1,000 of them."""
+    averaged = float(np.clip(steps / 20, 2, 1000))
+    return round(1 - 1 / averaged, 5)
+
+
+def precision(facts: TrainingFacts, device: hardware.Device) -> hardware.FloatPrecision:
+    """Choose the faster precision, or the one that the repeated or resumed run recorded."""
+    if facts.recorded_precision:
+        return hardware.repeat_precision(facts.recorded_precision, device)
+    return hardware.choose_precision(facts.modules, device)
+
+
+def validation_interval(batches: int, validations: int, accumulate_batches: int) -> int:
+    """Choose how many batches lie between two validations, for so many validations per epoch.
+
+    A validation, and with it a checkpoint, never comes between batches whose gradients add up to
+    one step. Where the epoch has room for one only, it comes at the end, which always ends a step.
+    """
+    steps = math.ceil(batches / accumulate_batches)
     steps_between = steps // min(validations, steps)
-    between = steps_between * accumulate
-    if 2 * between > batches:
+    interval = steps_between * accumulate_batches
+    if 2 * interval > batches:
         return batches
-    return between
-
-
-def precision(config: TrainingConfig, model: Classifier, recorded: str) -> dict[str, Any]:
-    """What an `auto` precision becomes: what an earlier run `recorded`, if it is repeated, else what the model needs.
-
-    That is the faster one for the matrix products of its encoders, and for those of its head if it scores each token.
-    """
-    if config.precision != "auto":
-        return {}
-    device = hardware.choose_device(config.accelerator)
-    if recorded:
-        return {"precision": hardware.repeat_precision(recorded, device)}
-    modules: list[nn.Module] = []
-    for branch in model.branches.values():
-        modules.append(branch.encoder)
-        if branch.pool is each:
-            modules.append(branch.head)
-    return {"precision": hardware.choose_precision(modules, device)}
+    return interval

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def train(
     """
     from selfattn_lm.data.sources import load_splits
     from selfattn_lm.runs import find_origin, find_recorded
-    from selfattn_lm.training import Session
+    from selfattn_lm.training import open_run, reopen_run, train_classifier
 
     asked, recorded = asked_settings(named(data, "train: data"), config, settings)
     if pretrain and (init is not None or recorded is not None):
@@ -64,7 +65,8 @@ def train(
         raise UserError(f"train: --pretrain and {other} both say what to start from; leave one of them out.")
     if resume:
         folder, final = resumed(out, with_preset(preset, asked), init, "train")
-        return Session(final, asked, folder, resume=True).run(load_splits(final.data))
+        run = reopen_run(final, folder)
+        return train_classifier(run, load_splits(final.data))
     origin = None
     if init is not None:
         origin = find_origin(init)
@@ -77,23 +79,26 @@ def train(
     precision = recorded_precision(config, settings)
     if pretrain:
         origin = _pretrained(folder, asked, final, overwrite, precision)
-    session = Session(final, asked, folder, origin, overwrite=overwrite, recorded_precision=precision)
-    return session.run(load_splits(final.data))
+    run = open_run(final, folder, asked=asked, origin=origin, overwrite=overwrite, recorded_precision=precision)
+    return train_classifier(run, load_splits(final.data))
 
 
 def _pretrained(folder: Path, asked: Mapping[str, Any], final: Settings, overwrite: bool, precision: str) -> "Origin":
     """Pretrain with the same data, tokenizer and shape, and the training of `pretrain`; goes on if it was stopped."""
     from selfattn_lm.data.sources import stream_texts
     from selfattn_lm.runs import LAST, RunFolder, find_origin
-    from selfattn_lm.training import Pretraining
+    from selfattn_lm.training import open_run, pretrain_model, reopen_run
 
     RunFolder(folder).refuse_to_replace(overwrite)
     place = folder.with_name(f"{folder.name}-pretrained")
     asked = {name: values for name, values in asked.items() if name != "training"}
     settings = settings_from(merge(PRETRAINING, asked), "settings")
     begun = any((folder / LAST).is_file() for folder in (place, RunFolder(place).work))
-    session = Pretraining(settings, place, resume=begun, overwrite=overwrite, recorded_precision=precision)
-    result = session.run(lambda: stream_texts(final.data))
+    if begun:
+        run = reopen_run(settings, place)
+    else:
+        run = open_run(settings, place, overwrite=overwrite, recorded_precision=precision)
+    result = pretrain_model(run, partial(stream_texts, final.data))
     if result.resumable:
         raise KeyboardInterrupt(f"{place}: stopped; the same command goes on.")
     return find_origin(place)
@@ -120,7 +125,7 @@ def pretrain(
         settings: By name (`epochs=3`) or by section (`model={"width": 64}`); some defaults are not those of `train`.
     """
     from selfattn_lm.data.sources import stream_texts
-    from selfattn_lm.training import Pretraining
+    from selfattn_lm.training import open_run, pretrain_model, reopen_run
 
     asked, recorded = asked_settings(named(texts, "pretrain: texts"), config, settings)
     if recorded is not None:
@@ -132,9 +137,12 @@ def pretrain(
         if not final.data.source:
             raise UserError("pretrain: no texts; name a file, a folder, or a hub name.")
         folder = Path(out) if out is not None else Path("runs") / f"{run_name(final.data.source)}-pretrained"
-    precision = recorded_precision(config, settings)
-    session = Pretraining(final, folder, resume=resume, overwrite=overwrite, recorded_precision=precision)
-    return session.run(lambda: stream_texts(final.data))
+    if resume:
+        run = reopen_run(final, folder)
+    else:
+        precision = recorded_precision(config, settings)
+        run = open_run(final, folder, overwrite=overwrite, recorded_precision=precision)
+    return pretrain_model(run, partial(stream_texts, final.data))
 
 
 def study(
@@ -212,11 +220,15 @@ def fit(
             raise TypeError("validation: give a pair, (texts, labels).")
         splits["validation"] = Split.in_memory("validation", *validation)
 
-    from selfattn_lm.training import Session  # takes seconds, and what is wrong with the texts is said before
+    from selfattn_lm.training import (
+        open_run,
+        train_classifier,
+    )  # takes seconds, and what is wrong with the texts is said before
 
     asked = nest(without_paths(settings))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run" if out is None else Path(out)
         origin = find_origin(init) if init is not None else None
         final = settings_of_run(asked, preset, origin)
-        return Session(final, asked, folder, origin, overwrite=overwrite).run(splits).classifier
+        run = open_run(final, folder, asked=asked, origin=origin, overwrite=overwrite)
+        return train_classifier(run, splits).classifier

@@ -74,7 +74,7 @@ def evaluate(
 
     named = plain_path(data, "evaluate: data")
     classifier = TextClassifier.load(run, precision)
-    trained = classifier.run.in_effect.data
+    trained = classifier.run.resolved.data
     source = DataConfig(
         named,
         text_column=_names(text_column),
@@ -145,7 +145,7 @@ def predict(
     names = DataConfig(path, text_column=_names(text_column)).text_column
     if names == AUTO and is_lines:
         names = ("text",)  # whatever the run's column was called
-    rows = RowSource.of_file(path, form, _quoting(quoting, form, classifier.run.in_effect.data))
+    rows = RowSource.of_file(path, form, _quoting(quoting, form, classifier.run.resolved.data))
     return FilePredictor(classifier, rows, target, wanted, names).run()
 
 

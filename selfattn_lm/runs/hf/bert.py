@@ -9,14 +9,15 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from selfattn_lm.config import BertConfig, ModelConfig, Pooling, Settings, TokenizerConfig
+from selfattn_lm.build import build_model
+from selfattn_lm.config import BertConfig, ModelConfig, Pooling, Settings, TokenizerConfig, resolved_from
 from selfattn_lm.errors import UserError
 from selfattn_lm.runs.files import atomic, write_json
 from selfattn_lm.runs.hf.added_tokens import SPECIAL
 from selfattn_lm.runs.hf.files import read_json, read_weights
 from selfattn_lm.runs.hf.names import ACTIVATIONS, KEYS, POOLER, TASKS, foreign_names, modern
 from selfattn_lm.runs.hf.tokenizer import longest_text, lowercases, read_tokenizer, strips_accents, write_tokenizer
-from selfattn_lm.runs.run import Run, new_model
+from selfattn_lm.runs.run import Run
 
 _OWN_POOLER = "branches.encoder.pool.dense.weight"
 
@@ -69,9 +70,10 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
         lowercase=lowercases(tokenizer), strip_accents=strips_accents(tokenizer),
     )  # fmt: skip
     settings = replace(Settings(), model=model, tokenizer=unit)
+    resolved = resolved_from(settings, {}, str(file))
     with torch.random.fork_rng(devices=[]):  # its first weights are random
-        built = new_model(settings, tokenizer, max(1, len(labels)), with_char_ngrams=False, bert=shape)
-    run = Run(settings, {}, labels, tokenizer, built, shape, head_problem=head_problem)
+        built = build_model(resolved, tokenizer, max(1, len(labels)), in_training=False, bert=shape)
+    run = Run(settings, resolved, labels, tokenizer, built, shape, head_problem=head_problem)
     run.model.load_state_dict(_ours(folder, run, weights, pooled), strict=False)
     run.model.eval()
     return run
@@ -207,15 +209,14 @@ def write_bert(run: Run, folder: Path) -> None:
     if not run.labels:
         raise UserError("export: the run classifies nothing; `selfattn train` makes a classifier of it.")
     if _OWN_POOLER not in run.model.state_dict():
-        pooling = f"pools by {run.in_effect.model.pooling}" if run.bert.pooler else "pools without a pooler"
+        pooling = f"pools by {run.resolved.model.pooling}" if run.bert.pooler else "pools without a pooler"
         advice = "train it with --model.pooling cls" if run.bert.pooler else "start from a checkpoint with a pooler"
         raise UserError(f"export: the run {pooling}, which BertForSequenceClassification cannot; {advice}.")
     write_json(folder / "config.json", _config(run, run.bert))
-    max_length = run.in_effect.model.max_length
-    assert max_length != "auto"
+    max_length = run.resolved.model.max_length
     write_tokenizer(run.tokenizer, max_length, folder, has_token_types=run.bert.model_type == "bert")
     tensors, weights = run.model.state_dict(), dict[str, Tensor]()
-    for name, theirs in foreign_names(run.bert, run.in_effect.model.layers, pooler=True, classifier=True).items():
+    for name, theirs in foreign_names(run.bert, run.resolved.model.layers, pooler=True, classifier=True).items():
         weights |= zip(theirs, (part.contiguous() for part in tensors[name].float().chunk(len(theirs))), strict=True)
     with atomic(folder / "model.safetensors") as temporary:
         temporary.write_bytes(safetensors.torch.save(weights, {"format": "pt"}))
@@ -223,7 +224,7 @@ def write_bert(run: Run, folder: Path) -> None:
 
 def _config(run: Run, shape: BertConfig) -> dict[str, Any]:
     """The `config.json` of a run."""
-    model, keys, bert = run.in_effect.model, KEYS[shape.model_type], shape.model_type == "bert"
+    model, keys, bert = run.resolved.model, KEYS[shape.model_type], shape.model_type == "bert"
     activation = next(theirs for theirs, ours in reversed(ACTIVATIONS.items()) if ours == shape.activation)
     values = {**vars(model), "inner": shape.intermediate_size, "activation": activation}
     rest: dict[str, Any] = {"sinusoidal_pos_embds": False, "attention_dropout": 0.0}

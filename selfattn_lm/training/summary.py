@@ -1,0 +1,109 @@
+"""The first lines of a run: data, tokens, model, training, and the settings that differ."""
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from selfattn_lm.config import Resolved, ResolvedTraining, Settings, flatten
+from selfattn_lm.data.sources import Split
+from selfattn_lm.hardware import choose_device
+from selfattn_lm.nn import Classifier
+from selfattn_lm.training.data import TrainingData
+from selfattn_lm.training.inheritance import inherited_settings
+from selfattn_lm.training.opening import OpenRun
+
+_MAX_LABELS = 8  # of more, the most frequent and the rarest are shown
+
+
+def classifier_lines(run: OpenRun, data: TrainingData, resolved: Resolved, model: Classifier) -> list[str]:
+    """Describe a run that trains a classifier, a line for each subject."""
+    train, validation = data.splits["train"], data.splits["validation"]
+    test_rows = len(data.splits.get("test", []))
+    origin = "given"
+    if data.is_held_out:
+        origin = f"held out of train ({100 * resolved.data.validation_fraction:g} %)"
+    lines = [f"data        {train.where}: {len(train):,} texts to train on, {test_rows:,} to test on"]
+    if train.columns:
+        lines.append(f"columns     {train.columns}")
+    return [
+        *lines,
+        f"labels      {len(data.labels)}: {_label_counts(train)}",
+        f"validation  {len(validation):,} texts, {origin}; the best weights are chosen by {resolved.training.monitor}",
+        _token_line(data, resolved),
+        _model_line(run, resolved, model),
+        f"training    {_training(resolved.training)}, seed {resolved.seed}",
+        f"settings    {_changed_settings(run)}",
+    ]
+
+
+def pretraining_lines(
+    source: str, resolved: Resolved, vocab_size: int, model: Classifier, facts: dict[str, int]
+) -> list[str]:
+    """Describe a run that pretrains, a line for each subject; `facts` are those of data.json."""
+    config = resolved.model
+    return [
+        f"texts       {source}: {facts['texts']:,} of at most {config.max_length} tokens,"
+        f" {facts['tokens']:,} tokens in all; {facts['held_out']:,} held out",
+        f"model       {config.kind}, {config.width} wide, {counted(config.layers, 'layer')};"
+        f" {resolved.tokenizer.type}, vocabulary {vocab_size:,};"
+        f" {model.count_parameters():,} parameters",
+        f"training    {_training(resolved.training)}, seed {resolved.seed}",
+    ]
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a number with its noun: 1 epoch, 2 epochs."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _label_counts(train: Split) -> str:
+    counts = Counter(train.labels).most_common()
+    ranked = [f"{name} {count:,}" for name, count in counts]
+    if len(ranked) > _MAX_LABELS:
+        ranked = [*ranked[:3], "…", *ranked[-2:]]
+    return ", ".join(ranked)
+
+
+def _token_line(data: TrainingData, resolved: Resolved) -> str:
+    truncation = data.train.tokens.truncation()
+    return (
+        f"tokens      {resolved.tokenizer.type}, vocabulary {data.tokenizer.get_vocab_size():,};"
+        f" {100 * truncation['texts_cut']:.1f} % of the texts and"
+        f" {100 * truncation['tokens_lost']:.1f} % of all tokens are cut,"
+        f" beyond {resolved.model.max_length} tokens per text"
+    )
+
+
+def _model_line(run: OpenRun, resolved: Resolved, model: Classifier) -> str:
+    config = resolved.model
+    parts = [config.kind, f"{config.width} wide"]
+    if config.kind != "bag":
+        parts.append(counted(config.layers, "layer"))
+    if config.kind == "attention":
+        parts.append(counted(config.heads, "head"))
+    if run.bert is not None:
+        parts.append(f"from BERT, {config.pooling} pooling")
+    parameters = model.count_parameters()
+    return f"model       {', '.join(parts)}; {parameters:,} parameters, {model.megabytes():.1f} MB"
+
+
+def _training(config: ResolvedTraining) -> str:
+    device = choose_device(config.accelerator)
+    epochs = counted(config.epochs, "epoch")
+    return f"{epochs} at most, rate {config.learning_rate:g}, {device}, {config.precision}"
+
+
+def _changed_settings(run: OpenRun) -> str:
+    """The settings that are neither the defaults nor those of the run to start from."""
+    usual = flatten(asdict(Settings()))
+    if run.initial is not None:
+        usual.update(inherited_settings(run.initial))
+    changed = []
+    for name, value in flatten(asdict(run.settings)).items():
+        if value != usual[name] and name != "data.source":
+            changed.append(f"{name} {_shown(value)}")
+    return ", ".join(changed) or "the defaults"
+
+
+def _shown(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
