@@ -40,8 +40,8 @@ __all__ = [
     "read_run",
     "require_finished",
     "write_bert",
-    "write_metadata",
     "write_json",
+    "write_metadata",
     "write_run",
     "write_text",
 ]

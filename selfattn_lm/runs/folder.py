@@ -26,8 +26,8 @@ from selfattn_lm.config import (
 )
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.tokenizer import load_tokenizer
-from selfattn_lm.runs.files import atomic, write_json, write_text
 from selfattn_lm.nn import Classifier
+from selfattn_lm.runs.files import atomic, write_json, write_text
 from selfattn_lm.runs.hf.bert import is_checkpoint, read_bert
 from selfattn_lm.runs.hf.files import read_json
 from selfattn_lm.runs.lifecycle import CHECKED, RunFolder, digest, digests

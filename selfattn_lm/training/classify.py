@@ -3,7 +3,6 @@
 import json
 import logging
 import shlex
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
