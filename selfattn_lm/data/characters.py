@@ -1,18 +1,21 @@
-"""Which characters can be seen: a text of others is blank."""
+"""Which characters are visible; a text without visible characters counts as blank."""
 
 import unicodedata
 
-# Letters, marks and symbols by their category, but drawn as nothing: fillers, joiners, the empty cell of Braille.
-_DRAWN_AS_NOTHING = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
+# Unicode counts these fillers, joiners and the blank Braille cell as letters, marks and symbols,
+# but they are drawn as nothing.
+_DRAWN_AS_NOTHING = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+)
 
 
 def visible_text(text: str) -> str:
-    """The text without the white space around it; an empty one if no character of it can be seen.
+    """Return the text without surrounding white space, or "" if none of its characters is visible.
 
-    Everything that asks whether a row has a text, or a label, asks here.
+    This is the only definition of a blank text and of a blank label.
     """
     stripped = text.strip()
-    if "!" <= stripped[:1] <= "~":  # as most texts begin; only to be fast
+    if "!" <= stripped[:1] <= "~":  # most texts start with visible ASCII: skip the slow check
         return stripped
     for character in stripped:
         if not is_invisible(character):
@@ -21,8 +24,13 @@ def visible_text(text: str) -> str:
 
 
 def is_invisible(character: str) -> bool:
-    """White space, control and format characters (such as U+200B, U+FEFF, U+00AD), and what is drawn as nothing."""
+    """Return whether a character shows nothing.
+
+    These are white space, control and format characters (such as U+200B, U+FEFF and U+00AD),
+    variation selectors, and other characters that are drawn as nothing.
+    """
     if unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cc", "Cf"):
         return True
-    is_variation_selector = "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
-    return is_variation_selector or character in _DRAWN_AS_NOTHING
+    if "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef":
+        return True  # a variation selector
+    return character in _DRAWN_AS_NOTHING

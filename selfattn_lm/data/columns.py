@@ -1,6 +1,7 @@
-"""Which columns hold the text and the label, and what a row's cells must be."""
+"""Chooses the columns of the text and of the label, and reads both from a row."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,110 +9,195 @@ from selfattn_lm.data.characters import visible_text
 from selfattn_lm.errors import UserError
 
 log = logging.getLogger(__name__)
-AUTO = ("auto",)  # no text column is asked for
-_SHOWN = 20  # so many columns are named in a message; the rest is counted
+AUTO = ("auto",)  # the default of `data.text_column`: choose the column by its name
+_MAX_NAMES = 20  # how many columns a message lists
 
-_TEXT_NAMES = """text texts sentence content review question query utterance message comment tweet post document body
-    headline title description sms input"""
-_LABEL_NAMES = """label labels class category target topic intent sentiment emotion tag genre coarse_label stars
-    rating label_text label_name y output"""
+# The usual names of each kind of column, the likeliest first.
+_TEXT_NAMES = [
+    "text", "texts", "sentence", "content", "review", "question", "query", "utterance",
+    "message", "comment", "tweet", "post", "document", "body", "headline", "title",
+    "description", "sms", "input",
+]  # fmt: skip
+_LABEL_NAMES = [
+    "label", "labels", "class", "category", "target", "topic", "intent", "sentiment", "emotion",
+    "tag", "genre", "coarse_label", "stars", "rating", "label_text", "label_name", "y",
+    "output",
+]  # fmt: skip
 
 
 def is_known_name(name: str) -> bool:
-    """Whether a column of this name is one that holds the text or the label."""
-    return name.strip().lower() in {*_TEXT_NAMES.split(), *_LABEL_NAMES.split()}
+    """Return whether this is a usual name for a text column or a label column."""
+    name = _normalized(name)
+    return name in _TEXT_NAMES or name in _LABEL_NAMES
 
 
 def find_text(
     columns: Sequence[str], asked: Sequence[str], where: str, remembered: Sequence[str] = AUTO
 ) -> tuple[str, ...]:
-    """The text columns: those `asked` for; else those of the run, which are `remembered`; else by their names."""
+    """Choose the text columns of a file.
+
+    Columns from the settings come first, then those that the run was trained on, then the only
+    column of the file, then the column with the likeliest name.
+
+    Args:
+        columns: All columns of the file.
+        asked: The text columns in the settings; an entry may join several names with commas.
+        where: The file, for messages.
+        remembered: The text columns that the run was trained on.
+
+    Returns:
+        The names of the text columns, in the order in which their texts are joined.
+
+    Raises:
+        UserError: If a column is missing, or if none or several columns could be meant.
+    """
     if tuple(asked) != AUTO:
-        names = [name for one in asked for name in _split_at_commas(columns, one)]
-        for name in names:
-            _require(columns, name, "text", where)
-        return tuple(dict.fromkeys(names))
+        return _asked_text_columns(columns, asked, where)
     if tuple(remembered) != AUTO:
-        names = [name for one in remembered for name in _remembered_names(columns, one)]
-        missing = [name for name in names if name not in columns]
-        if not missing:
-            return tuple(names)
-        if len(missing) < len(names):
-            trained = f"and the run was trained on {_listed(names)} together"
-            reason = f"no column {missing[0]!r}, {trained}; found {_listed(columns)}"
-            raise UserError(f"{where}: {reason}. Name the columns with --data.text-column.")
-        return (_only(columns, names, _TEXT_NAMES, "text", where),)
+        return _remembered_text_columns(columns, remembered, where)
     if len(columns) == 1:
         return (columns[0],)
-    return (_known(columns, _TEXT_NAMES, "text", where),)
+    return (_likeliest(columns, _TEXT_NAMES, "text", where),)
 
 
 def find_label(columns: Sequence[str], asked: str, where: str, remembered: str = "auto") -> str:
-    """The label column: the one `asked` for; else the run's, which is `remembered`; else by its name."""
+    """Choose the label column of a file.
+
+    The column from the settings comes first, then the one that the run was trained on, then the
+    column with the likeliest name. The arguments and errors are those of `find_text`.
+    """
     if asked != "auto":
-        return _require(columns, asked, "label", where)
+        _require(columns, asked, "label", where)
+        return asked
     if remembered == "auto":
-        return _known(columns, _LABEL_NAMES, "label", where)
+        return _likeliest(columns, _LABEL_NAMES, "label", where)
     if remembered in columns:
         return remembered
-    return _only(columns, [remembered], _LABEL_NAMES, "label", where)
+    return _substitute(columns, [remembered], _LABEL_NAMES, "label", where)
 
 
-def _split_at_commas(columns: Sequence[str], asked: str) -> list[str]:
-    """One name, or several with commas; a column whose own name holds commas is one."""
-    return [asked] if asked in columns else [name.strip() for name in asked.split(",")]
+def _asked_text_columns(
+    columns: Sequence[str], asked: Sequence[str], where: str
+) -> tuple[str, ...]:
+    names: list[str] = []
+    for entry in asked:
+        for name in _split_at_commas(columns, entry):
+            _require(columns, name, "text", where)
+            if name not in names:
+                names.append(name)
+    return tuple(names)
 
 
-def _remembered_names(columns: Sequence[str], remembered: str) -> list[str]:
-    """The column that a run remembers; an older run had several in one text, with commas between them."""
-    parts = _split_at_commas(columns, remembered)
-    return parts if all(part in columns for part in parts) else [remembered]
+def _remembered_text_columns(
+    columns: Sequence[str], remembered: Sequence[str], where: str
+) -> tuple[str, ...]:
+    names: list[str] = []
+    for entry in remembered:
+        names.extend(_split_remembered(columns, entry))
+    missing = [name for name in names if name not in columns]
+    if not missing:
+        return tuple(names)
+    if len(missing) == len(names):
+        return (_substitute(columns, names, _TEXT_NAMES, "text", where),)
+    raise UserError(
+        f"{where}: no column {missing[0]!r}, and the run was trained on {_listed(names)} together;"
+        f" found {_listed(columns)}. Name the columns with --data.text-column."
+    )
 
 
-def _listed(names: Sequence[str]) -> str:
-    """The names for a message, of many the first; a file that is misread may seem to have thousands."""
-    shown = ", ".join(map(repr, names[:_SHOWN]))
-    rest = len(names) - _SHOWN
-    return f"{shown} and {rest:,} more" if rest > 0 else shown
+def _split_at_commas(columns: Sequence[str], entry: str) -> list[str]:
+    """Split an entry into column names, unless a column has the whole entry as its name."""
+    if entry in columns:
+        return [entry]
+    return [name.strip() for name in entry.split(",")]
 
 
-def _require(columns: Sequence[str], name: str, what: str, where: str) -> str:
+def _split_remembered(columns: Sequence[str], entry: str) -> list[str]:
+    """Split an entry of a run's text columns; runs of older versions joined several with commas."""
+    names = _split_at_commas(columns, entry)
+    if set(names) <= set(columns):
+        return names
+    return [entry]
+
+
+def _require(columns: Sequence[str], name: str, role: str, where: str) -> None:
     if name not in columns:
-        raise UserError(f"{where}: no column {name!r}; found {_listed(columns)}. Use --data.{what}-column.")
-    return name
+        raise UserError(
+            f"{where}: no column {name!r}; found {_listed(columns)}. Use --data.{role}-column."
+        )
 
 
-def _known(columns: Sequence[str], known: str, what: str, where: str) -> str:
-    """The column whose name is the first of those `known`."""
-    lower = {column.strip().lower(): column for column in reversed(columns)}
-    for name in known.split():
-        if name in lower:
-            return lower[name]
-    reason = f"no {what} column; found {_listed(columns)}"
-    raise UserError(f"{where}: {reason}. Name one with --data.{what}-column.")
+def _likeliest(columns: Sequence[str], usual_names: Sequence[str], role: str, where: str) -> str:
+    """Return the column with the likeliest of the usual names."""
+    for usual_name in usual_names:
+        for column in columns:
+            if _normalized(column) == usual_name:
+                return column
+    raise UserError(
+        f"{where}: no {role} column; found {_listed(columns)}. Name one with --data.{role}-column."
+    )
 
 
-def _only(columns: Sequence[str], missing: Sequence[str], known: str, what: str, where: str) -> str:
-    """The one column that can stand for those of the run that are `missing`, which is said; refuses to choose."""
-    candidates = [column for column in columns if column.strip().lower() in known.split()]
+def _substitute(
+    columns: Sequence[str],
+    missing: Sequence[str],
+    usual_names: Sequence[str],
+    role: str,
+    where: str,
+) -> str:
+    """Return the one column that can replace the run's missing columns, and log the choice.
+
+    Raises:
+        UserError: If no column, or more than one, has a usual name.
+    """
+    candidates = [column for column in columns if _normalized(column) in usual_names]
     if not candidates and len(columns) == 1:
         candidates = list(columns)
-    reason = f"no column {' or '.join(map(repr, missing))}, on which the run was trained"
+    problem = f"no column {' or '.join(_quoted(missing))}, which the run was trained on"
     if len(candidates) != 1:
-        raise UserError(f"{where}: {reason}; found {_listed(columns)}. Name one with --data.{what}-column.")
-    log.warning("%s: %s; column %r is taken for the %s", where, reason, candidates[0], what)
+        raise UserError(
+            f"{where}: {problem}; found {_listed(columns)}. Name one with --data.{role}-column."
+        )
+    log.warning("%s: %s; using column %r as the %s", where, problem, candidates[0], role)
     return candidates[0]
 
 
+def _normalized(name: str) -> str:
+    return name.strip().lower()
+
+
+def _quoted(names: Sequence[str]) -> list[str]:
+    return [repr(name) for name in names]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Join names for a message; a file that is read wrongly may seem to have thousands."""
+    shown = ", ".join(_quoted(names[:_MAX_NAMES]))
+    if len(names) <= _MAX_NAMES:
+        return shown
+    return f"{shown} and {len(names) - _MAX_NAMES:,} more"
+
+
 def refuse_one_for_both(texts: Sequence[str], label: str, where: str) -> None:
-    """Refuse a label column that is a text column too: the label would stand in the text."""
+    """Raise a `UserError` if the label column is also a text column."""
     if label in texts:
-        reason = f"column {label!r} would be both the text and the label"
-        raise UserError(f"{where}: {reason}; name two columns with --data.text-column and --data.label-column.")
+        raise UserError(
+            f"{where}: column {label!r} would be both the text and the label; name two different"
+            " columns with --data.text-column and --data.label-column."
+        )
 
 
 def text_of(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
-    """The row's text, its columns joined by newlines; None where a cell is not a text. A null cell is an empty text."""
+    """Return the text of a row: its text columns, joined by newlines.
+
+    Args:
+        values: The cells of the row by column; a null cell is an empty text.
+        names: The text columns.
+
+    Returns:
+        The text without surrounding white space, "" if it is blank, and None if a cell is not a
+        text, which `not_a_text` explains.
+    """
     parts: list[str] = []
     for name in names:
         cell = values.get(name)
@@ -124,7 +210,7 @@ def text_of(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
 
 
 def not_a_text(values: Mapping[str, Any], names: Sequence[str]) -> str:
-    """What the first cell that is not a text holds, and what to do about it."""
+    """Describe the first cell that is not a text and what to do about it; "" if all are texts."""
     for name in names:
         cell = values.get(name)
         if isinstance(cell, bytes | bytearray | memoryview):
@@ -132,35 +218,65 @@ def not_a_text(values: Mapping[str, Any], names: Sequence[str]) -> str:
         if isinstance(cell, list | tuple):
             return f"column {name!r} holds a list, not a text; join it to one string"
         if isinstance(cell, Mapping):
-            return f"column {name!r} holds an object, not a text; name one of its fields as a column"
+            return (
+                f"column {name!r} holds an object, not a text; name one of its fields as a column"
+            )
         if cell is not None and not isinstance(cell, str):
             return f"column {name!r} holds {str(cell)[:40]}, not a text; write it as a string"
     return ""
 
 
 def label_of(values: Mapping[str, Any], name: str, where: str) -> str:
-    """The row's label as a name, without white space around it.
+    """Return the label of a row as a string, without surrounding white space.
 
-    Refuses a missing label, several labels, or a number with a fraction.
+    Args:
+        values: The cells of the row by column.
+        name: The label column.
+        where: The row, for messages.
+
+    Raises:
+        UserError: If the label is missing, is a list of labels, or is a number with a fraction.
     """
     cell = values.get(name)
     if isinstance(cell, str):
         cell = visible_text(cell)
-    if cell is None or cell == "" or cell != cell:
+    is_nan = cell != cell
+    if cell is None or cell == "" or is_nan:
         raise UserError(f"{where}: no label in column {name!r}; fill it in or remove the row.")
     if isinstance(cell, list | tuple | dict):
-        raise UserError(f"{where}: column {name!r} holds several labels; only one label a text is supported yet.")
-    if isinstance(cell, float) and not cell.is_integer():
-        raise UserError(f"{where}: label {cell} in column {name!r} is a scalar; only classes are supported yet.")
-    return str(int(cell)) if isinstance(cell, float) else str(cell)
+        raise UserError(
+            f"{where}: column {name!r} holds several labels; only one label per text is supported"
+            " yet."
+        )
+    if not isinstance(cell, float):
+        return str(cell)
+    if not cell.is_integer():
+        raise UserError(
+            f"{where}: label {cell} in column {name!r} is a scalar; only classes are supported yet."
+        )
+    return str(int(cell))
 
 
 def refuse_scalars(labels: Sequence[str], name: str, where: str) -> None:
-    """Labels that are all numbers, some with a fraction, are a scale and not classes."""
-    try:
-        fractions = [label for label in dict.fromkeys(labels) if float(label) != int(float(label))]
-    except (ValueError, OverflowError):
-        return
-    if fractions:
-        what = f"column {name!r} holds numbers such as {fractions[0]}, a scalar; only classes are supported yet"
-        raise UserError(f"{where}: {what} (to use the numbers as classes, write them as words).")
+    """Raise a `UserError` if all labels are numbers and some have a fraction: a scale, not classes.
+
+    Args:
+        labels: The labels of all rows.
+        name: The label column.
+        where: The file, for messages.
+    """
+    example: str | None = None  # the first label with a fraction
+    for label in dict.fromkeys(labels):
+        try:
+            number = float(label)
+        except ValueError:
+            return
+        if not math.isfinite(number):
+            return
+        if example is None and not number.is_integer():
+            example = label
+    if example is not None:
+        raise UserError(
+            f"{where}: column {name!r} holds numbers such as {example}, a scalar; only classes are"
+            " supported yet (to use the numbers as classes, write them as words)."
+        )

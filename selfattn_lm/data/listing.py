@@ -1,44 +1,75 @@
-"""What one folder holds: the texts of its sub-folders, data files, and what is neither."""
+"""Sorts the contents of a folder by their names: data files, label folders and splits."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from selfattn_lm.data.hub import Reader
 from selfattn_lm.data.readers import format_of
-from selfattn_lm.data.rows import Row, row_of_texts
 from selfattn_lm.errors import UserError
 
-_SHOWN = 8  # so many names are given where there may be thousands; the rest is counted
-_METADATA = ("dataset_dict.json", "dataset_info.json", "state.json")  # what `save_to_disk` of `datasets` adds to data
+SPLITS = {
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "val": "validation",
+    "test": "test",
+}
+# Sub-folders with one of these names hold texts that nobody has labelled.
+_UNLABELLED = ("unsup", "unsupervised", "unlabeled", "unlabelled")
+# Files that `save_to_disk` of the `datasets` library writes beside the data.
+_METADATA = ("dataset_dict.json", "dataset_info.json", "state.json")
+_MAX_NAMES = 8  # how many names a message lists
 
 
 @dataclass
 class Listing:
-    """What one folder holds, one level of sub-folders included."""
+    """What one folder holds, including one level of sub-folders.
+
+    Attributes:
+        folder: The folder.
+        texts: The .txt files of each sub-folder, by the name of the sub-folder.
+        files: The data files in the folder itself.
+        skipped: Files and sub-folders that are not read.
+    """
 
     folder: Path
-    texts: dict[str, list[Path]] = field(default_factory=dict)  # .txt files, by the sub-folder that they are in
-    files: list[Path] = field(default_factory=list)  # data files in the folder itself
+    texts: dict[str, list[Path]] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
 
     @property
     def where(self) -> str:
-        """What is read, for messages."""
-        return str(self.files[0]) if len(self.files) == 1 and not self.texts else str(self.folder)
+        """The file or folder that is read, for messages."""
+        if len(self.files) == 1 and not self.texts:
+            return str(self.files[0])
+        return str(self.folder)
 
     @property
-    def only_unlabelled_texts(self) -> bool:
-        """Whether there are texts here, but no sub-folder to name their label."""
-        return not self.texts and all(is_text(file) for file in self.files)
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read."""
+        return not self.texts and not self.files
 
-    def rows(self, read: Reader) -> Iterator[Row]:
-        """The texts, labelled by their sub-folders; without any, the rows that `read` finds in the files."""
-        return _rows_of_texts(self.texts) if self.texts else _rows_of_files(self.files, read)
+    @property
+    def has_only_text_files(self) -> bool:
+        """Whether all data files, if there are any, are .txt files."""
+        return all(is_text(file) for file in self.files)
+
+    def take_unlabelled(self) -> dict[str, list[Path]]:
+        """Remove the sub-folders of unlabelled texts, such as `unsup`, and return them."""
+        unlabelled: dict[str, list[Path]] = {}
+        for name in list(self.texts):
+            if name.lower() in _UNLABELLED:
+                unlabelled[name] = self.texts.pop(name)
+        return unlabelled
 
 
 def entries_of(folder: Path) -> list[Path]:
-    """Everything in a folder, by name."""
+    """Return everything in a folder, sorted by name.
+
+    Raises:
+        UserError: If the folder cannot be read.
+    """
     try:
         return sorted(folder.iterdir())
     except OSError as error:
@@ -46,17 +77,40 @@ def entries_of(folder: Path) -> list[Path]:
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a name is for programs rather than users: `.DS_Store`, `.ipynb_checkpoints`, `._1.txt`, `__MACOSX`."""
+    """Return whether a path is meant for programs, such as `.DS_Store`, `._1.txt` or `__MACOSX`."""
     return path.name.startswith(".") or path.name == "__MACOSX"
 
 
 def is_text(path: Path) -> bool:
-    """Whether a path is a visible .txt file."""
+    """Return whether a path is a visible .txt file."""
     return path.suffix.lower() == ".txt" and not is_hidden(path) and path.is_file()
 
 
+def list_split(folder: Path) -> Listing:
+    """List a folder that is one split: label folders or, if there are none, files of one format.
+
+    Raises:
+        UserError: If there are data files of several formats.
+    """
+    found = list_entries(folder, entries_of(folder))
+    used: list[Path] = []
+    if not found.texts:
+        used = _files_of_one_format(folder, found.files)
+    for file in found.files:
+        if file not in used:
+            found.skipped.append(file)
+    found.files = used
+    return found
+
+
 def list_entries(folder: Path, entries: Sequence[Path]) -> Listing:
-    """Sort out entries of a folder; a sub-folder without texts of its own is skipped."""
+    """Sort the given entries of a folder into a listing.
+
+    Sub-folders without .txt files are skipped.
+
+    Raises:
+        UserError: If a sub-folder cannot be read, or its name cannot be a label.
+    """
     found = Listing(folder)
     for entry in entries:
         if entry.name in _METADATA:
@@ -80,63 +134,141 @@ def _list_sub_folder(found: Listing, folder: Path) -> None:
             texts.append(entry)
         else:
             others.append(entry)
-    if texts:
-        if not _is_unicode(folder.name):
-            raise UserError(f"{folder}: the name is a label, but not valid UTF-8; rename the folder.")
-        found.texts[folder.name] = texts
-        found.skipped += others
-    else:
+    if not texts:
         found.skipped.append(folder)
+        return
+    if not _is_unicode(folder.name):
+        raise UserError(f"{folder}: the name is a label, but not valid UTF-8; rename the folder.")
+    found.texts[folder.name] = texts
+    found.skipped.extend(others)
 
 
 def _is_unicode(name: str) -> bool:
-    """Whether a name can be written to a file; the bytes of one that is not UTF-8 come as half characters."""
+    """Return whether a file name is valid UTF-8; Python decodes any other byte to a surrogate."""
     return name.encode(errors="replace").decode() == name
 
 
-def list_split(folder: Path) -> Listing:
-    """What a folder holds that is one split: label folders, or else files of one format."""
-    found = list_entries(folder, entries_of(folder))
-    used = [] if found.texts else _files_of_one_format(folder, found.files)
-    found.skipped += [file for file in found.files if file not in used]
-    found.files = used
-    return found
-
-
 def _files_of_one_format(folder: Path, files: list[Path]) -> list[Path]:
-    """The data files; beside files of another format, .txt files are notes."""
-    used = [file for file in files if format_of(file) != "txt"] or files
+    """Return the data files; .txt files beside files of another format are taken for notes."""
+    used = [file for file in files if format_of(file) != "txt"]
+    if not used:
+        used = files
     formats = sorted({str(format_of(file)) for file in used})
     if len(formats) > 1:
-        raise UserError(f"{folder}: holds files of several formats ({', '.join(formats)}); keep one of them.")
+        raise UserError(
+            f"{folder}: holds files of several formats ({', '.join(formats)}); keep one of them."
+        )
     return used
 
 
-def _rows_of_texts(texts: dict[str, list[Path]]) -> Iterator[Row]:
-    number = 0
-    for label, files in texts.items():
-        for file in files:
-            number += 1
-            yield row_of_texts(number, {"text": _read_text(file), "label": label})
+@dataclass
+class Layout:
+    """What a folder holds, judged by names alone.
+
+    Attributes:
+        folder: The folder.
+        files: The data file of each split that has one.
+        folders: The contents of the folder of each split that has one.
+        others: Everything that is not named after a split.
+    """
+
+    folder: Path
+    files: dict[str, Path]
+    folders: dict[str, Listing]
+    others: Listing
+
+    @property
+    def folder_names(self) -> list[str]:
+        """The names of the split folders, such as `Train`."""
+        return [listing.folder.name for listing in self.folders.values()]
+
+    @property
+    def holds_data(self) -> bool:
+        """Whether the folder has splits or is one."""
+        return bool(self.files or self.folders) or self.is_one_split
+
+    @property
+    def is_one_split(self) -> bool:
+        """Whether the whole folder is a single split, whose name is unknown."""
+        return self.is_of_label_folders or self.is_saved_dataset
+
+    @property
+    def is_saved_dataset(self) -> bool:
+        """Whether `Dataset.save_to_disk` wrote the folder."""
+        has_state = (self.folder / "state.json").is_file()
+        return has_state and any(format_of(file) == "arrow" for file in self.others.files)
+
+    @property
+    def has_card(self) -> bool:
+        """Whether there is a dataset card, which may tell the hub's loader how to read files."""
+        return (self.folder / "README.md").is_file()
+
+    @property
+    def is_of_label_folders(self) -> bool:
+        """Whether there are label folders and no splits.
+
+        A single folder of .txt files beside data, or one called `data`, is not a label folder.
+        """
+        labels = list(self.others.texts)
+        if self.files or self.folders or not labels:
+            return False
+        if len(labels) > 1:
+            return True
+        has_data = self.has_card or not self.others.has_only_text_files
+        return not has_data and labels != ["data"]
 
 
-def _read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 at byte {error.start}; save the file as UTF-8.") from None
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror or error}).") from None
+def layout_of(folder: Path, given: Collection[str] = ()) -> Layout:
+    """Sort the entries of a folder by their names; splits that are given elsewhere are left out."""
+    files: dict[str, Path] = {}
+    folders: dict[str, Listing] = {}
+    others: list[Path] = []
+    for entry in entries_of(folder):
+        split = _split_named(entry)
+        if split is None:
+            others.append(entry)
+        elif split in given:
+            continue
+        elif entry.is_file():
+            if split in files:
+                _refuse_two(folder, split, files[split], entry)
+            files[split] = entry
+        else:
+            listing = list_split(entry)
+            if listing.is_empty:
+                others.append(entry)
+                continue
+            if split in folders:
+                _refuse_two(folder, split, folders[split].folder, entry)
+            folders[split] = listing
+    return Layout(folder, files, folders, list_entries(folder, others))
 
 
-def _rows_of_files(files: Sequence[Path], read: Reader) -> Iterator[Row]:
-    for file in files:
-        for row in read(file):
-            yield replace(row, file=file.name) if len(files) > 1 else row
+def _split_named(entry: Path) -> str | None:
+    """Return the split that a folder or a data file is named after."""
+    if entry.is_dir():
+        name = entry.name
+    elif entry.is_file() and format_of(entry):
+        name = entry.name.split(".")[0]
+    else:
+        return None
+    return SPLITS.get(name.lower())
 
 
-def some(names: Sequence[str]) -> str:
-    """The names, or the first of many and a count of the rest."""
-    shown = ", ".join(names[:_SHOWN])
-    rest = len(names) - _SHOWN
-    return f"{shown} and {rest:,} more" if rest > 0 else shown
+def _refuse_two(folder: Path, split: str, first: Path, second: Path) -> None:
+    raise UserError(
+        f"{folder}: {first.name} and {second.name} are both the {split} split; keep one."
+    )
+
+
+def names_of(paths: Iterable[Path]) -> list[str]:
+    """Return the name of each path, without its folder."""
+    return [path.name for path in paths]
+
+
+def summarize(names: Sequence[str]) -> str:
+    """Join names for a message; of many, only the first are listed and the rest is counted."""
+    shown = ", ".join(names[:_MAX_NAMES])
+    if len(names) <= _MAX_NAMES:
+        return shown
+    return f"{shown} and {len(names) - _MAX_NAMES:,} more"

@@ -22,9 +22,10 @@ from selfattn_lm.data.columns import (
     refuse_scalars,
     text_of,
 )
-from selfattn_lm.data.folders import SPLITS, find_in_folder, is_one_split, read_one_split, refuse_without_data
-from selfattn_lm.data.hub import Sources, load_from_hub, read_named_rows
+from selfattn_lm.data.folders import find_in_folder, is_one_split, read_one_split
+from selfattn_lm.data.hub import Sources, load_from_hub, read_named_rows, refuse_without_data
 from selfattn_lm.data.lines import is_readable, is_stream
+from selfattn_lm.data.listing import SPLITS
 from selfattn_lm.data.python_inputs import all_integers, plain_labels, plain_texts
 from selfattn_lm.data.readers import format_of
 from selfattn_lm.data.rows import Row, row_of_texts

@@ -116,9 +116,9 @@ def test_one_column_of_a_known_name_stands_for_an_absent_one_and_is_named(caplog
     assert find_text(["anything"], ("auto",), "a.csv", ("title",)) == ("anything",)
     assert find_label(["n", "sentiment"], "auto", "a.csv", "gold") == "sentiment"
     assert caplog.messages == [
-        "a.csv: no column 'title' or 'body', on which the run was trained; column 'review' is taken for the text",
-        "a.csv: no column 'title', on which the run was trained; column 'anything' is taken for the text",
-        "a.csv: no column 'gold', on which the run was trained; column 'sentiment' is taken for the label",
+        "a.csv: no column 'title' or 'body', which the run was trained on; using column 'review' as the text",
+        "a.csv: no column 'title', which the run was trained on; using column 'anything' as the text",
+        "a.csv: no column 'gold', which the run was trained on; using column 'sentiment' as the label",
     ]
 
 
@@ -126,16 +126,16 @@ def test_one_column_of_a_known_name_stands_for_an_absent_one_and_is_named(caplog
 def test_where_no_column_or_several_could_stand_for_an_absent_one_it_is_asked_for(columns: list[str]) -> None:
     there = ", ".join(map(repr, columns))
     said = refusal(find_text, columns, ("auto",), "a.csv", ("body",))
-    reason = f"a.csv: no column 'body', on which the run was trained; found {there}."
+    reason = f"a.csv: no column 'body', which the run was trained on; found {there}."
     assert said == f"{reason} Name one with --data.text-column."
     said = refusal(find_label, ["label", "topic"], "auto", "a.csv", "gold")
-    reason = "a.csv: no column 'gold', on which the run was trained; found 'label', 'topic'."
+    reason = "a.csv: no column 'gold', which the run was trained on; found 'label', 'topic'."
     assert said == f"{reason} Name one with --data.label-column."
 
 
 def test_an_absent_column_whose_name_has_commas_is_named_as_one() -> None:
     said = refusal(find_text, ["a", "b"], ("auto",), "a.csv", ("Review text, full",))
-    assert said.startswith("a.csv: no column 'Review text, full', on which the run was trained; found 'a', 'b'.")
+    assert said.startswith("a.csv: no column 'Review text, full', which the run was trained on; found 'a', 'b'.")
 
 
 def test_of_many_columns_a_message_names_the_first() -> None:
@@ -153,7 +153,7 @@ def test_a_column_is_not_both_the_text_and_the_label(
     path = write_csv(tmp_path / "a.csv", [("a plum", "fruit"), ("iron", "metal")] * 2, header)
     data = settings_from({"data": {"source": str(path), **settings}}, "settings").data
     reason = f"{path}: column {settings['label_column']!r} would be both the text and the label"
-    expected = f"{reason}; name two columns with --data.text-column and --data.label-column."
+    expected = f"{reason}; name two different columns with --data.text-column and --data.label-column."
     assert refusal(load_splits, data) == expected
     assert refusal(load_split, data, None) == expected
 

@@ -55,7 +55,7 @@ def refusal(source: Path, **config: Any) -> str:
 
 def mixture(folder: Path, splits: str, others: str) -> str:
     return (
-        f"{folder}: folders named after splits ({splits}) beside others that hold texts ({others}); leave only splits"
+        f"{folder}: folders named after splits ({splits}) beside others that hold texts ({others}); keep only splits"
         " or only labels in the folder, name splits with --data.validation and --data.test, or name a file with all"
         " texts and their labels."
     )
@@ -116,7 +116,7 @@ def test_unlabelled_texts_beside_splits_are_left_out_and_pretrained_on(
 def test_a_label_that_only_train_has_is_kept_and_said(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     texts(tmp_path, "train/pos/1.txt", "train/neg/1.txt", "train/rare/1.txt", "test/pos/1.txt", "dev/neg/1.txt")
     assert counts(tmp_path)["train"] == {"neg": 1, "pos": 1, "rare": 1}
-    assert said.messages == [f"{tmp_path}: label folders that only train has, so nothing tests them: rare"]
+    assert said.messages == [f"{tmp_path}: label folders only in train, so nothing tests them: rare"]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_texts_in_split_folders_without_label_folders_are_refused(tmp_path: Path
     texts(tmp_path, "train/1.txt", "train/2.txt", "test/1.txt")
     assert refusal(tmp_path) == (
         f"{tmp_path}: texts without label folders in test and train; put the texts of each label into a folder of"
-        " their own, such as test/pos, and rename a folder that is a label itself."
+        " their own, such as test/pos, and rename a folder that is itself a label."
     )
     assert list(stream_texts(DataConfig(str(tmp_path)))) == ["train/1.txt", "train/2.txt"]
 
@@ -206,7 +206,7 @@ def test_files_named_after_splits_win_over_folders_and_it_is_said(
     assert read(tmp_path) == {"train": [("tin", "metal")]}
     assert said.messages == [
         f"{tmp_path}: ignored notes (not named train, validation or test)",
-        f"{tmp_path}: ignored folders (train), as files are read (TRAIN.csv)",
+        f"{tmp_path}: ignored folders (train) in favour of files (TRAIN.csv)",
     ]
 
 
@@ -246,8 +246,8 @@ def test_a_label_folder_whose_name_is_not_text_is_refused(tmp_path: Path) -> Non
 
 def test_an_archive_in_a_folder_of_its_own_is_pointed_at(tmp_path: Path) -> None:
     texts(tmp_path, "inner/train/pos/1.txt", "inner/train/neg/1.txt")
-    reason = "no train file (such as train.csv), and no sub-folder of .txt files a label; found inner"
-    assert refusal(tmp_path) == f"{tmp_path}: {reason}. Is it {tmp_path / 'inner'} that is meant?"
+    reason = "no train file (such as train.csv) and no label folders of .txt files; found inner"
+    assert refusal(tmp_path) == f"{tmp_path}: {reason}. Did you mean {tmp_path / 'inner'}?"
 
 
 def test_a_split_that_is_given_must_be_one(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_split_that_is_given_must_be_one(tmp_path: Path) -> None:
     message = f"{data}: holds splits itself (test, train); name the file or folder of one."
     assert refusal(data / "train", test=str(data)) == message
     (tmp_path / "empty").mkdir()
-    message = f"{tmp_path / 'empty'}: no data file, and no sub-folder of .txt files a label."
+    message = f"{tmp_path / 'empty'}: no data file and no label folders of .txt files."
     assert refusal(data / "train", validation=str(tmp_path / "empty")) == message
 
 

@@ -103,7 +103,7 @@ def test_a_class_without_a_name_is_refused(tmp_path: Path) -> None:
     pq.write_table(table.set_column(1, table.schema.field("label"), pa.array([0, 3], pa.int64())), path)
     with pytest.raises(UserError) as caught:
         read(path)
-    message = f"{path}, row 2: class 3 of column 'label' has no name; only 3 have; fix or remove the row."
+    message = f"{path}, row 2: class 3 of column 'label' has no name; only 3 classes have one; fix or remove the row."
     assert str(caught.value) == message
 
 

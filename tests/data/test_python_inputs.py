@@ -80,11 +80,11 @@ def test_texts_in_any_one_column_are_texts(texts: Any) -> None:
         ("a plum", "texts: give a list of texts, not one text."),
         (b"a plum", "texts: give a list of texts, not one text."),
         (np.array("a plum"), "texts: give a list of texts, not one text."),
-        (5, "texts: an int is no list of texts."),
-        (None, "texts: a NoneType is no list of texts."),
-        (Path("a.txt"), f"texts: a {type(Path()).__name__} is no list of texts."),
-        ({"text": PLAIN}, "texts: a dict is no list of texts; give a list, one item for each text."),
-        (set(PLAIN), "texts: a set is no list of texts; give a list, one item for each text."),
+        (5, "texts: an int is not a list of texts."),
+        (None, "texts: a NoneType is not a list of texts."),
+        (Path("a.txt"), f"texts: a {type(Path()).__name__} is not a list of texts."),
+        ({"text": PLAIN}, "texts: a dict is not a list of texts; give a list, with one item per text."),
+        (set(PLAIN), "texts: a set is not a list of texts; give a list, with one item per text."),
         (
             pd.DataFrame({"text": PLAIN, "id": [1, 2]}),
             "texts: a DataFrame with the columns 'text', 'id'; give one column, such as df['text'].",
@@ -97,7 +97,7 @@ def test_texts_in_any_one_column_are_texts(texts: Any) -> None:
             datasets.Dataset.from_dict({"text": PLAIN, "label": [0, 1]}),
             "texts: a Dataset with the columns 'text', 'label'; give one column, such as df['text'].",
         ),
-        (np.array([PLAIN, PLAIN]), "texts: a ndarray of shape (2, 2); give one dimension, one item a text."),
+        (np.array([PLAIN, PLAIN]), "texts: a ndarray of shape (2, 2); give one dimension, with one item per text."),
         ([("a", "b")], "texts[0] is a tuple; each text is a str; join its parts into one."),
         (["a", ["b", "c"]], "texts[1] is a list; each text is a str; join its parts into one."),
         ([{"text": "a"}], "texts[0] is a dict; each text is a str; give the text in it, as in item['text']."),
@@ -106,9 +106,9 @@ def test_texts_in_any_one_column_are_texts(texts: Any) -> None:
         (["a", 5], "texts[1] is an int; each text is a str; convert it with str()."),
         ([True], "texts[0] is a bool; each text is a str; convert it with str()."),
         (torch.tensor([1, 2]), "texts[0] is an int; each text is a str; convert it with str()."),
-        (["a", None], "texts[1] is missing (None or NaN); leave it out, or give '', which is a text too."),
-        ([float("nan")], "texts[0] is missing (None or NaN); leave it out, or give '', which is a text too."),
-        (pd.Series(["a", pd.NA]), "texts[1] is missing (None or NaN); leave it out, or give '', which is a text too."),
+        (["a", None], "texts[1] is missing (None or NaN); leave it out, or give '' for an empty text."),
+        ([float("nan")], "texts[0] is missing (None or NaN); leave it out, or give '' for an empty text."),
+        (pd.Series(["a", pd.NA]), "texts[1] is missing (None or NaN); leave it out, or give '' for an empty text."),
     ],
 )
 def test_what_is_no_list_of_texts_is_refused_with_what_to_pass(texts: Any, message: str) -> None:
@@ -119,7 +119,7 @@ def test_what_is_no_list_of_texts_is_refused_with_what_to_pass(texts: Any, messa
 
 def test_half_a_character_is_refused_by_its_place() -> None:
     assert texts_to_predict(["ok \U0001f600"]) == ["ok \U0001f600"]
-    with pytest.raises(UserError, match=r"^texts\[1\]: holds no character at position 3 but half of one"):
+    with pytest.raises(UserError, match=r"^texts\[1\]: holds a lone surrogate \(half of a character\) at position 3"):
         texts_to_predict(["a", "ok \ud83d"])
 
 
@@ -169,16 +169,16 @@ def test_labels_of_any_type_are_plain_values(labels: Any, expected: list[Any]) -
     ("labels", "message"),
     [
         ("pos", "labels: give a list of labels, not one label."),
-        ({"a": 1}, "labels: a dict is no list of labels; give a list, one item for each text."),
+        ({"a": 1}, "labels: a dict is not a list of labels; give a list, with one item per text."),
         (
             np.eye(3),
-            "labels: a ndarray of shape (3, 3); give one dimension, one item a text;"
-            " of one-hot rows give rows.argmax(1).",
+            "labels: a ndarray of shape (3, 3); give one dimension, with one item per text;"
+            " for one-hot rows, give rows.argmax(1).",
         ),
         (
             torch.eye(2),
-            "labels: a Tensor of shape (2, 2); give one dimension, one item a text;"
-            " of one-hot rows give rows.argmax(1).",
+            "labels: a Tensor of shape (2, 2); give one dimension, with one item per text;"
+            " for one-hot rows, give rows.argmax(1).",
         ),
         (
             pd.DataFrame({"pos": [1, 0], "neg": [0, 1]}),
@@ -186,11 +186,11 @@ def test_labels_of_any_type_are_plain_values(labels: Any, expected: list[Any]) -
         ),
         (
             [[1, 0], [0, 1]],
-            "labels[0] is a list; each label is a str or an int; only one label a text is supported yet.",
+            "labels[0] is a list; each label is a str or an int; only one label per text is supported yet.",
         ),
         (
             [torch.tensor([1, 0])],
-            "labels[0] is a Tensor; each label is a str or an int; only one label a text is supported yet.",
+            "labels[0] is a Tensor; each label is a str or an int; only one label per text is supported yet.",
         ),
         ([b"pos"], "labels[0] is a bytes; each label is a str or an int; decode it, as in item.decode()."),
         ([1, Code.GOOD], "labels[1] is a Code; each label is a str or an int; give its .name or its .value."),
@@ -353,7 +353,7 @@ def test_data_to_pretrain_on_and_to_study_may_be_named_by_a_path(tmp_path: Path)
 @pytest.mark.parametrize("verb", [train, pretrain, study, lambda given: evaluate("run", given)])
 @pytest.mark.parametrize("given", [["a plum"], pd.DataFrame({"text": ["a"]}), {"text": ["a"]}, b"a.csv"])
 def test_texts_where_a_path_belongs_are_refused(verb: Callable[[Any], Any], given: Any) -> None:
-    with pytest.raises(TypeError, match=r"not the path of a file or folder, or a hub name; for texts in memory there"):
+    with pytest.raises(TypeError, match=r"not the path of a file or folder, or a hub name; for texts in memory, use"):
         verb(given)
 
 
@@ -383,5 +383,5 @@ def test_every_method_takes_a_generator_and_gives_a_row_for_each_text(run: Path)
     assert classifier.embed(lines()).shape[0] == 2
     assert classifier.predict([]) == []
     for method in (classifier.predict, classifier.predict_proba, classifier.embed):
-        with pytest.raises(TypeError, match=r"^texts: a dict is no list of texts"):
+        with pytest.raises(TypeError, match=r"^texts: a dict is not a list of texts"):
             method({"text": PLAIN})

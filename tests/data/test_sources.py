@@ -145,7 +145,7 @@ def test_a_split_of_the_hub_whose_labels_are_withheld_is_left_out(
 def test_a_hub_name_that_cannot_be_reached_is_refused_in_one_sentence() -> None:
     message = refusal("nobody/no-such-data")
     beginning = "nobody/no-such-data: not a local file or folder, and the hub could not be reached ("
-    ending = "); check the connection, or download the data set and name its folder."
+    ending = "); check the connection, or download the dataset and name its folder."
     assert re.fullmatch(re.escape(beginning) + r"\w+" + re.escape(ending), message), message
 
 
@@ -160,7 +160,7 @@ def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_data_is_refused_with_what_is_there(name: str, found: str, tmp_path: Path) -> None:
     if name:
         (tmp_path / name).touch()
-    expected = f"{tmp_path}: no train file (such as train.csv), and no sub-folder of .txt files a label; found {found}."
+    expected = f"{tmp_path}: no train file (such as train.csv) and no label folders of .txt files; found {found}."
     assert refusal(tmp_path) == expected
 
 
@@ -241,7 +241,7 @@ def test_labels_that_leave_nothing_to_learn_are_refused(labels: str, message: st
     ("name", "contents", "message"),
     [
         ("a.jsonl", '{"text": "a", "label": ["x", "y"]}', ", row 1: column 'label' holds several labels; only one"
-         " label a text is supported yet."),
+         " label per text is supported yet."),
         ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "label": 0.5}', f", row 2: label 0.5 {SCALAR}"),
         ("a.jsonl", '{"text": "a", "label": 1e999}', f", row 1: label inf {SCALAR}"),
         ("a.csv", "text,label\na,1\nb,2.5\nc,2\n", ": column 'label' holds numbers such as 2.5, a scalar; only classes"
