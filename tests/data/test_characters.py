@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import write_csv
 
@@ -23,14 +24,17 @@ INVISIBLE = {
 
 
 @pytest.mark.parametrize("text", INVISIBLE.values(), ids=INVISIBLE)
-def test_a_text_of_which_nothing_can_be_seen_is_blank(text: str) -> None:
+def test_a_text_without_visible_characters_is_blank(text: str) -> None:
     assert visible_text(text) == ""
     assert visible_text(f"{text}a") == f"{text}a".strip()
-    assert Split.in_memory("texts", ["a", text], ["x", "y"]) == Split("texts", ["a"], ["x"], blank=1)
+    split = Split.in_memory("texts", ["a", text], ["x", "y"])
+    assert split == Split("texts", ["a"], ["x"], blank=1)
 
 
-@pytest.mark.parametrize("text", ["a", "!", "ü", "か", "🙂", "❤️", "\ud83d", "\u0301", "\ue000", "नि", "x\u200b"])
-def test_a_text_of_which_something_can_be_seen_is_not_blank(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["a", "!", "ü", "か", "🙂", "❤️", "\ud83d", "\u0301", "\ue000", "नि", "x\u200b"]
+)
+def test_a_text_with_a_visible_character_is_not_blank(text: str) -> None:
     assert visible_text(f" {text}\n") == text
 
 
@@ -42,12 +46,12 @@ def test_invisible_texts_are_blank_in_files_for_training_evaluation_and_predicti
     split = load_splits(DataConfig(str(path)))["train"]
     assert (split.texts, split.blank) == (["a plum", "tin"], 2)
     assert list(stream_texts(DataConfig(str(path)))) == ["a plum", "tin"]
-    assert sum(map(sum, evaluate(run, str(path)).values["confusion"])) == 2
+    assert np.sum(evaluate(run, str(path)).values["confusion"]) == 2
     assert predict(run, str(path), out=tmp_path / "out.csv").bad == 2
     assert f"{path}, row 2 (line 3): an empty text, so no prediction" in said.messages
 
 
-def test_a_label_of_which_nothing_can_be_seen_is_none(tmp_path: Path) -> None:
+def test_a_label_without_visible_characters_is_missing(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [("a plum", "\u200b")])
     with pytest.raises(UserError, match="no label in column 'label'; fill it in or remove the row"):
         load_splits(DataConfig(str(path)))
@@ -56,8 +60,9 @@ def test_a_label_of_which_nothing_can_be_seen_is_none(tmp_path: Path) -> None:
 def test_labels_lose_the_white_space_around_them_everywhere(run: Path, tmp_path: Path) -> None:
     rows = [("a plum", " fruit"), ("tin", "metal\t"), ("rain", "\u3000water"), ("lead", "metal")]
     path = write_csv(tmp_path / "a.csv", rows)
-    assert load_splits(DataConfig(str(path)))["train"].labels == ["fruit", "metal", "water", "metal"]
-    assert sum(map(sum, evaluate(run, str(path)).values["confusion"])) == len(rows)
+    train = load_splits(DataConfig(str(path)))["train"]
+    assert train.labels == ["fruit", "metal", "water", "metal"]
+    assert np.sum(evaluate(run, str(path)).values["confusion"]) == len(rows)
     assert Split.in_memory("texts", ["a", "b"], [" x", "x "]).labels == ["x", "x"]
     (tmp_path / "a.jsonl").write_text('{"text": "a", "label": " x "}', encoding="utf-8")
     assert load_split(DataConfig(str(tmp_path / "a.jsonl")), None).labels == ["x"]

@@ -1,12 +1,12 @@
-"""Which columns are read, what a run remembers of them, and what is said where they are absent."""
+"""Which columns are read, what a run remembers of them, and the messages for missing ones."""
 
 import csv
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from helpers import SMALL, sentences, write_csv
 
 from selfattn_lm import evaluate, fit, predict, pretrain, train
 from selfattn_lm.cli import main
@@ -15,7 +15,6 @@ from selfattn_lm.data.columns import find_label, find_text
 from selfattn_lm.data.sources import load_split, load_splits
 from selfattn_lm.errors import UserError
 from selfattn_lm.runs import read_config
-from tests.conftest import SMALL, sentences, write_csv
 
 QUICK = {**SMALL, "training": {"epochs": 1}}
 
@@ -26,9 +25,21 @@ def refusal(function: Any, *arguments: Any, **more: Any) -> str:
     return str(caught.value)
 
 
+def resolved_settings(run: Path) -> dict[str, Any]:
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    resolved: dict[str, Any] = config["resolved"]
+    return resolved
+
+
+def second_text(path: Path) -> str:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return rows[1]["text"]
+
+
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file whose columns `title` and `Body, full` hold the text, and `gold` the label; `topic` misleads."""
+    """Write texts in `title` and `Body, full`, labels in `gold`, and a misleading column `topic`."""
     rows = [(text.upper(), text, "no", label) for text, label in sentences(60)]
     folder = tmp_path_factory.mktemp("pairs")
     return write_csv(folder / "pairs.csv", rows, ("title", "Body, full", "topic", "gold"))
@@ -43,9 +54,16 @@ def trained(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("asked", "found"),
-    [("b", ("b",)), ("a,b", ("a", "b")), ("a, b", ("a", "b")), ("c, d", ("c, d",)), (["a", "c, d"], ("a", "c, d")),
-     (["a", "a"], ("a",)), ("auto", ("text",))],
-)  # fmt: skip
+    [
+        ("b", ("b",)),
+        ("a,b", ("a", "b")),
+        ("a, b", ("a", "b")),
+        ("c, d", ("c, d",)),
+        (["a", "c, d"], ("a", "c, d")),
+        (["a", "a"], ("a",)),
+        ("auto", ("text",)),
+    ],
+)
 def test_columns_are_asked_for_with_commas_or_as_a_list_and_a_whole_name_comes_first(
     asked: Any, found: tuple[str, ...]
 ) -> None:
@@ -56,24 +74,29 @@ def test_columns_are_asked_for_with_commas_or_as_a_list_and_a_whole_name_comes_f
 
 @pytest.mark.parametrize("value", [3, ["a", 3], {"a": 1}, True, None])
 def test_what_is_no_name_is_refused(value: Any) -> None:
-    said = refusal(settings_from, {"data": {"text_column": value}}, "here")
-    assert said == f"here: data.text_column: {value!r} is not a text or a list of texts (quote them)."
+    message = refusal(settings_from, {"data": {"text_column": value}}, "here")
+    reason = f"{value!r} is not a text or a list of texts (quote them)."
+    assert message == f"here: data.text_column: {reason}"
 
 
 @pytest.mark.parametrize("value", ["", [], ["a", ""]])
 def test_an_empty_name_is_refused(value: Any) -> None:
-    said = refusal(settings_from, {"data": {"text_column": value}}, "here")
-    assert said == "here: data.text_column: an empty name; leave it out, or name a column."
+    message = refusal(settings_from, {"data": {"text_column": value}}, "here")
+    assert message == "here: data.text_column: an empty name; leave it out, or name a column."
 
 
 def test_a_run_remembers_its_columns_as_a_list(trained: Path) -> None:
-    resolved = yaml.safe_load((trained / "config.yaml").read_text(encoding="utf-8"))["resolved"]["data"]
-    assert resolved == {"text_column": ["title", "Body, full"], "label_column": "gold"}
-    settings, *_ = read_config(trained / "config.yaml")
+    assert resolved_settings(trained)["data"] == {
+        "text_column": ["title", "Body, full"],
+        "label_column": "gold",
+    }
+    settings = read_config(trained / "config.yaml")[0]
     assert settings.data.text_column == ("title", "Body, full")
 
 
-def test_evaluate_and_predict_take_the_columns_of_the_run(trained: Path, pairs: Path, tmp_path: Path) -> None:
+def test_evaluate_and_predict_take_the_columns_of_the_run(
+    trained: Path, pairs: Path, tmp_path: Path
+) -> None:
     remembered = evaluate(trained, str(pairs))
     named = evaluate(trained, str(pairs), text_column=("title", "Body, full"), label_column="gold")
     assert remembered.values == named.values
@@ -85,14 +108,18 @@ def test_evaluate_and_predict_take_the_columns_of_the_run(trained: Path, pairs: 
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
-def test_a_flag_may_be_repeated(trained: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_flag_may_be_repeated(
+    trained: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = ["--data.text-column", "title", "--data.text-column", "Body, full"]
     assert main(["predict", str(trained), str(pairs), *flags]) == 0
     assert capsys.readouterr().err == f"{pairs}: text from 'title', 'Body, full'\n"
-    assert main(["train", str(pairs), "--out", str(tmp_path / "x"), "--data.label-column", "gold", *flags,
-                 "--model.width", "16", "--training.epochs", "1"]) == 0  # fmt: skip
-    assert "columns     text from 'title', 'Body, full'; label from 'gold'" in capsys.readouterr().err
-    assert read_config(tmp_path / "x" / "config.yaml")[0].data.text_column == ("title", "Body, full")
+    run = tmp_path / "run"
+    flags += ["--data.label-column", "gold", "--model.width", "16", "--training.epochs", "1"]
+    assert main(["train", str(pairs), "--out", str(run), *flags]) == 0
+    line = "columns     text from 'title', 'Body, full'; label from 'gold'"
+    assert line in capsys.readouterr().err
+    assert read_config(run / "config.yaml")[0].data.text_column == ("title", "Body, full")
 
 
 def test_pretraining_joins_several_columns(pairs: Path, tmp_path: Path) -> None:
@@ -111,56 +138,72 @@ def test_some_of_several_columns_are_not_enough(trained: Path, tmp_path: Path) -
     assert refusal(evaluate, trained, str(path)) == expected
 
 
-def test_one_column_of_a_known_name_stands_for_an_absent_one_and_is_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_column_with_a_usual_name_replaces_a_missing_one_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     assert find_text(["n", "review"], ("auto",), "a.csv", ("title", "body")) == ("review",)
     assert find_text(["anything"], ("auto",), "a.csv", ("title",)) == ("anything",)
     assert find_label(["n", "sentiment"], "auto", "a.csv", "gold") == "sentiment"
     assert caplog.messages == [
-        "a.csv: no column 'title' or 'body', which the run was trained on; using column 'review' as the text",
-        "a.csv: no column 'title', which the run was trained on; using column 'anything' as the text",
-        "a.csv: no column 'gold', which the run was trained on; using column 'sentiment' as the label",
+        "a.csv: no column 'title' or 'body', which the run was trained on; using column 'review' as"
+        " the text",
+        "a.csv: no column 'title', which the run was trained on; using column 'anything' as the"
+        " text",
+        "a.csv: no column 'gold', which the run was trained on; using column 'sentiment' as the"
+        " label",
     ]
 
 
-@pytest.mark.parametrize("columns", [["n", "m"], ["text", "review"]])
-def test_where_no_column_or_several_could_stand_for_an_absent_one_it_is_asked_for(columns: list[str]) -> None:
-    there = ", ".join(map(repr, columns))
-    said = refusal(find_text, columns, ("auto",), "a.csv", ("body",))
-    reason = f"a.csv: no column 'body', which the run was trained on; found {there}."
-    assert said == f"{reason} Name one with --data.text-column."
-    said = refusal(find_label, ["label", "topic"], "auto", "a.csv", "gold")
+@pytest.mark.parametrize(
+    ("columns", "found"), [(["n", "m"], "'n', 'm'"), (["text", "review"], "'text', 'review'")]
+)
+def test_a_missing_column_that_none_or_several_could_replace_is_refused(
+    columns: list[str], found: str
+) -> None:
+    message = refusal(find_text, columns, ("auto",), "a.csv", ("body",))
+    reason = f"a.csv: no column 'body', which the run was trained on; found {found}."
+    assert message == f"{reason} Name one with --data.text-column."
+    message = refusal(find_label, ["label", "topic"], "auto", "a.csv", "gold")
     reason = "a.csv: no column 'gold', which the run was trained on; found 'label', 'topic'."
-    assert said == f"{reason} Name one with --data.label-column."
+    assert message == f"{reason} Name one with --data.label-column."
 
 
 def test_an_absent_column_whose_name_has_commas_is_named_as_one() -> None:
-    said = refusal(find_text, ["a", "b"], ("auto",), "a.csv", ("Review text, full",))
-    assert said.startswith("a.csv: no column 'Review text, full', which the run was trained on; found 'a', 'b'.")
+    message = refusal(find_text, ["a", "b"], ("auto",), "a.csv", ("Review text, full",))
+    reason = "no column 'Review text, full', which the run was trained on; found 'a', 'b'."
+    assert message.startswith(f"a.csv: {reason}")
 
 
 def test_of_many_columns_a_message_names_the_first() -> None:
-    said = refusal(find_text, [f"c{number}" for number in range(5000)], ("auto",), "a.csv")
-    assert said.endswith(", 'c18', 'c19' and 4,980 more. Name one with --data.text-column.")
+    columns = [f"c{number}" for number in range(5000)]
+    message = refusal(find_text, columns, ("auto",), "a.csv")
+    assert message.endswith(", 'c18', 'c19' and 4,980 more. Name one with --data.text-column.")
 
 
 @pytest.mark.parametrize(
     ("header", "settings"),
-    [(("text", "label"), {"label_column": "text"}), (("a", "b"), {"text_column": "a,b", "label_column": "b"})],
+    [
+        (("text", "label"), {"label_column": "text"}),
+        (("a", "b"), {"text_column": "a,b", "label_column": "b"}),
+    ],
 )
 def test_a_column_is_not_both_the_text_and_the_label(
     header: tuple[str, ...], settings: dict[str, str], tmp_path: Path
 ) -> None:
     path = write_csv(tmp_path / "a.csv", [("a plum", "fruit"), ("iron", "metal")] * 2, header)
     data = settings_from({"data": {"source": str(path), **settings}}, "settings").data
-    reason = f"{path}: column {settings['label_column']!r} would be both the text and the label"
-    expected = f"{reason}; name two different columns with --data.text-column and --data.label-column."
+    reason = f"column {settings['label_column']!r} would be both the text and the label"
+    advice = "name two different columns with --data.text-column and --data.label-column"
+    expected = f"{path}: {reason}; {advice}."
     assert refusal(load_splits, data) == expected
     assert refusal(load_split, data, None) == expected
 
 
 def test_the_other_splits_are_read_in_the_columns_of_train(tmp_path: Path) -> None:
-    write_csv(tmp_path / "train.csv", [("a", "1", "x"), ("b", "2", "y")], ("body", "class", "topic"))
-    write_csv(tmp_path / "test.csv", [("t", "a", "3", "1", "x")], ("text", "body", "label", "class", "topic"))
+    rows = [("a", "1", "x"), ("b", "2", "y")]
+    write_csv(tmp_path / "train.csv", rows, ("body", "class", "topic"))
+    columns = ("text", "body", "label", "class", "topic")
+    write_csv(tmp_path / "test.csv", [("t", "a", "3", "1", "x")], columns)
     splits = load_splits(DataConfig(str(tmp_path)))
     assert (splits["train"].text_columns, splits["train"].label_column) == (("body",), "class")
     assert (splits["test"].texts, splits["test"].labels) == (["a"], ["1"])
@@ -172,32 +215,35 @@ def test_an_older_run_that_remembers_a_text_with_commas_is_understood(tmp_path: 
     assert load_split(DataConfig(str(path)), None, older).texts == ["a\nb"]
 
 
-def test_the_quoting_that_a_run_was_told_holds_for_later_files_of_its_format(tmp_path: Path) -> None:
+def test_the_quoting_of_a_run_holds_for_later_files_of_its_format(tmp_path: Path) -> None:
     lines = "".join(f'"{text}"\t{label}\n' for text, label in sentences(30))
     path = tmp_path / "a.tsv"
     path.write_text(f"text\tlabel\nplain\tfruit\n{lines}", encoding="utf-8")
-    assert re.search("line 3: a field begins with a quote", refusal(load_splits, DataConfig(str(path))))
+    message = refusal(load_splits, DataConfig(str(path)))
+    assert "line 3: a field begins with a quote" in message
     folder = train(str(path), out=tmp_path / "run", quoting="none", **QUICK).folder
-    predict(folder, str(path), out=tmp_path / "out.csv")
-    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
-        assert list(csv.DictReader(file))[1]["text"] == f'"{sentences(30)[0][0]}"'
+    out = tmp_path / "out.csv"
+    first_sentence = sentences(30)[0][0]
+    predict(folder, str(path), out=out)
+    assert second_text(out) == f'"{first_sentence}"'
     assert evaluate(folder, str(path)).values["rows"] == 31
-    predict(folder, str(path), out=tmp_path / "out.csv", quoting="standard")
-    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
-        assert list(csv.DictReader(file))[1]["text"] == sentences(30)[0][0]
+    predict(folder, str(path), out=out, quoting="standard")
+    assert second_text(out) == first_sentence
     quoted = write_csv(tmp_path / "b.csv", [("an apple, a plum", "fruit")])
-    assert predict(folder, str(quoted), out=tmp_path / "out.csv").bad == 0
+    assert predict(folder, str(quoted), out=out).bad == 0
 
 
 def test_the_default_asks_for_no_column() -> None:
     assert Settings().data.text_column == ("auto",)
 
 
-def test_a_run_on_texts_in_memory_remembers_no_column(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    texts, labels = map(list, zip(*sentences(60), strict=True))
+def test_a_run_on_texts_in_memory_remembers_no_column(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts, labels = zip(*sentences(60), strict=True)
     fit(texts, labels, out=tmp_path / "run", **QUICK)
-    assert "data" not in yaml.safe_load((tmp_path / "run" / "config.yaml").read_text(encoding="utf-8"))["resolved"]
+    assert "data" not in resolved_settings(tmp_path / "run")
     path = write_csv(tmp_path / "a.csv", [("1", "an apple", "fruit")], ("id", "review", "label"))
     caplog.clear()
     assert predict(tmp_path / "run", str(path), out=tmp_path / "out.csv").bad == 0
-    assert not [message for message in caplog.messages if "no column" in message]
+    assert "no column" not in caplog.text

@@ -13,16 +13,18 @@ from selfattn_lm.data.labels import label_names
 from selfattn_lm.data.sources import Split, load_split, load_splits
 from selfattn_lm.errors import UserError
 
-LABELS = ["water", "metal", "fruit"]  # not by the alphabet, so that a number is not mistaken for a sorted label's
+# Not in alphabetical order, so that a stored class number differs from a sorted label's number.
+LABELS = ["water", "metal", "fruit"]
 TEXTS = ["rain and dew", "tin and zinc", "a plum", "a pear"]
 
 
 def with_class_names(numbers: list[int | None], **more: Any) -> datasets.Dataset:
-    """A data set whose column `label` holds numbers and, in its schema, their names."""
+    """Make a dataset whose column `label` has numbers and, in its schema, their names."""
     columns: dict[str, Any] = {"text": TEXTS[: len(numbers)], "label": numbers}
     types = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=LABELS)}
     for name, (values, feature) in more.items():
-        columns[name], types[name] = values, feature
+        columns[name] = values
+        types[name] = feature
     return datasets.Dataset.from_dict(columns, features=datasets.Features(types))
 
 
@@ -62,8 +64,12 @@ def test_class_names_are_used_beside_other_kinds_of_columns(tmp_path: Path) -> N
 def test_class_names_are_used_for_files_of_splits_wherever_they_are_named(tmp_path: Path) -> None:
     for name in ("train", "test"):
         with_class_names([0, 1, 2]).to_parquet(tmp_path / f"{name}.parquet")
-    for config in (DataConfig(str(tmp_path)), DataConfig(f"{tmp_path}/train.parquet", test=f"{tmp_path}/test.parquet")):
-        assert {name: split.labels for name, split in load_splits(config).items()} == {"train": LABELS, "test": LABELS}
+    by_folder = DataConfig(str(tmp_path))
+    by_file = DataConfig(f"{tmp_path}/train.parquet", test=f"{tmp_path}/test.parquet")
+    for config in (by_folder, by_file):
+        splits = load_splits(config)
+        assert sorted(splits) == ["test", "train"]
+        assert splits["train"].labels == splits["test"].labels == LABELS
 
 
 def test_class_names_are_used_in_evaluation_and_prediction_leaves_the_column_as_it_is(
@@ -80,11 +86,14 @@ def test_class_names_are_used_in_evaluation_and_prediction_leaves_the_column_as_
     assert out["label"].type == pa.int64()
 
 
-def test_a_test_file_whose_labels_are_withheld_is_left_out(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+def test_a_test_file_whose_labels_are_withheld_is_left_out(
+    tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
     with_class_names([0, 1, 2]).to_parquet(tmp_path / "train.parquet")
     with_class_names([-1, -1]).to_parquet(tmp_path / "test.parquet")
     assert list(load_splits(DataConfig(str(tmp_path)))) == ["train"]
-    assert said.messages == [f"{tmp_path / 'test.parquet'}: its labels are withheld, so it is left out"]
+    test = tmp_path / "test.parquet"
+    assert said.messages == [f"{test}: its labels are withheld, so it is left out"]
 
 
 @pytest.mark.parametrize("number", [-1, None])
@@ -93,22 +102,51 @@ def test_a_row_whose_class_is_withheld_has_no_label(number: int | None, tmp_path
     with_class_names([0, number]).to_parquet(path)
     with pytest.raises(UserError) as caught:
         read(path)
-    assert str(caught.value) == f"{path}, row 2: no label in column 'label'; fill it in or remove the row."
+    message = f"{path}, row 2: no label in column 'label'; fill it in or remove the row."
+    assert str(caught.value) == message
 
 
 def test_a_class_without_a_name_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     with_class_names([0, 1]).to_parquet(path)
     table = pq.read_table(path)
-    pq.write_table(table.set_column(1, table.schema.field("label"), pa.array([0, 3], pa.int64())), path)
+    numbers = pa.array([0, 3], pa.int64())
+    pq.write_table(table.set_column(1, table.schema.field("label"), numbers), path)
     with pytest.raises(UserError) as caught:
         read(path)
-    message = f"{path}, row 2: class 3 of column 'label' has no name; only 3 classes have one; fix or remove the row."
-    assert str(caught.value) == message
+    problem = "class 3 of column 'label' has no name; only 3 classes have one"
+    assert str(caught.value) == f"{path}, row 2: {problem}; fix or remove the row."
 
 
-@pytest.mark.parametrize("stored", [b"", b"[]", b"{}", b'{"info": null}', b'{"info": {"features": [1]}}', b"\xff"])
-def test_what_is_stored_in_an_unknown_form_gives_no_class_names(stored: bytes, tmp_path: Path) -> None:
-    table = pa.table({"text": TEXTS[:2], "label": [0, 1]}).replace_schema_metadata({b"huggingface": stored})
+@pytest.mark.parametrize(
+    "stored", [b"", b"[]", b"{}", b'{"info": null}', b'{"info": {"features": [1]}}', b"\xff"]
+)
+def test_what_is_stored_in_an_unknown_form_gives_no_class_names(
+    stored: bytes, tmp_path: Path
+) -> None:
+    table = pa.table({"text": TEXTS[:2], "label": [0, 1]})
+    table = table.replace_schema_metadata({b"huggingface": stored})
     pq.write_table(table, tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet").labels == ["0", "1"]
+
+
+def test_what_the_datasets_library_saved_to_disk_is_read(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])}
+    )
+    split = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
+    datasets.DatasetDict({"train": split, "test": split}).save_to_disk(tmp_path / "saved")
+    splits = load_splits(DataConfig(str(tmp_path / "saved")))
+    assert sorted(splits) == ["test", "train"]
+    for found in splits.values():
+        assert found.texts == ["a", "b"]
+        assert found.labels == ["yes", "no"]
+
+
+def test_a_split_that_the_datasets_library_saved_to_disk_is_read(tmp_path: Path) -> None:
+    split = datasets.Dataset.from_dict({"text": ["a", "b"], "label": ["x", "y"]})
+    split.save_to_disk(tmp_path / "saved", num_shards=2)
+    splits = load_splits(DataConfig(str(tmp_path / "saved")))
+    assert list(splits) == ["train"]
+    assert (splits["train"].texts, splits["train"].labels) == (["a", "b"], ["x", "y"])
+    assert read(tmp_path / "saved").texts == ["a", "b"]
