@@ -240,7 +240,7 @@ def label_of(values: Mapping[str, Any], name: str, where: str) -> str:
     cell = values.get(name)
     if isinstance(cell, str):
         cell = visible_text(cell)
-    is_nan = cell != cell
+    is_nan = cell != cell  # only NaN differs from itself
     if cell is None or cell == "" or is_nan:
         raise UserError(f"{where}: no label in column {name!r}; fill it in or remove the row.")
     if isinstance(cell, list | tuple | dict):

@@ -52,7 +52,7 @@ def find_in_folder(
         given: Splits that the user has named elsewhere; those in this folder are not read.
 
     Returns:
-        The rows of each split; nothing if the hub's loader has to find them.
+        The rows of each split; empty if only the hub's loader can find them.
 
     Raises:
         UserError: If it is unclear what the splits or the labels are.
@@ -70,7 +70,7 @@ def find_in_folder(
 
 
 def is_one_split(path: Path) -> bool:
-    """Return whether a path is one split that it does not name: a file, or such a folder."""
+    """Return whether a path is a single split: a file, label folders, or one saved dataset."""
     if path.is_dir():
         return layout_of(path).is_one_split
     return is_readable(path)
@@ -115,7 +115,7 @@ class _FolderReader:
         self.notes: list[str] = []
 
     def log_notes(self) -> None:
-        """Log what was left out; without labels only once, as their texts are read repeatedly."""
+        """Log what was left out; only once for texts without labels, which are read repeatedly."""
         for note in self.notes:
             if self.labelled:
                 log.warning("%s", note)
@@ -162,7 +162,7 @@ class _FolderReader:
         return listing.where, _rows_of(listing, self.read)
 
     def read_split_folders(self) -> Sources:
-        """Stream the folders that are named after splits; none if the hub's loader has to."""
+        """Stream the folders that are named after splits; none if the hub's loader must do so."""
         splits = self.layout.folders
         others = self.layout.others
         has_label_folders = any(listing.texts for listing in splits.values())

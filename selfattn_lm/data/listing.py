@@ -7,6 +7,7 @@ from pathlib import Path
 from selfattn_lm.data.readers import format_of
 from selfattn_lm.errors import UserError
 
+# The split that a name means; names are compared in lower case.
 SPLITS = {
     "train": "train",
     "validation": "validation",
@@ -163,12 +164,12 @@ def _files_of_one_format(folder: Path, files: list[Path]) -> list[Path]:
 
 @dataclass
 class Layout:
-    """What a folder holds, judged by names alone.
+    """The splits that a folder holds, judged by names alone.
 
     Attributes:
         folder: The folder.
         files: The data file of each split that has one.
-        folders: The contents of the folder of each split that has one.
+        folders: The listing of the folder of each split that has one.
         others: Everything that is not named after a split.
     """
 
@@ -219,7 +220,15 @@ class Layout:
 
 
 def layout_of(folder: Path, given: Collection[str] = ()) -> Layout:
-    """Sort the entries of a folder by their names; splits that are given elsewhere are left out."""
+    """Sort the entries of a folder by their names.
+
+    Args:
+        folder: The folder.
+        given: Splits that the user has named elsewhere; those in this folder are left out.
+
+    Raises:
+        UserError: If two files or two folders are the same split, or a folder cannot be listed.
+    """
     files: dict[str, Path] = {}
     folders: dict[str, Listing] = {}
     others: list[Path] = []

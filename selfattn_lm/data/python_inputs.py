@@ -190,7 +190,7 @@ def _only_column(values: Any, names: list[str], what: str) -> Any:
 def _plain(item: Any) -> Any:
     """Convert one item to a str, int, float or bool, and a missing one to None.
 
-    An item that stands for none of these is returned as it is.
+    Any other item is returned unchanged.
     """
     if type(item) is str or type(item) is int:  # most items; the rest of the checks is slow
         return item

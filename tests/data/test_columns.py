@@ -39,7 +39,7 @@ def second_text(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write texts in `title` and `Body, full`, labels in `gold`, and a misleading column `topic`."""
+    """Write texts in `title` and `Body, full`, labels in `gold`, and no label in `topic`."""
     rows = [(text.upper(), text, "no", label) for text, label in sentences(60)]
     folder = tmp_path_factory.mktemp("pairs")
     return write_csv(folder / "pairs.csv", rows, ("title", "Body, full", "topic", "gold"))
