@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_lm.inputs import Inputs
-from selfattn_lm.nn.embedding import CharNgramEmbedding
 
 # The fraction of its gradient by which the second branch moves the embedding: the first branch, a
 # bag of words, decides what single words mean.
@@ -92,10 +91,7 @@ class Classifier(nn.Module):
         return torch.cat(self.pooled(inputs), dim=-1)
 
     def mlm_logits(self, inputs: Inputs, masked: Tensor) -> Tensor:
-        """Compute a logit for each token of the vocabulary at M masked tokens.
-
-        Shape: (B, T), masked (B, T) bool -> (M, V).
-        """
+        """Compute the logits of M masked tokens: (B, T), masked (B, T) bool -> (M, V)."""
         branch = self.branches["encoder"]
         hidden_states = branch.encoder(self.embedding(inputs), inputs.attention_mask)
         logits: Tensor = branch.head(hidden_states[masked])
@@ -109,11 +105,7 @@ class Classifier(nn.Module):
         return weights
 
     def parameter_groups(self) -> list[list[nn.Parameter]]:
-        """Group the parameters from the input up.
-
-        The groups are the embedding, the encoder layers in order, the rest of the encoders, and
-        last the pooling and the heads.
-        """
+        """Group the parameters: embedding, encoder layers, rest of the encoders, poolings and heads."""
         layers = []
         for branch in self.branches.values():
             for layer in getattr(branch.encoder, "layers", []):
@@ -134,24 +126,6 @@ class Classifier(nn.Module):
         """
         named = self.embedding.named_parameters(prefix="embedding")
         return {name: parameter for name, parameter in named if parameter.ndim > 1}
-
-    def count_parameters(self) -> int:
-        """Count the parameters, without character n-grams: they are folded into tokens' vectors."""
-        return sum(self._sizes().values())
-
-    def megabytes(self) -> float:
-        """Compute the size of the stored model: tables in half precision, the rest in fp32."""
-        sizes = self._sizes()
-        in_tables = sum(sizes.get(name, 0) for name in self.tables())
-        return (4 * sum(sizes.values()) - 2 * in_tables) / 1e6
-
-    def _sizes(self) -> dict[str, int]:
-        folded = set()
-        for module in self.modules():
-            if isinstance(module, CharNgramEmbedding):
-                folded.add(id(module.characters.weight))
-        named = self.named_parameters()
-        return {name: p.numel() for name, p in named if id(p) not in folded}
 
     def load_backbone(self, other: "Classifier", *, with_heads: bool) -> None:
         """Copy the weights of another model: all, or all but the heads and the branch weights.

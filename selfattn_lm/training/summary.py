@@ -7,7 +7,7 @@ from typing import Any
 from selfattn_lm.config import Resolved, ResolvedTraining, Settings, flatten
 from selfattn_lm.data.sources import Split
 from selfattn_lm.hardware import choose_device
-from selfattn_lm.nn import Classifier
+from selfattn_lm.nn import CharNgramEmbedding, Classifier
 from selfattn_lm.training.data import TrainingData
 from selfattn_lm.training.inheritance import inherited_settings
 from selfattn_lm.training.opening import OpenRun
@@ -46,9 +46,19 @@ def pretraining_lines(
         f" {facts['tokens']:,} tokens in all; {facts['held_out']:,} held out",
         f"model       {config.kind}, {config.width} wide, {counted(config.layers, 'layer')};"
         f" {resolved.tokenizer.type}, vocabulary {vocab_size:,};"
-        f" {model.count_parameters():,} parameters",
+        f" {sum(stored_sizes(model).values()):,} parameters",
         f"training    {_training(resolved.training)}, seed {resolved.seed}",
     ]
+
+
+def stored_sizes(model: Classifier) -> dict[str, int]:
+    """Count the numbers of each parameter, without character n-grams, which are folded in."""
+    folded = set()
+    for module in model.modules():
+        if isinstance(module, CharNgramEmbedding):
+            folded.add(id(module.characters.weight))
+    named = model.named_parameters()
+    return {name: p.numel() for name, p in named if id(p) not in folded}
 
 
 def counted(count: int, noun: str) -> str:
@@ -83,8 +93,11 @@ def _model_line(run: OpenRun, resolved: Resolved, model: Classifier) -> str:
         parts.append(counted(config.heads, "head"))
     if run.bert is not None:
         parts.append(f"from BERT, {config.pooling} pooling")
-    parameters = model.count_parameters()
-    return f"model       {', '.join(parts)}; {parameters:,} parameters, {model.megabytes():.1f} MB"
+    sizes = stored_sizes(model)
+    parameters = sum(sizes.values())
+    in_tables = sum(sizes.get(name, 0) for name in model.tables())
+    megabytes = (4 * parameters - 2 * in_tables) / 1e6  # tables are stored in half precision
+    return f"model       {', '.join(parts)}; {parameters:,} parameters, {megabytes:.1f} MB"
 
 
 def _training(config: ResolvedTraining) -> str:
