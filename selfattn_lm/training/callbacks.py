@@ -1,4 +1,4 @@
-"""What Lightning calls while it trains: signals that stop a run, averaged weights, checkpoints."""
+"""Callbacks: signals that stop a run, averaged weights, checkpoints."""
 
 import io
 import math
@@ -19,59 +19,62 @@ from selfattn_lm.runs import atomic
 from selfattn_lm.training.modules import NotFinite
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_LAST_CHECKPOINTS = 20  # that a run writes at least, if it has so many validations
+_LAST_CHECKPOINTS = 20  # a run with at least as many validations writes about this many of them
 
 
-class Interrupted(Exception):
+class StopRequested(Exception):
     """The user asked to stop."""
 
 
 class StopOnRequest(Callback):
-    """Ctrl-C or SIGTERM ends the run after the step at hand; a Ctrl-C after that ends it at once."""
+    """Ends the run after the current step on Ctrl-C or SIGTERM; a second Ctrl-C ends it at once."""
 
-    asked = False
-    by = "Ctrl-C"
+    def __init__(self) -> None:
+        self.requested = False
+        self.by = "Ctrl-C"
 
-    def _ask(self, number: int, frame: Any) -> None:
-        self.asked = True
+    def _request(self, number: int, frame: Any) -> None:
+        self.requested = True
         if number == signal.SIGTERM:
             self.by = "SIGTERM"
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the signals while training, if this is the thread that gets them."""
-        here = threading.current_thread() is threading.main_thread()
-        before = {number: signal.signal(number, self._ask) for number in _SIGNALS} if here else {}
+        """Handle the signals while training, if this is the main thread, which gets them."""
+        previous = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                previous[number] = signal.signal(number, self._request)
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take SIGTERM back from Lightning, whose own handler has the processes of a run wait for each other."""
+        """Take SIGTERM back from Lightning, whose handler makes processes wait for each other."""
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._ask)
+            signal.signal(signal.SIGTERM, self._request)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Stop with nothing validated or saved: `--resume` repeats from the last checkpoint.
+        """Stop without a validation or a checkpoint: a resumed run repeats from the last one.
 
-        The processes of a run agree, since one that stopped alone would leave the others waiting.
+        The processes of a run agree to stop: one that stopped alone would leave the others waiting.
         """
-        asked = self.asked
+        requested = self.requested
         if trainer.world_size > 1:
-            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
-        if asked:
-            raise Interrupted
+            requested = trainer.strategy.reduce_boolean_decision(requested, all=False)
+        if requested:
+            raise StopRequested
 
 
 class MovingAverage(WeightAveraging):
-    """Keeps an exponential moving average of the weights, which is what is validated and kept.
+    """Keeps an exponential moving average of the weights, which is validated and saved.
 
-    Lightning's EMAWeightAveraging, but over all tensors at once, and only at every fourth step: both are faster.
-    Buffers are copied and not averaged: among them are the ids of a token's character n-grams, whole numbers of which
-    an average is another n-gram's.
+    Lightning's EMAWeightAveraging, but over all tensors at once, and at every fourth step only:
+    both are faster. Buffers are copied, not averaged: among them are the numbers of the character
+    n-grams of each token, whose mean would be the number of another n-gram.
     """
 
     every = 4
@@ -85,24 +88,26 @@ class MovingAverage(WeightAveraging):
 
 
 class StopWhereNotFinite(Callback):
-    """Ends a run whose validation loss is NaN or infinite, before anything is logged or kept of that validation.
+    """Ends a run whose validation loss is NaN or infinite, before its scores are logged or saved.
 
-    The score of such weights, whatever they answer, may be the best.
+    The score of such weights, whatever they predict, may be the best.
     """
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not math.isfinite(float(trainer.callback_metrics["validation/loss"])):
-            raise NotFinite(f"the validation loss was not a finite number after step {trainer.global_step}")
+        loss = float(trainer.callback_metrics["validation/loss"])
+        if not math.isfinite(loss):
+            step = trainer.global_step
+            raise NotFinite(f"the validation loss was not a finite number after step {step}")
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the checkpoint with the best validation score and the last one, with all scores of its validation.
+    """Saves the checkpoint with the best validation score and the last one, with their scores.
 
     Args:
         folder: Where they are written.
         monitor: The name of the score.
-        validations: How many validations the run has at most. With more than twenty, a last checkpoint is written
-            only at every few, since one may take longer than an epoch over few texts.
+        validations: How many validations the run has at most. With more than twenty, the last
+            checkpoint is not written at each one, since writing it may take longer than an epoch.
     """
 
     def __init__(self, folder: Path, monitor: str, validations: int) -> None:
@@ -113,42 +118,53 @@ class BestCheckpoint(ModelCheckpoint):
             mode="max",
             save_last=True,
             enable_version_counter=False,
-            save_on_train_epoch_end=False,  # Lightning takes an interval of one batch for an epoch
+            save_on_train_epoch_end=False,  # Lightning mistakes an interval of one batch for it
         )
         self.save_last_every = math.ceil(validations / _LAST_CHECKPOINTS)
-        self.since_last = 0  # validations
+        self.validations_since_last = 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the last checkpoint also if it is not the best, where Lightning would not."""
         super().on_validation_end(trainer, pl_module)
-        self.since_last += 1
+        self.validations_since_last += 1
         if self._last_global_step_saved == trainer.global_step:
-            self.since_last = 0
-        elif self.since_last >= self.save_last_every:
-            self.since_last = 0
+            self.validations_since_last = 0
+        elif self.validations_since_last >= self.save_last_every:
+            self.validations_since_last = 0
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["scores"] = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        checkpoint["scores"] = scores
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint's state, also where the run folder has been moved since."""
-        here = Path(str(self.dirpath))
-        moved = dict(state_dict, dirpath=str(here))
+        """Continue from a checkpoint's state, also if the run folder has been moved since."""
+        folder = Path(str(self.dirpath))
+        moved = dict(state_dict, dirpath=str(folder))
         for name in ("best_model_path", "last_model_path", "kth_best_model_path"):
-            moved[name] = str(here / Path(state_dict[name]).name) if state_dict[name] else ""
-        moved["best_k_models"] = {str(here / Path(path).name): v for path, v in state_dict["best_k_models"].items()}
+            if state_dict[name]:
+                moved[name] = str(folder / Path(state_dict[name]).name)
+        best = {}
+        for path, score in state_dict["best_k_models"].items():
+            best[str(folder / Path(path).name)] = score
+        moved["best_k_models"] = best
         super().load_state_dict(moved)
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint as a whole or not at all, so that a full disk or a kill leaves the one before it.
+    """Writes a checkpoint completely or not at all: a full disk or a kill leaves the previous one.
 
-    Lightning's own way moves it from the folder for temporary files, and on to another disk half of it may come.
+    Lightning's own way moves it from the folder of temporary files, and half of it may arrive if
+    that is on another disk.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        with atomic(Path(path), durable=False) as temporary:  # a kill leaves it whole; `RunFolder.commit` syncs it
+        # A kill leaves it complete; `RunFolder.commit` has the system write it to the disk.
+        with atomic(Path(path), durable=False) as temporary:
             temporary.write_bytes(content.getbuffer())

@@ -21,9 +21,9 @@ from selfattn_lm.hardware import can_reduce_sparse_gradients, choose_device
 from selfattn_lm.runs import CHECKPOINTS, LAST, RunFolder
 from selfattn_lm.training.callbacks import (
     BestCheckpoint,
-    Interrupted,
     MovingAverage,
     StopOnRequest,
+    StopRequested,
     StopWhereNotFinite,
     WholeCheckpoints,
 )
@@ -222,7 +222,7 @@ def fit_module(
                 ckpt_path=checkpoint,
                 weights_only=True,
             )
-        except Interrupted:
+        except StopRequested:
             is_interrupted = True
         except NotFinite as error:
             not_finite = f"{error}; {_advice(config)}"

@@ -1,4 +1,7 @@
-"""AdamW with decay groups, embedding tables updated where they were touched, and the learning rate over the steps."""
+"""AdamW that updates tables by row, its parameter groups, clipping and learning rates.
+
+V rows of a table, C width, N rows with a gradient.
+"""
 
 import math
 from collections.abc import Callable, Iterable
@@ -13,38 +16,59 @@ from selfattn_lm.nn import Classifier
 
 
 class RowAdamW(torch.optim.AdamW):
-    """AdamW (Loshchilov & Hutter 2017, 1711.05101), fused, that updates a table with sparse gradients row by row.
+    """AdamW (Loshchilov & Hutter 2017, 1711.05101) that updates tables with sparse gradients by row.
 
-    A row that a step did not touch keeps its value and its moments, where plain Adam would move it on by its momentum;
-    touched in every step, it moves as plain Adam moves it. Such tables are not decayed.
+    A row without a gradient keeps its value and its moments, where plain Adam would move it on by
+    its momentum. With a gradient in every step it moves as with plain Adam. Tables with sparse
+    gradients are not decayed.
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Run the closure, which computes the gradients, then update."""
-        with torch.enable_grad():
-            loss = closure() if closure is not None else None
+        """Run the closure, which computes the gradients, and update the parameters."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             for table in group["params"]:
                 if table.grad is not None and table.grad.is_sparse:
                     self._update_rows(table, table.grad.coalesce(), group)
-                    table.grad = None  # what is left is dense, and plain AdamW's
+                    table.grad = None  # the rest, which is dense, is for plain AdamW
         super().step()
         return loss
 
     def _update_rows(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """Update N rows of a table (V, C), given its sparse gradient."""
         state = self.state[table]
         if not state:
-            state |= {name: torch.zeros_like(table) for name in ("exp_avg", "exp_avg_sq")}
+            state["exp_avg"] = torch.zeros_like(table)
+            state["exp_avg_sq"] = torch.zeros_like(table)
             state["step"] = torch.zeros((), device=table.device)
         rows, values = gradient.indices()[0], gradient.values()  # (N,), (N, C)
-        whole = (table, state["exp_avg"], state["exp_avg_sq"])
-        weights, first, second = touched = [tensor.index_select(0, rows) for tensor in whole]
-        settings = {"lr": group["lr"], "eps": group["eps"], "weight_decay": 0.0, "amsgrad": False, "maximize": False}
-        settings["beta1"], settings["beta2"] = group["betas"]
-        adamw([weights], [values], [first], [second], [], [state["step"]], fused=True, **settings)
-        for tensor, part in zip(whole, touched, strict=True):
-            tensor.index_copy_(0, rows, part)
+        weights = table.index_select(0, rows)  # (N, C)
+        first_moments = state["exp_avg"].index_select(0, rows)
+        second_moments = state["exp_avg_sq"].index_select(0, rows)
+        beta1, beta2 = group["betas"]
+        adamw(
+            [weights],
+            [values],
+            [first_moments],
+            [second_moments],
+            [],
+            [state["step"]],
+            fused=True,
+            lr=group["lr"],
+            beta1=beta1,
+            beta2=beta2,
+            eps=group["eps"],
+            weight_decay=0.0,
+            amsgrad=False,
+            maximize=False,
+        )
+        table.index_copy_(0, rows, weights)
+        state["exp_avg"].index_copy_(0, rows, first_moments)
+        state["exp_avg_sq"].index_copy_(0, rows, second_moments)
 
 
 def build_optimizer(model: Classifier, learning_rate: float, weight_decay: float, layer_decay: float = 1.0) -> RowAdamW:
@@ -75,9 +99,10 @@ def build_optimizer(model: Classifier, learning_rate: float, weight_decay: float
 
 
 def use_dense_gradients(model: nn.Module) -> None:
-    """Give tables gradients of all their rows, for devices that cannot add up those of the touched rows alone.
+    """Give tables dense gradients, for devices that cannot add up sparse ones.
 
-    Then all rows move by their momentum in each step, and a step costs as much as the tables are large.
+    All rows then move by their momentum in each step, and a step takes time in proportion to the
+    size of the tables.
     """
     for module in model.modules():
         if isinstance(module, nn.Embedding | nn.EmbeddingBag):
@@ -97,27 +122,36 @@ def freeze(model: Classifier, upto: int | Literal["none", "embeddings", "all"]) 
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> float:
-    """Scale all gradients, sparse ones too, so that their norm together is at most `max_norm`.
+    """Scale all gradients, sparse ones too, so that their common norm is at most `max_norm`.
 
-    Returns the norm before; where it is NaN or infinite nothing is scaled.
+    Returns the norm before; gradients of which it is NaN or infinite are not scaled.
     """
     gradients: list[Tensor] = []
     for parameter in parameters:
-        if parameter.grad is not None and parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.coalesce()
-        if parameter.grad is not None:
-            gradients.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
+        gradient = parameter.grad
+        if gradient is None:
+            continue
+        if gradient.is_sparse:
+            gradient = gradient.coalesce()
+            parameter.grad = gradient
+            gradient = gradient.values()
+        gradients.append(gradient)
     norm = float(torch.nn.utils.get_total_norm(gradients, foreach=True))
     if max_norm < norm < math.inf:
         torch._foreach_mul_(gradients, max_norm / (norm + 1e-6))
     return norm
 
 
-def warmup_and_decay(optimizer: torch.optim.Optimizer, steps: int, warmup: float) -> LambdaLR:
-    """Rise linearly over the first share of the steps, fall linearly to zero over the rest."""
-    rising = max(1, round(steps * warmup))
+def warmup_and_decay(
+    optimizer: torch.optim.Optimizer, steps: int, warmup_fraction: float
+) -> LambdaLR:
+    """Raise the learning rate linearly over a fraction of the steps, then lower it to zero."""
+    warmup_steps = max(1, round(steps * warmup_fraction))
+    decay_steps = max(1, steps - warmup_steps)
 
-    def share(step: int) -> float:
-        return min((step + 1) / rising, max(0.0, (steps - step) / max(1, steps - rising)))
+    def factor(step: int) -> float:
+        rising = (step + 1) / warmup_steps
+        falling = max(0.0, (steps - step) / decay_steps)
+        return min(rising, falling)
 
-    return LambdaLR(optimizer, share)
+    return LambdaLR(optimizer, factor)

@@ -17,7 +17,7 @@ from selfattn_lm.cli import main
 from selfattn_lm.features.tokenizer import TokenIds
 from selfattn_lm.nn import Classifier, SelfAttention
 from selfattn_lm.runs import locate, read_bert
-from selfattn_lm.training.callbacks import Interrupted
+from selfattn_lm.training.callbacks import StopRequested
 from selfattn_lm.training.optimizer import build_optimizer, freeze
 
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
@@ -497,7 +497,7 @@ def test_a_stopped_fine_tuning_goes_on_to_the_same_bytes(
 
 
 def _interrupt() -> None:
-    raise Interrupted
+    raise StopRequested
 
 
 @pytest.mark.parametrize(
