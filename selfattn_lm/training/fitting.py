@@ -14,10 +14,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, loggers
 from lightning.pytorch.callbacks import EarlyStopping
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
 from selfattn_lm.config import Resolved, ResolvedTraining
 from selfattn_lm.errors import UserError
 from selfattn_lm.hardware import can_reduce_sparse_gradients, choose_device
+from selfattn_lm.inputs import Batch
 from selfattn_lm.runs import CHECKPOINTS, LAST, RunFolder
 from selfattn_lm.training.callbacks import (
     BestCheckpoint,
@@ -198,40 +200,23 @@ def fit_module(
     _share_no_buffers(module)
     if not can_reduce_sparse_gradients(choose_device(config.accelerator), trainer.world_size):
         use_dense_gradients(module)
-    rank, world = trainer.global_rank, trainer.world_size
-    loader = train_loader(train, config, resolved.seed, rank, world)
-    batches = len(loader)
-    interval = validation_interval(batches, config.validations_per_epoch, config.accumulate_batches)
-    trainer.val_check_interval = interval
-    # Lightning counts patience in validations.
-    run_trainer.early_stopping.patience = config.patience * (batches // interval)
-    checkpoint = None
-    if resume:
-        checkpoint = folder.work / LAST
+    ranks = (trainer.global_rank, trainer.world_size)
+    loader = train_loader(train, config, resolved.seed, *ranks)
+    _set_validation_interval(run_trainer, config, batches=len(loader))
     started = time.monotonic()
-    not_finite = ""
-    is_interrupted = False
-    with run_trainer.stop.listening(), warnings.catch_warnings():
-        for harmless in _HARMLESS:
-            warnings.filterwarnings("ignore", message=f".*{harmless}.*")
-        try:
-            trainer.fit(
-                module,
-                loader,
-                validation_loader(validation, config, rank, world),
-                ckpt_path=checkpoint,
-                weights_only=True,
-            )
-        except StopRequested:
-            is_interrupted = True
-        except NotFinite as error:
-            not_finite = f"{error}; {_advice(config)}"
-        except SystemExit:  # Lightning's answer to a second Ctrl-C
-            raise KeyboardInterrupt from None
-        except RuntimeError as error:
-            raise_if_lost(error, folder)
-            raise
+    ended_by = _fit(
+        run_trainer,
+        module,
+        loader,
+        validation_loader(validation, config, *ranks),
+        folder,
+        checkpoint=folder.work / LAST if resume else None,
+    )
     minutes = run_trainer.progress.minutes + (time.monotonic() - started) / 60
+    is_interrupted = isinstance(ended_by, StopRequested)
+    not_finite = ""
+    if isinstance(ended_by, NotFinite):
+        not_finite = f"{ended_by}; {_advice(config)}"
     best = Path(run_trainer.best.best_model_path)
     if not best.is_file():
         # A process that ends with an error may have the others ended: wait until all are here.
@@ -255,6 +240,45 @@ def fit_module(
         is_interrupted=is_interrupted,
         not_finite=not_finite,
     )
+
+
+def _set_validation_interval(
+    run_trainer: RunTrainer, config: ResolvedTraining, batches: int
+) -> None:
+    """Set how many of the batches of an epoch lie between two validations, and the patience."""
+    interval = validation_interval(
+        batches, config.validations_per_epoch, config.accumulate_batches
+    )
+    run_trainer.trainer.val_check_interval = interval
+    # Lightning counts patience in validations, the setting in epochs.
+    run_trainer.early_stopping.patience = config.patience * (batches // interval)
+
+
+def _fit(
+    run_trainer: RunTrainer,
+    module: BaseModule,
+    train: DataLoader[Batch],
+    validation: DataLoader[Batch],
+    folder: RunFolder,
+    *,
+    checkpoint: Path | None,
+) -> Exception | None:
+    """Let Lightning train; returns what ended it early, if the run has something to save then."""
+    with run_trainer.stop.listening(), warnings.catch_warnings():
+        for harmless in _HARMLESS:
+            warnings.filterwarnings("ignore", message=f".*{harmless}.*")
+        try:
+            run_trainer.trainer.fit(
+                module, train, validation, ckpt_path=checkpoint, weights_only=True
+            )
+        except (StopRequested, NotFinite) as reason:
+            return reason
+        except SystemExit:  # Lightning's answer to a second Ctrl-C
+            raise KeyboardInterrupt from None
+        except RuntimeError as error:
+            raise_if_lost(error, folder)
+            raise
+    return None
 
 
 def _share_no_buffers(module: BaseModule) -> None:
