@@ -18,12 +18,13 @@ from selfattn_lm.inference import TextClassifier
 from selfattn_lm.nn import Classifier, TokenEmbedding
 from selfattn_lm.runs import Run, model_card, write_json, write_metadata, write_run, write_text
 from selfattn_lm.training.data import TrainingData, balanced_weights, prepare, train_loader
-from selfattn_lm.training.fitting import FitOutcome, build_trainer, fit_module
+from selfattn_lm.training.fitting import FitOutcome, fit_module
 from selfattn_lm.training.modules import ClassifierModule
 from selfattn_lm.training.opening import OpenRun
 from selfattn_lm.training.optimizer import freeze
 from selfattn_lm.training.resolve import TrainingFacts, resolve_training
 from selfattn_lm.training.summary import classifier_lines
+from selfattn_lm.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 

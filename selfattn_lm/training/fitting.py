@@ -1,18 +1,13 @@
-"""Lightning's trainer around one run: callbacks, checkpoints, interruption."""
+"""The fit of one run: what it prepares, how it ends, and what it leaves."""
 
-import importlib.util
-import logging
 import time
 import warnings
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer, loggers
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch import Trainer
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
@@ -20,43 +15,20 @@ from selfattn_lm.config import Resolved, ResolvedTraining
 from selfattn_lm.errors import UserError
 from selfattn_lm.hardware import can_reduce_sparse_gradients, choose_device
 from selfattn_lm.inputs import Batch
-from selfattn_lm.runs import CHECKPOINTS, LAST, RunFolder
-from selfattn_lm.training.callbacks import (
-    BestCheckpoint,
-    MovingAverage,
-    StopOnRequest,
-    StopRequested,
-    StopWhereNotFinite,
-    WholeCheckpoints,
-)
+from selfattn_lm.runs import LAST, RunFolder
+from selfattn_lm.training.callbacks import StopRequested
 from selfattn_lm.training.data import TokenizedDataset, train_loader, validation_loader
 from selfattn_lm.training.modules import BaseModule, NotFinite
 from selfattn_lm.training.optimizer import use_dense_gradients
 from selfattn_lm.training.processes import is_lost_process
-from selfattn_lm.training.progress import ProgressLog, rounded
+from selfattn_lm.training.progress import rounded
 from selfattn_lm.training.resolve import validation_interval
 from selfattn_lm.training.summary import counted
+from selfattn_lm.training.trainer import RunTrainer
 
-_LOGGERS = {"tensorboard": "TensorBoardLogger", "wandb": "WandbLogger", "mlflow": "MLFlowLogger"}
-_PRECISIONS: dict[str, Any] = {"bf16": "bf16-mixed", "32": "32-true"}
 # Lightning's warnings that do not concern a run of ours.
 _HARMLESS = ("does not have many workers", "exists and is not empty", "not resumable", "LeafSpec", "sync_dist=True")
-_VALIDATION_COST = 1 / 3  # of a token, in training: there is no backward pass
 
-
-class RunTrainer(NamedTuple):
-    """Lightning's trainer for one run, with the callbacks that are asked afterwards."""
-
-    trainer: Trainer
-    stop: StopOnRequest
-    progress: ProgressLog
-    early_stopping: EarlyStopping
-    best: BestCheckpoint
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this is the process of the run that writes."""
-        return bool(self.trainer.is_global_zero)
 
 
 @dataclass(frozen=True)
@@ -96,78 +68,6 @@ class FitOutcome:
         if self.not_finite:
             kept = "the run keeps the best weights from before"
             raise UserError(f"{folder.name}: {self.not_finite}; {kept}.")
-
-
-def build_trainer(
-    resolved: Resolved, folder: RunFolder, train: TokenizedDataset, validation: TokenizedDataset
-) -> RunTrainer:
-    """Build the trainer of a run.
-
-    Raises UserError for settings that Lightning refuses, or fewer texts to validate by than
-    processes.
-    """
-    config = resolved.training
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    monitor = f"validation/{config.monitor}"
-    tokens_per_epoch = train.tokens.total + validation.tokens.total * _VALIDATION_COST
-    stop = StopOnRequest()
-    progress = ProgressLog(folder.work / "log.csv", config.epochs * tokens_per_epoch)
-    # It acts at each validation, also where an epoch is a single batch: there Lightning would act at
-    # the end of the epoch, and a run that is resumed has no score to look at by then.
-    early_stopping = EarlyStopping(monitor, mode="max", patience=config.patience, check_on_train_epoch_end=False)
-    validations = config.epochs * config.validations_per_epoch
-    best = BestCheckpoint(folder.work / CHECKPOINTS, monitor, validations)
-    callbacks: list[Callback] = [StopWhereNotFinite(), progress, stop]
-    if config.ema_decay > 0:
-        callbacks.append(MovingAverage(config.ema_decay))
-    callbacks += [early_stopping, best]
-    trainer = _lightning_trainer(config, callbacks, folder.work)
-    processes = trainer.world_size
-    if len(validation) < processes:
-        reason = f"{len(validation)} texts to validate by are too few for {processes} processes"
-        advice = "give more, or lower --training.devices"
-        raise UserError(f"{reason}, each of which needs one; {advice}.")
-    return RunTrainer(trainer, stop, progress, early_stopping, best)
-
-
-def _lightning_trainer(config: ResolvedTraining, callbacks: list[Callback], folder: Path) -> Trainer:
-    max_time = None
-    if config.max_minutes > 0:
-        max_time = timedelta(minutes=config.max_minutes)
-    try:
-        return Trainer(
-            accelerator=choose_device(config.accelerator),
-            devices=config.devices,
-            num_nodes=config.num_nodes,
-            strategy=config.strategy,
-            precision=_PRECISIONS[config.precision],
-            max_epochs=config.epochs,
-            max_time=max_time,
-            accumulate_grad_batches=config.accumulate_batches,
-            callbacks=callbacks,
-            plugins=[WholeCheckpoints()],
-            logger=_logger(config.logger, folder),
-            default_root_dir=folder,
-            num_sanity_val_steps=0,
-            enable_progress_bar=False,  # `ProgressLog` has one for the whole run
-            enable_model_summary=False,
-            use_distributed_sampler=False,  # `LengthBuckets` divides the batches among devices
-        )
-    # Lightning's own checks of these settings
-    except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
-        reason = " ".join(str(error).split())
-        names = "training.accelerator, devices, strategy or precision"
-        raise UserError(f"{names}: {reason}") from None
-
-
-def _logger(name: str, folder: Path) -> Any:
-    """The logger that is asked for, beside log.csv."""
-    if name == "none":
-        return False
-    if importlib.util.find_spec(name) is None:
-        raise UserError(f"training.logger: {name} is not installed; pip install {name}.")
-    return getattr(loggers, _LOGGERS[name])(save_dir=folder)
 
 
 def fit_module(

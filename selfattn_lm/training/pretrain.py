@@ -23,12 +23,13 @@ from selfattn_lm.inference import MaskedModel
 from selfattn_lm.nn import Classifier
 from selfattn_lm.runs import CHECKPOINTS, Run, write_json, write_metadata, write_run
 from selfattn_lm.training.data import TokenizedDataset, train_loader
-from selfattn_lm.training.fitting import FitOutcome, build_trainer, fit_module, wait_for_all
+from selfattn_lm.training.fitting import FitOutcome, fit_module, wait_for_all
 from selfattn_lm.training.modules import MaskedModule
 from selfattn_lm.training.opening import OpenRun
 from selfattn_lm.training.processes import is_first_process
 from selfattn_lm.training.resolve import MAX_LENGTH, TrainingFacts, resolve_model, resolve_tokenizer, resolve_training
 from selfattn_lm.training.summary import pretraining_lines
+from selfattn_lm.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 _SAMPLE = 10_000  # texts by which the length is chosen, and at most as many to validate by
