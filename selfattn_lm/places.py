@@ -1,16 +1,19 @@
-"""Where on the disk lies what belongs to no run."""
+"""Folders on the disk that belong to no run."""
 
 import os
 from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """The folder of what is kept between runs: SELFATTN_CACHE, or `selfattn_lm` among the user's caches.
+    """Return the folder for what later runs can reuse.
 
-    Everything in it can be computed again, so it may be deleted.
+    This is `SELFATTN_CACHE` if it is set, else `selfattn_lm` in the user's cache folder. Everything
+    in it can be computed again, so it may be deleted.
     """
-    if own := os.environ.get("SELFATTN_CACHE"):
+    own = os.environ.get("SELFATTN_CACHE")
+    if own:
         return Path(own)
-    common = os.environ.get("XDG_CACHE_HOME")
-    caches = Path(common) if common else Path.home() / ".cache"
-    return caches / "selfattn_lm"
+    user_caches = os.environ.get("XDG_CACHE_HOME")
+    if user_caches:
+        return Path(user_caches) / "selfattn_lm"
+    return Path.home() / ".cache" / "selfattn_lm"

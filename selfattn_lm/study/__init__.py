@@ -1,4 +1,4 @@
-"""Encoders beside each other: on data at growing shares, and on generated texts at growing distances."""
+"""Comparisons of encoders on growing parts of a dataset, and on generated texts."""
 
 from selfattn_lm.study.comparison import compare
 from selfattn_lm.study.probe import PROBE, probe

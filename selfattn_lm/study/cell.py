@@ -1,4 +1,4 @@
-"""One training among the many of a study: in a folder that goes with it, timed and measured."""
+"""One training of a study: it runs in a temporary folder, is timed, and its model is measured."""
 
 import tempfile
 import time
@@ -11,9 +11,13 @@ from selfattn_lm.training import TrainResult, open_run, train_classifier
 
 
 def train_cell(settings: Settings, splits: dict[str, Split]) -> tuple[TrainResult, dict[str, Any]]:
-    """Train once; returns the result, whose folder is gone, and the cell's `parameters` and training `seconds`.
+    """Train one model in a temporary folder, which is removed afterwards.
 
-    Raises KeyboardInterrupt if it was stopped: half a training is not a cell.
+    Returns:
+        The result, without its folder; and the number of `parameters` and the training `seconds`.
+
+    Raises:
+        KeyboardInterrupt: The training was stopped. An unfinished training is not a cell.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
@@ -22,5 +26,6 @@ def train_cell(settings: Settings, splits: dict[str, Split]) -> tuple[TrainResul
     if result.resumable:
         raise KeyboardInterrupt
     seconds = time.monotonic() - started
-    parameters = sum(parameter.numel() for parameter in result.classifier.run.model.parameters())
+    model = result.classifier.run.model
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     return result, {"parameters": parameters, "seconds": seconds}

@@ -1,9 +1,10 @@
-"""Attention, CNN, LSTM, bag of embeddings and TF-IDF on the same splits, at growing shares of the training data."""
+"""Attention, CNN, LSTM, bag of embeddings and TF-IDF, compared on growing parts of a dataset."""
 
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,17 @@ from selfattn_lm.data.holdout import hold_out
 from selfattn_lm.data.labels import label_names
 from selfattn_lm.data.sources import Split
 from selfattn_lm.errors import UserError
+from selfattn_lm.inference import TextClassifier
 from selfattn_lm.study.cell import train_cell
 from selfattn_lm.study.grid import Cell, Grid
-from selfattn_lm.study.linear import tfidf
+from selfattn_lm.study.linear import train_tfidf
 from selfattn_lm.study.picture import draw_comparison, require_matplotlib
 from selfattn_lm.study.results import StudyResult
 
 log = logging.getLogger(__name__)
+
+_MIN_ROWS_PER_LABEL = 2  # on average, in a part of the training split
+_TIMED_TEXTS = 2000  # enough to measure the speed of prediction
 
 
 def compare(
@@ -27,57 +32,125 @@ def compare(
     settings: Settings,
     folder: Path,
     kinds: Sequence[str],
-    shares: Sequence[float],
+    percentages: Sequence[float],
     seeds: int,
 ) -> StudyResult:
-    """Train each kind on each share of train with each seed; the same validation chooses, the same test is scored.
+    """Train each kind of model on each percentage of the training rows, with each seed.
 
-    All embeddings have the same features, regularisation and budget, those of `settings`: what differs is the encoder.
+    The neural models share all `settings`: features, regularisation and budget. Only their encoders
+    differ. Every model uses the same validation split to choose its weights and is scored on the
+    same test split.
+
+    Args:
+        splits: `train` and `test`; without `validation`, part of `train` is held out.
+        settings: The settings of all models.
+        folder: The folder of the study. An unfinished study in it is continued.
+        kinds: The kinds of models, from `STUDIED`.
+        percentages: How much of the training rows to use, each above 0 and at most 100.
+        seeds: The number of seeds; TF-IDF is trained once.
+
+    Raises:
+        UserError: An argument is wrong, there is no test split, or the folder holds something else.
     """
-    if unknown := [kind for kind in kinds if kind not in STUDIED]:
-        raise UserError(f"study: no kind {unknown[0]!r}; there are {', '.join(STUDIED)}.")
-    if wrong := [share for share in shares if not 0 < share <= 100]:
-        raise UserError(f"study: a share of {wrong[0]:g} % is not above 0 and at most 100.")
-    require_matplotlib()  # before hours of training, not after
+    _check_arguments(kinds, percentages)
+    require_matplotlib()  # before hours of training, not after them
     if "test" not in splits:
-        raise UserError(f"{splits['train'].where}: a study needs a test split; name a file with --data.test.")
-    for sentence in warnings_about(splits):
-        log.warning("%s", sentence)
-    if "validation" not in splits:
-        splits["train"], splits["validation"] = hold_out(
-            splits["train"], settings.data.validation_fraction, settings.seed
-        )
-        for sentence in leaked_texts(splits["train"], splits["validation"], "held-out"):
-            log.warning("%s", sentence)
+        source = splits["train"].where
+        raise UserError(f"{source}: a study needs a test split; name a file with --data.test.")
+    for message in warnings_about(splits):
+        log.warning("%s", message)
+    splits = _with_validation(splits, settings)
+
     labels = label_names(splits)
-    enough = [share for share in sorted(shares) if len(splits["train"]) * share >= 200 * len(labels)]
-    if few := sorted(set(shares) - set(enough)):
-        text = ", ".join(f"{share:g} %" for share in few)
-        log.warning("%s: of %s there are not two rows a label, so they are left out", splits["train"].where, text)
-    facts = {"settings": asdict(settings), "data": {name: split.describe() for name, split in splits.items()}}
-    cells = [
-        {"kind": kind, "share": share, "seed": seed}
-        for share in enough
-        for kind in kinds
-        for seed in range(settings.seed, settings.seed + (1 if kind == "tfidf" else seeds))  # it has no seed
-    ]
-    found = Grid(folder, facts).fill(cells, lambda cell: _compute(cell, splits, settings, labels))
-    result = StudyResult(folder, found)
+    usable = _large_enough(percentages, splits["train"], len(labels))
+    cells = _plan(kinds, usable, settings.seed, seeds)
+    descriptions = {name: split.describe() for name, split in splits.items()}
+    grid = Grid(folder, {"settings": asdict(settings), "data": descriptions})
+    compute = partial(_train_and_score, splits=splits, settings=settings, labels=labels)
+    result = StudyResult(folder, grid.fill(cells, compute))
     result.write(draw_comparison)
     return result
 
 
-def _compute(cell: Cell, splits: dict[str, Split], settings: Settings, labels: list[str]) -> dict[str, Any]:
+def _check_arguments(kinds: Sequence[str], percentages: Sequence[float]) -> None:
+    for kind in kinds:
+        if kind not in STUDIED:
+            raise UserError(f"study: unknown kind {kind!r}; choose from {', '.join(STUDIED)}.")
+    for percentage in percentages:
+        if not 0 < percentage <= 100:
+            raise UserError(
+                f"study: shares must be above 0 % and at most 100 %, got {percentage:g} %."
+            )
+
+
+def _with_validation(splits: dict[str, Split], settings: Settings) -> dict[str, Split]:
+    """The splits with a validation split, held out from train if there is none."""
+    if "validation" in splits:
+        return splits
+    train, validation = hold_out(splits["train"], settings.data.validation_fraction, settings.seed)
+    for message in leaked_texts(train, validation, "held-out"):
+        log.warning("%s", message)
+    return {**splits, "train": train, "validation": validation}
+
+
+def _large_enough(percentages: Sequence[float], train: Split, labels: int) -> list[float]:
+    """The percentages, ascending, that leave two training rows per label; others are logged."""
+    needed_rows = _MIN_ROWS_PER_LABEL * labels
+    usable: list[float] = []
+    too_small: list[str] = []
+    for percentage in sorted(percentages):
+        text = f"{percentage:g} %"
+        if len(train) * percentage >= 100 * needed_rows:
+            usable.append(percentage)
+        elif text not in too_small:
+            too_small.append(text)
+    if too_small:
+        log.warning(
+            "%s: skipping %s: fewer than two rows per label", train.where, ", ".join(too_small)
+        )
+    return usable
+
+
+def _plan(
+    kinds: Sequence[str], percentages: Sequence[float], first_seed: int, seeds: int
+) -> list[Cell]:
+    """The cells of a study, the smallest parts of the data first."""
+    cells: list[Cell] = []
+    for percentage in percentages:
+        for kind in kinds:
+            runs = seeds
+            if kind == "tfidf":  # it draws no random numbers
+                runs = 1
+            for seed in range(first_seed, first_seed + runs):
+                cells.append({"kind": kind, "share": percentage, "seed": seed})
+    return cells
+
+
+def _train_and_score(
+    cell: Cell, splits: dict[str, Split], settings: Settings, labels: list[str]
+) -> dict[str, Any]:
     train = splits["train"]
-    if cell["share"] < 100:
-        train = hold_out(train, cell["share"] / 100, settings.seed)[1]  # one row of each label at least
+    if cell["share"] < 100:  # a stratified sample, with at least one row of each label
+        _, train = hold_out(train, cell["share"] / 100, settings.seed)
     if cell["kind"] == "tfidf":
-        return tfidf(train, splits["test"], labels)
-    settings = replace(settings, seed=cell["seed"], model=replace(settings.model, kind=cell["kind"]))
+        return train_tfidf(train, splits["test"], labels)
+
+    model = replace(settings.model, kind=cell["kind"])
+    settings = replace(settings, seed=cell["seed"], model=model)
     result, measured = train_cell(settings, {**splits, "train": train})
-    sample = splits["test"].texts[:2000]
+    test_scores = result.evaluations["test"].values
+    return {
+        "accuracy": test_scores["accuracy"],
+        "macro_f1": test_scores["macro_f1"],
+        **measured,
+        "texts_per_s": _prediction_speed(result.classifier, splits["test"].texts),
+        "rows": len(train),
+    }
+
+
+def _prediction_speed(classifier: TextClassifier, texts: Sequence[str]) -> float:
+    """Predicted texts per second."""
+    sample = texts[:_TIMED_TEXTS]
     started = time.monotonic()
-    result.classifier.predict_proba(sample)
-    texts_per_s = len(sample) / (time.monotonic() - started)
-    scores = {name: result.evaluations["test"].values[name] for name in ("accuracy", "macro_f1")}
-    return {**scores, **measured, "texts_per_s": texts_per_s, "rows": len(train)}
+    classifier.predict_proba(sample)
+    return len(sample) / (time.monotonic() - started)

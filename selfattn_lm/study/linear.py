@@ -1,4 +1,4 @@
-"""The linear baseline, TF-IDF with a support vector machine, by scikit-learn."""
+"""The linear baseline of a study: TF-IDF and a support vector machine from scikit-learn."""
 
 import time
 from typing import Any
@@ -13,22 +13,45 @@ from selfattn_lm.evaluation import score
 from selfattn_lm.features.tokenizer import mostly_unspaced
 
 
-def tfidf(train: Split, test: Split, labels: list[str]) -> dict[str, Any]:
-    """Score TF-IDF of words and their pairs (of one to three characters where no spaces are written) with LinearSVC."""
+def train_tfidf(train: Split, test: Split, labels: list[str]) -> dict[str, Any]:
+    """Train LinearSVC on TF-IDF features and score it on the test split.
+
+    The features are words and pairs of words; for scripts without spaces, one to three characters.
+
+    Returns:
+        The values of a cell: scores, number of parameters, training seconds, predicted texts per
+        second, and rows.
+
+    Raises:
+        UserError: scikit-learn is not installed.
+    """
     try:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.svm import LinearSVC
     except ImportError:
-        raise UserError("study: tfidf needs scikit-learn; pip install 'selfattn_lm[study]' or leave it out.") from None
+        advice = "pip install 'selfattn_lm[study]', or leave tfidf out"
+        raise UserError(f"study: tfidf needs scikit-learn; {advice}.") from None
+
     started = time.monotonic()
-    units = {"analyzer": "char", "ngram_range": (1, 3)} if mostly_unspaced(train.texts) else {"ngram_range": (1, 2)}
-    features = TfidfVectorizer(sublinear_tf=True, **units)
-    machine = LinearSVC(C=0.5).fit(features.fit_transform(train.texts), train.labels)
-    seconds = time.monotonic() - started
-    predicted = encode_labels(machine.predict(features.transform(test.texts)).tolist(), labels)
-    texts_per_s = len(test) / (time.monotonic() - started - seconds)
-    certain = torch.from_numpy(np.eye(len(labels), dtype=np.float32)[predicted])  # it knows no probabilities
-    values = score(certain, torch.from_numpy(encode_labels(test.labels, labels)), labels)
-    size = int(machine.coef_.size + machine.intercept_.size)
-    scores = {name: values[name] for name in ("accuracy", "macro_f1")}
-    return {**scores, "parameters": size, "seconds": seconds, "texts_per_s": texts_per_s, "rows": len(train)}
+    if mostly_unspaced(train.texts):
+        vectorizer = TfidfVectorizer(sublinear_tf=True, analyzer="char", ngram_range=(1, 3))
+    else:
+        vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2))
+    classifier = LinearSVC(C=0.5).fit(vectorizer.fit_transform(train.texts), train.labels)
+    trained = time.monotonic()
+    predicted_names = classifier.predict(vectorizer.transform(test.texts)).tolist()
+    predicted = encode_labels(predicted_names, labels)
+    finished = time.monotonic()
+
+    # LinearSVC gives no probabilities: all of it goes to the predicted label.
+    probabilities = torch.from_numpy(np.eye(len(labels), dtype=np.float32)[predicted])
+    targets = torch.from_numpy(encode_labels(test.labels, labels))
+    test_scores = score(probabilities, targets, labels)
+    return {
+        "accuracy": test_scores["accuracy"],
+        "macro_f1": test_scores["macro_f1"],
+        "parameters": int(classifier.coef_.size + classifier.intercept_.size),
+        "seconds": trained - started,
+        "texts_per_s": len(test) / (finished - trained),
+        "rows": len(train),
+    }

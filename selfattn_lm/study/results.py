@@ -1,10 +1,11 @@
-"""What a study found: a table for the screen and for a page, and its pictures."""
+"""The results of a study: a table for the terminal, and files with the same rows and a figure."""
 
 import csv
 import io
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,118 +14,190 @@ from rich.text import Text
 
 from selfattn_lm.runs import write_text
 
-Found = Sequence[Mapping[str, Any]]
+Rows = Sequence[Mapping[str, Any]]
+Draw = Callable[[Rows, Path], None]  # draws the rows and saves the figure in the folder
+_MEDIANS = ("rows", "parameters", "seconds", "texts_per_s")
+_HEADINGS = [
+    "kind",
+    "share, %",
+    "rows",
+    "accuracy",
+    "95 % interval",
+    "spread (seeds)",
+    "parameters",
+    "training s",
+    "texts/s",
+]
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The folder of a study, and its cells, each with its `kind`, `share` of train and `seed`, and its scores."""
+    """The results of a comparison.
+
+    Attributes:
+        folder: The folder of the study.
+        cells: One for each training: `kind`, `share` (percent of the training rows), `seed` and scores.
+    """
 
     folder: Path
     cells: list[dict[str, Any]]
 
     def means(self) -> list[dict[str, Any]]:
-        """A row for each kind and share: the means of its seeds, and the range of their accuracies, in percent."""
+        """A row for each kind and share: means over the seeds.
+
+        Accuracy, its interval and its `spread` (the range over the seeds) are in percent.
+        """
         groups: dict[tuple[float, str], list[dict[str, Any]]] = {}
         for cell in self.cells:
             groups.setdefault((cell["share"], cell["kind"]), []).append(cell)
-        return [self._mean(group) for group in groups.values()]
+        return [_mean(group) for group in groups.values()]
 
-    def _mean(self, group: list[dict[str, Any]]) -> dict[str, Any]:
-        accuracies = [100 * cell["accuracy"]["value"] for cell in group]
-        bounds = {end: statistics.mean(100 * cell["accuracy"][end] for cell in group) for end in ("low", "high")}
-        rest = {name: statistics.median(cell[name] for cell in group) for name in _MEASURED if name in group[0]}
-        place = {"kind": group[0]["kind"], "share": group[0]["share"], "seeds": len(group)}
-        spread = max(accuracies) - min(accuracies)
-        return {**place, "accuracy": statistics.mean(accuracies), **bounds, "spread": spread, **rest}
-
-    def write(self, draw: Callable[[Sequence[Mapping[str, Any]], Path], None]) -> None:
-        """Write `results.csv`, `table.md` and the pictures of the same rows."""
+    def write(self, draw: Draw) -> None:
+        """Write `results.csv`, `table.md` and the figures."""
         rows = self.means()
         _write_csv(self.folder / "results.csv", rows)
-        _write_markdown(self.folder / "table.md", _HEADINGS, self._lines(rows))
+        _write_markdown(self.folder / "table.md", _HEADINGS, self._lines())
         draw(rows, self.folder)
 
-    def _lines(self, rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-        return [
-            [
-                row["kind"],
-                f"{row['share']:g}",
-                f"{row['rows']:,.0f}",
-                f"{row['accuracy']:.2f}",
-                f"{row['low']:.2f} to {row['high']:.2f}",
-                f"{row['spread']:.2f} ({row['seeds']})" if row["seeds"] > 1 else "one seed",
-                f"{row['parameters']:,.0f}",
-                f"{row['seconds']:.1f}",
-                f"{row['texts_per_s']:,.0f}",
-            ]
-            for row in rows
-        ]
+    def _lines(self) -> list[list[str]]:
+        return [_format_mean(row) for row in self.means()]
 
     def __rich__(self) -> Table:
-        return _screen(self.folder, _HEADINGS, self._lines(self.means()), left=1)
+        return _terminal_table(self.folder, _HEADINGS, self._lines(), text_columns=1)
+
+
+def _mean(group: list[dict[str, Any]]) -> dict[str, Any]:
+    """The mean over the seeds of one kind and share."""
+    accuracies = _percentages(group, "value")
+    row = {
+        "kind": group[0]["kind"],
+        "share": group[0]["share"],
+        "seeds": len(group),
+        "accuracy": statistics.mean(accuracies),
+        "low": statistics.mean(_percentages(group, "low")),
+        "high": statistics.mean(_percentages(group, "high")),
+        "spread": max(accuracies) - min(accuracies),
+    }
+    for name in _MEDIANS:
+        if name in group[0]:
+            row[name] = statistics.median(cell[name] for cell in group)
+    return row
+
+
+def _percentages(group: list[dict[str, Any]], name: str) -> list[float]:
+    return [100 * cell["accuracy"][name] for cell in group]
+
+
+def _format_mean(row: Mapping[str, Any]) -> list[str]:
+    """A row of `StudyResult.means` as the cells of a table, in the order of `_HEADINGS`."""
+    spread = "one seed"
+    if row["seeds"] > 1:
+        spread = f"{row['spread']:.2f} ({row['seeds']})"
+    return [
+        row["kind"],
+        f"{row['share']:g}",
+        f"{row['rows']:,.0f}",
+        f"{row['accuracy']:.2f}",
+        f"{row['low']:.2f} to {row['high']:.2f}",
+        spread,
+        f"{row['parameters']:,.0f}",
+        f"{row['seconds']:.1f}",
+        f"{row['texts_per_s']:,.0f}",
+    ]
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """The folder of a probe, and its cells, each with `scores` by task and distance."""
+    """The results of a probe.
+
+    Attributes:
+        folder: The folder of the probe.
+        cells: One for each training: `kind`, `seed`, and `scores` by task and distance.
+    """
 
     folder: Path
     cells: list[dict[str, Any]]
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each kind, task and distance, accuracy and interval in percent."""
-        return [
-            {"kind": cell["kind"], "task": s["task"], "distance": s["distance"]}
-            | {"accuracy": 100 * s["value"], "low": 100 * s["low"], "high": 100 * s["high"]}
-            for cell in self.cells
-            for s in cell["scores"]
-        ]
+        """A row for each kind, task and distance, with accuracy and interval in percent."""
+        rows = []
+        for cell in self.cells:
+            for score in cell["scores"]:
+                row = {
+                    "kind": cell["kind"],
+                    "task": score["task"],
+                    "distance": score["distance"],
+                    "accuracy": 100 * score["value"],
+                    "low": 100 * score["low"],
+                    "high": 100 * score["high"],
+                }
+                rows.append(row)
+        return rows
 
-    def write(self, draw: Callable[[Sequence[Mapping[str, Any]], Path], None]) -> None:
-        """Write `results.csv`, `table.md` and the pictures."""
+    def write(self, draw: Draw) -> None:
+        """Write `results.csv`, `table.md` and the figures."""
         rows = self.rows()
+        headings, lines = self._table()
         _write_csv(self.folder / "results.csv", rows)
-        _write_markdown(self.folder / "table.md", *self._table())
+        _write_markdown(self.folder / "table.md", headings, lines)
         draw(rows, self.folder)
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
-        distances = sorted({row["distance"] for row in self.rows()})
-        lines: dict[tuple[str, str], list[str]] = {}
-        for row in sorted(self.rows(), key=lambda row: row["distance"]):
-            lines.setdefault((row["task"], row["kind"]), []).append(f"{row['accuracy']:.0f}")
-        ordered = sorted(lines.items(), key=lambda line: line[0][0])
+        """Headings and lines: a line for each task and kind, a column for each distance."""
+        distances: set[int] = set()
+        accuracies: dict[tuple[str, str], list[str]] = {}
+        for row in sorted(self.rows(), key=itemgetter("distance")):
+            distances.add(row["distance"])
+            accuracies.setdefault((row["task"], row["kind"]), []).append(f"{row['accuracy']:.0f}")
+        headings = ["task", "kind", *(f"at {distance}" for distance in sorted(distances))]
+        headings.append("training s")
+
         seconds = {cell["kind"]: f"{cell['seconds']:.0f}" for cell in self.cells}
-        head = ["task", "kind", *(f"at {distance}" for distance in distances), "training s"]
-        return head, [[*names, *line, seconds[names[1]]] for names, line in ordered]
+        lines: list[list[str]] = []
+        for (task, kind), line in accuracies.items():
+            lines.append([task, kind, *line, seconds[kind]])
+        lines.sort(key=itemgetter(0))  # by task; the kinds of a task keep their order
+        return headings, lines
 
     def __rich__(self) -> Table:
-        return _screen(self.folder, *self._table(), left=2)
+        headings, lines = self._table()
+        return _terminal_table(self.folder, headings, lines, text_columns=2)
 
 
-def _write_csv(file: Path, rows: Found) -> None:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+def _write_csv(file: Path, rows: Rows) -> None:
+    columns: dict[str, None] = {}  # ordered, without duplicates
+    for row in rows:
+        columns.update(dict.fromkeys(row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(file, out.getvalue())
+    write_text(file, text.getvalue())
 
 
-def _write_markdown(file: Path, head: list[str], lines: list[list[str]]) -> None:
-    table = [head, ["---"] * len(head), *lines]
-    write_text(file, "".join(f"| {' | '.join(line)} |\n" for line in table))
+def _write_markdown(file: Path, headings: list[str], lines: list[list[str]]) -> None:
+    rule = ["---"] * len(headings)
+    text = ""
+    for line in [headings, rule, *lines]:
+        text += f"| {' | '.join(line)} |\n"
+    write_text(file, text)
 
 
-def _screen(folder: Path, head: list[str], lines: list[list[str]], left: int) -> Table:
-    caption = f"written to {folder}: study.png, study.svg, results.csv, table.md"
-    table = Table(caption=caption, caption_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for i, name in enumerate(head):
-        table.add_column(Text(name), justify="left" if i < left else "right")
+def _terminal_table(
+    folder: Path, headings: list[str], lines: list[list[str]], text_columns: int
+) -> Table:
+    """A table whose first columns hold text (aligned left) and the others numbers (right)."""
+    table = Table(
+        caption=f"written to {folder}: study.png, study.svg, results.csv, table.md",
+        caption_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    for heading in headings[:text_columns]:
+        table.add_column(Text(heading))
+    for heading in headings[text_columns:]:
+        table.add_column(Text(heading), justify="right")
     for line in lines:
         table.add_row(*line)
     return table
-
-
-_MEASURED = ("rows", "parameters", "seconds", "texts_per_s")
-_HEADINGS = ["kind", "share, %", "rows", "accuracy", "95 % interval", "spread (seeds)"]
-_HEADINGS += ["parameters", "training s", "texts/s"]

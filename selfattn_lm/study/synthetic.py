@@ -1,7 +1,8 @@
-"""Generated texts whose label is fixed by two words at a known distance, and by nothing that can be counted.
+"""Generated texts whose label depends on two words at a known distance, and on no count of words.
 
-Whatever the label, a task draws the same words and arranges them differently: a model that is blind to order stands at
-chance, one in two, and a perfect one at 100 %. Each text begins with the name of its task: one model learns them all.
+Whatever the label, a task draws the same words and arranges them differently. A model that is blind
+to order is therefore at chance, 50 %, and a perfect one reaches 100 %. Each text begins with the
+name of its task, so that one model can learn all of them.
 """
 
 from collections.abc import Callable
@@ -14,56 +15,75 @@ DISTANCES = (3, 6, 12, 24, 48)
 _FILLERS = [f"w{i}" for i in range(20)]
 
 
-def _strewn(random: np.random.Generator, words: list[str], count: int) -> list[str]:
-    """The words at random places among `count` in all, the rest fillers."""
-    places = random.permutation(count)[: len(words)]
+def _scatter(random: np.random.Generator, words: list[str], count: int) -> list[str]:
+    """Return `count` words: the given ones at random positions, the others fillers."""
+    positions = random.permutation(count)[: len(words)].tolist()
     text = [_FILLERS[i] for i in random.integers(len(_FILLERS), size=count)]
-    for place, word in zip(places.tolist(), words, strict=True):
-        text[place] = word
+    for position, word in zip(positions, words, strict=True):
+        text[position] = word
     return text
 
 
-def _some(random: np.random.Generator) -> list[str]:
-    """9 to 14 fillers, so that no window of the CNN, which sees 9 words, holds what stands on either side of them."""
-    return _strewn(random, [], int(random.integers(9, 15)))
+def _fillers(random: np.random.Generator, count: int) -> list[str]:
+    return _scatter(random, [], count)
+
+
+def _gap(random: np.random.Generator) -> list[str]:
+    """9 to 14 fillers: a window of the CNN, 9 words, cannot contain words from both sides."""
+    return _fillers(random, int(random.integers(9, 15)))
 
 
 def agreement(random: np.random.Generator, distance: int) -> tuple[list[str], str]:
-    """Whether the verb agrees in number with the first noun; a noun of the other number stands between."""
+    """Does the verb agree with the first noun? A noun of the other number is between them."""
     subject, other = random.permutation(["sheep", "goats"]).tolist()
     verb = str(random.choice(["grazes", "graze"]))
-    text = [*_some(random), subject, *_strewn(random, [other], distance - 1), verb, *_some(random)]
-    return text, "agrees" if (subject, verb) in {("sheep", "grazes"), ("goats", "graze")} else "clashes"
+    text = [*_gap(random), subject]
+    text += [*_scatter(random, [other], distance - 1), verb, *_gap(random)]
+    if (subject, verb) in {("sheep", "grazes"), ("goats", "graze")}:
+        return text, "agrees"
+    return text, "clashes"
 
 
 def negation(random: np.random.Generator, distance: int) -> tuple[list[str], str]:
-    """`not` turns the next judgement, at a distance, into its opposite, and leaves alone the one that stands before."""
+    """`not` reverses the judgement that follows it at a distance, not the one that precedes it."""
     before, after = random.permutation(["good", "bad"]).tolist()
-    text = [*_some(random), before, *_some(random), "not", *_strewn(random, [], distance - 1), after, *_some(random)]
-    return text, "positive" if after == "bad" else "negative"
+    text = [*_gap(random), before, *_gap(random), "not"]
+    text += [*_fillers(random, distance - 1), after, *_gap(random)]
+    if after == "bad":
+        return text, "positive"
+    return text, "negative"
 
 
 def matching(random: np.random.Generator, distance: int) -> tuple[list[str], str]:
-    """The last word asks for a name; the label is the colour that stood next to that name."""
-    (asked, other), (right, wrong) = (random.permutation(pair).tolist() for pair in (["ann", "bob"], ["red", "blue"]))
-    between = _strewn(random, [], distance - 2)
-    if distance > 3 and random.random() < 0.5:  # the other name stands nearer, or farther away
-        place = int(random.integers(distance - 3))
-        between[place : place + 2] = [other, wrong]
-        return [*_some(random), asked, right, *between, f"{asked}?"], right
-    return [*_some(random), other, wrong, *_some(random), asked, right, *between, f"{asked}?"], right
+    """The last word asks for a name. The label is the colour that follows that name in the text."""
+    asked, other = random.permutation(["ann", "bob"]).tolist()
+    right, wrong = random.permutation(["red", "blue"]).tolist()
+    between = _fillers(random, distance - 2)
+    other_is_nearer = distance > 3 and random.random() < 0.5
+    if other_is_nearer:
+        position = int(random.integers(distance - 3))
+        between[position : position + 2] = [other, wrong]
+        text = [*_gap(random), asked, right, *between, f"{asked}?"]
+    else:
+        text = [*_gap(random), other, wrong, *_gap(random), asked, right, *between, f"{asked}?"]
+    return text, right
 
 
 def ends(random: np.random.Generator, distance: int) -> tuple[list[str], str]:
-    """Whether the first and the last word are the same; there are always two of each kind."""
+    """Are the first and the last word the same? Each text has two of each of the two words."""
     first, last = random.choice(["heads", "tails"], 2).tolist()
     rest = ["heads", "heads", "tails", "tails"]
     rest.remove(first)
     rest.remove(last)
-    return [first, *_strewn(random, rest, distance - 1), last], "same" if first == last else "different"
+    text = [first, *_scatter(random, rest, distance - 1), last]
+    if first == last:
+        return text, "same"
+    return text, "different"
 
 
-TASKS: dict[str, Callable[[np.random.Generator, int], tuple[list[str], str]]] = {
+# A task draws one text: (random, distance) -> (words, label).
+Task = Callable[[np.random.Generator, int], tuple[list[str], str]]
+TASKS: dict[str, Task] = {
     "agreement": agreement,
     "negation": negation,
     "matching": matching,
@@ -71,13 +91,27 @@ TASKS: dict[str, Callable[[np.random.Generator, int], tuple[list[str], str]]] = 
 }
 
 
-def generate(texts: int, seed: int, distances: tuple[int, ...] = DISTANCES) -> dict[tuple[str, int], Split]:
-    """So many texts of each task at each distance."""
-    found = {}
-    for task, write in TASKS.items():
+def generate(
+    texts: int, seed: int, distances: tuple[int, ...] = DISTANCES
+) -> dict[tuple[str, int], Split]:
+    """Draw the given number of texts for each task and distance.
+
+    Returns:
+        A split for each (task, distance), which depends only on them, `texts` and `seed`.
+    """
+    splits = {}
+    for task in TASKS:
         for distance in distances:
-            random = np.random.default_rng([seed, distance, *task.encode()])
-            pairs = [write(random, distance) for _ in range(texts)]
-            written = [" ".join([f"{task}:", *words]) for words, _ in pairs]
-            found[task, distance] = Split.in_memory(f"{task} at {distance}", written, [label for _, label in pairs])
-    return found
+            splits[task, distance] = _generate_split(task, distance, texts, seed)
+    return splits
+
+
+def _generate_split(task: str, distance: int, count: int, seed: int) -> Split:
+    random = np.random.default_rng([seed, distance, *task.encode()])
+    texts: list[str] = []
+    labels: list[str] = []
+    for _ in range(count):
+        words, label = TASKS[task](random, distance)
+        texts.append(" ".join([f"{task}:", *words]))
+        labels.append(label)
+    return Split.in_memory(f"{task} at {distance}", texts, labels)
