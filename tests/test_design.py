@@ -15,6 +15,7 @@ FLOORS = [
     "places",
     "measurements",
     "hardware",
+    "precision",
     "data",
     "features",
     "nn",

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from selfattn_lm import hardware
 from selfattn_lm.config import Precision
 from selfattn_lm.errors import UserError
-from selfattn_lm.hardware import Device, FloatPrecision
+from selfattn_lm.hardware import Device
 from selfattn_lm.nn import Branch, Classifier, Encoder
+from selfattn_lm.precision import FloatPrecision, choose_precision
 
 
 def convert_precision(
@@ -58,7 +59,7 @@ def float_precision(model: Classifier, precision: Precision, device: Device) -> 
     for branch in model.branches.values():
         if isinstance(branch.encoder, Encoder):
             encoders.append(branch.encoder)
-    return hardware.choose_precision(encoders, device)
+    return choose_precision(encoders, device)
 
 
 def require_int8(device: Device) -> None:

@@ -22,6 +22,7 @@ from selfattn_lm.config import (
     TrainingConfig,
 )
 from selfattn_lm.errors import UserError
+from selfattn_lm.precision import FloatPrecision, choose_precision, repeat_precision
 
 MAX_LENGTH = 512  # tokens of a text where max_length is `auto`
 MAX_NGRAM_BUCKETS = 131_072  # with 30,000 tokens of 128 numbers: 41 MB in half precision
@@ -194,11 +195,11 @@ def ema_decay(steps: int) -> float:
     return round(1 - 1 / averaged, 5)
 
 
-def precision(facts: TrainingFacts, device: hardware.Device) -> hardware.FloatPrecision:
+def precision(facts: TrainingFacts, device: hardware.Device) -> FloatPrecision:
     """Choose the faster precision, or the one that the repeated or resumed run recorded."""
     if facts.recorded_precision:
-        return hardware.repeat_precision(facts.recorded_precision, device)
-    return hardware.choose_precision(facts.modules, device)
+        return repeat_precision(facts.recorded_precision, device)
+    return choose_precision(facts.modules, device)
 
 
 def validation_interval(batches: int, validations: int, accumulate_batches: int) -> int:

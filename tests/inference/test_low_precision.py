@@ -19,7 +19,7 @@ from selfattn_lm import TextClassifier, UserError, hardware
 from selfattn_lm.cli import main
 from selfattn_lm.config import ModelConfig
 from selfattn_lm.hardware import largest_int8_weight, supports_bf16
-from selfattn_lm.inference import classifier as inference
+from selfattn_lm.inference import classifier as inference, low_precision
 from selfattn_lm.inference.low_precision import FusedAttention, Int8Linear, PackedLinear, in_precision
 from selfattn_lm.nn import build_classifier
 from selfattn_lm.nn.attention import SelfAttention
@@ -195,9 +195,9 @@ def test_a_copy_predicts_what_the_original_does(
 
 
 def test_a_copy_keeps_the_precision_that_was_measured(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "choose_precision", lambda modules, device: "bf16")
+    monkeypatch.setattr(low_precision, "choose_precision", lambda modules, device: "bf16")
     classifier = TextClassifier.load(run)
-    monkeypatch.setattr(hardware, "choose_precision", lambda modules, device: "32")  # as with other threads
+    monkeypatch.setattr(low_precision, "choose_precision", lambda modules, device: "32")  # as with other threads
     again = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
     assert not np.array_equal(again.predict_proba(TEXTS), TextClassifier.load(run).predict_proba(TEXTS))
