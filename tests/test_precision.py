@@ -103,9 +103,8 @@ def test_what_was_measured_is_kept_in_the_process_and_on_the_disk(
     monkeypatch.setattr(precision, "measure", never)
     assert precision.choose_precision(LAYERS, "cpu") == chosen  # from the process
     measurements._known.clear()
-    assert (
-        precision.choose_precision(LAYERS, "cpu") == chosen
-    )  # from the file, as in another process
+    # From the file, as in another process.
+    assert precision.choose_precision(LAYERS, "cpu") == chosen
     (file,) = cache.iterdir()
     assert json.loads(file.read_text())["facts"]["products"] == [[16, 64], [64, 16]]
 
