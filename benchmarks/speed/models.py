@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from measure import WORK, rows_of, tell
+from measure import WORK, report_results, rows_of
 
 ROWS, LONGEST = 4000, 256
 
@@ -45,7 +45,9 @@ def random_weights(folder: Path, name: str) -> str:
     width, layers = map(int, name.split("x"))
     torch.manual_seed(0)
     sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": width // 32}
-    BertForSequenceClassification(BertConfig(**sizes, intermediate_size=4 * width)).save_pretrained(folder)
+    BertForSequenceClassification(BertConfig(**sizes, intermediate_size=4 * width)).save_pretrained(
+        folder
+    )
     for file in ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         shutil.copy(Path(minilm()) / file, folder / file)
     return str(folder)
@@ -56,10 +58,19 @@ def learn(folder: Path, start: str) -> None:
     from selfattn_lm import export as export_bert, train
 
     texts, labels = rows_of("ag_news", "train")
-    lines = [json.dumps({"text": text, "label": label}) for text, label in zip(texts, labels, strict=True)]
+    lines = [
+        json.dumps({"text": text, "label": label})
+        for text, label in zip(texts, labels, strict=True)
+    ]
     (folder / "train.jsonl").write_text("\n".join(lines[:ROWS]))
     model = {"pooling": "cls", "max_length": LONGEST}
-    train(str(folder / "train.jsonl"), init=start, out=folder / "run", model=model, training={"epochs": 1})
+    train(
+        str(folder / "train.jsonl"),
+        init=start,
+        out=folder / "run",
+        model=model,
+        training={"epochs": 1},
+    )
     export_bert(folder / "run", out=folder / "bert")
 
 
@@ -69,7 +80,9 @@ def export(folder: Path) -> None:
     from onnxruntime import InferenceSession
     from transformers import AutoModelForSequenceClassification
 
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "bert", attn_implementation="eager").eval()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder / "bert", attn_implementation="eager"
+    ).eval()
 
     class Logits(torch.nn.Module):
         def __init__(self) -> None:
@@ -79,7 +92,10 @@ def export(folder: Path) -> None:
         def forward(self, ids: Any, mask: Any) -> Any:
             return self.inner(input_ids=ids, attention_mask=mask).logits
 
-    ids, mask = torch.randint(1000, 2000, (2, 16)), (torch.arange(16) < torch.tensor([[16], [9]])).long()
+    ids, mask = (
+        torch.randint(1000, 2000, (2, 16)),
+        (torch.arange(16) < torch.tensor([[16], [9]])).long(),
+    )
     free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
     made = folder / "made.onnx"
     torch.onnx.export(
@@ -87,9 +103,13 @@ def export(folder: Path) -> None:
         dynamic_shapes={"ids": free, "mask": free}, external_data=False, verbose=False,
     )  # fmt: skip
     found = InferenceSession(str(made)).run(None, {"ids": ids.numpy(), "mask": mask.numpy()})[0]
-    torch.testing.assert_close(torch.from_numpy(found), model(ids, mask).logits.detach(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        torch.from_numpy(found), model(ids, mask).logits.detach(), atol=1e-3, rtol=0
+    )
     os.replace(made, folder / "model.onnx")
 
 
 if __name__ == "__main__":
-    tell(folders=[str(make(name)) for name in sys.argv[1:] or ("128x2", "256x4", "384x6")])
+    report_results(
+        folders=[str(make(name)) for name in sys.argv[1:] or ("128x2", "256x4", "384x6")]
+    )

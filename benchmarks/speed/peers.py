@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from measure import WORK, rows_of, tell
+from measure import WORK, report_results, rows_of
 
 HELD_OUT = 2000  # rows of train, drawn by chance, on which the ways are compared
 
@@ -15,7 +15,12 @@ def parts() -> tuple[list[str], list[str], list[str], list[str]]:
     texts, labels = rows_of("ag_news", "train")
     order = np.random.default_rng(0).permutation(len(texts)).tolist()
     held, rest = order[:HELD_OUT], order[HELD_OUT:]
-    return [texts[i] for i in rest], [labels[i] for i in rest], [texts[i] for i in held], [labels[i] for i in held]
+    return (
+        [texts[i] for i in rest],
+        [labels[i] for i in rest],
+        [texts[i] for i in held],
+        [labels[i] for i in held],
+    )
 
 
 def fasttext_model() -> Path:
@@ -51,7 +56,7 @@ def main(way: str) -> None:
         seconds = time.perf_counter() - begun
         rows = [inner.predict(text.replace("\n", " ") + "\n", 1, 0.0, "strict") for text in held]
         found = np.array([row[0][1].removeprefix("__label__") for row in rows])
-    tell(seconds=seconds, accuracy=float((found == np.array(truth)).mean()))
+    report_results(seconds=seconds, accuracy=float((found == np.array(truth)).mean()))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,11 @@ class Results:
         """Median and spread."""
         values = self.values(cell, key)
         middle = f"{statistics.median(values):,.{digits}f}"
-        return middle if len(values) == 1 else f"{middle} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
+        return (
+            middle
+            if len(values) == 1
+            else f"{middle} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
+        )
 
     def ratio(self, one: str, other: str, key: str) -> float:
         """One over the other, by medians."""
@@ -60,23 +64,37 @@ def write(results: dict[str, Any]) -> None:
 def table(title: str, heads: list[str], lines: list[list[str]]) -> str:
     """A table in Markdown."""
     rule = ["---", *["---:"] * (len(heads) - 1)]
-    return f"### {title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in [heads, rule, *lines])
+    return f"### {title}\n\n" + "\n".join(
+        "| " + " | ".join(line) + " |" for line in [heads, rule, *lines]
+    )
 
 
 def targets(found: Results) -> str:
     """What was aimed at, beside what was measured."""
     speed, texts, delay = "tokens_per_s", "texts_per_s", "p50_ms"
     peak = {name: found.median("measure", name) for name in ("bf16", "32")}
-    step = {name: found.median(f"training {name} 256x4 3", "gflops") for name in ("ours", "ours-32")}
-    file = {way: f"inference texts {way} 384x6" for way in ("ours", "ours-32", "ours-int8", "pipeline", "onnx")}
+    step = {
+        name: found.median(f"training {name} 256x4 3", "gflops") for name in ("ours", "ours-32")
+    }
+    file = {
+        way: f"inference texts {way} 384x6"
+        for way in ("ours", "ours-32", "ours-int8", "pipeline", "onnx")
+    }
     busy = {
         way: found.median(file[way], texts) * found.median(file[way], "tokens") * MINILM / 1e9
         for way in ("ours", "ours-32")
     }
-    train = {way: f"training {way} 256x4 3" for way in ("ours", "ours-32", "trainer", "best", "best-32")}
+    train = {
+        way: f"training {way} 256x4 3" for way in ("ours", "ours-32", "trainer", "best", "best-32")
+    }
     first, again = found.values("rows start 1000000", "wall_s")
-    memory = [found.median(f"rows predict {rows}", "memory_gb") for rows in (10_000, 100_000, 1_000_000)]
-    scores, update = found.cells["inference scores all 384x6"][0], found.cells["where 128x2 embedding"][0]
+    memory = [
+        found.median(f"rows predict {rows}", "memory_gb") for rows in (10_000, 100_000, 1_000_000)
+    ]
+    scores, update = (
+        found.cells["inference scores all 384x6"][0],
+        found.cells["where 128x2 embedding"][0],
+    )
     ours, theirs = "inference latency ours 256x4", "inference latency pipeline 256x4"
 
     def times(one: str, other: str, key: str) -> str:
@@ -119,21 +137,33 @@ def training(found: Results) -> str:
         part, _, name = cell.partition(" ")
         if part == "training":
             way, size, _ = name.split()
-            peak = found.median("measure", "32" if way == "trainer" or way.endswith("-32") else "bf16")
+            peak = found.median(
+                "measure", "32" if way == "trainer" or way.endswith("-32") else "bf16"
+            )
             lines.append([
                 f"{size.replace('x', ' × ')}, {NAMES[way]}", found.shown(cell, "tokens_per_s"),
                 found.shown(cell, "epoch_s"), f"{found.median(cell, 'padding'):.0%}",
                 f"{found.median(cell, 'memory_gb'):.2f}", f"{found.median(cell, 'gflops') / peak:.0%}",
             ])  # fmt: skip
     lines.sort(key=lambda line: int(line[0].split()[0]))
-    return table("Training on ag_news", ["way", "tokens/s", "epoch, s", "padding", "GB", "of the peak"], lines)
+    return table(
+        "Training on ag_news",
+        ["way", "tokens/s", "epoch, s", "padding", "GB", "of the peak"],
+        lines,
+    )
 
 
 def profile(found: Results) -> str:
     """Shares of a step."""
     shares = found.cells["where 256x4"][0]
-    lines = [[kind, f"{share:.1%}"] for kind, share in shares.items() if kind not in ("wall_s", "memory_gb")]
-    return table("Where a training step's time goes, 256 × 4 in bf16", ["kind of work", "share"], lines)
+    lines = [
+        [kind, f"{share:.1%}"]
+        for kind, share in shares.items()
+        if kind not in ("wall_s", "memory_gb")
+    ]
+    return table(
+        "Where a training step's time goes, 256 × 4 in bf16", ["kind of work", "share"], lines
+    )
 
 
 def score(found: Results) -> str:
@@ -143,12 +173,25 @@ def score(found: Results) -> str:
         cell = found.cells.get(f"peers {way}", found.cells.get(f"score {way}", []))[0]
         seconds = f"{cell['seconds']:.1f}" if cell["seconds"] else "not within 90"
         lines.append([NAMES[way], seconds, f"{100 * cell['accuracy']:.2f}"])
-    return table("Seconds to TF-IDF's accuracy on held-out rows of ag_news", ["way", "seconds", "accuracy"], lines)
+    return table(
+        "Seconds to TF-IDF's accuracy on held-out rows of ag_news",
+        ["way", "seconds", "accuracy"],
+        lines,
+    )
 
 
 def inference(found: Results) -> str:
     """Texts a second, latency, cold start."""
-    ways = ("ours", "ours-32", "ours-int8", "pipeline", "pipeline-bf16", "onnx", "onnx-int8", "fasttext")
+    ways = (
+        "ours",
+        "ours-32",
+        "ours-int8",
+        "pipeline",
+        "pipeline-bf16",
+        "onnx",
+        "onnx-int8",
+        "fasttext",
+    )
 
     def of(cell: str, key: str, digits: int = 0) -> str:
         return found.shown(cell, key, digits) if cell in found.cells else ""
@@ -169,7 +212,15 @@ def inference(found: Results) -> str:
         for name, key in [("fp32", "32"), ("bf16", "bf16"), ("int8", "int8")]
     )
     same = ", ".join(f"{name} {100 * scores[f'{name}_as_32']:.2f} %" for name in ("bf16", "int8"))
-    heads = ["way", "MiniLM, texts/s", "GB", "mixed lengths, texts/s", "p50, ms", "p99, ms", "cold start, s"]
+    heads = [
+        "way",
+        "MiniLM, texts/s",
+        "GB",
+        "mixed lengths, texts/s",
+        "p50, ms",
+        "p99, ms",
+        "cold start, s",
+    ]
     below = f"Accuracy of ours on ag_news' test split: {told}. Texts with the label that they get in fp32: {same}."
     return table("Prediction", heads, lines) + "\n\n" + below
 
@@ -184,7 +235,15 @@ def rows(found: Results) -> str:
             f"{count:,}", f"{first['wall_s']:.1f}", f"{again['wall_s']:.1f}", f"{first['memory_gb']:.2f}",
             f"{again['memory_gb']:.2f}", found.shown(predict, "texts_per_s"), found.shown(predict, "memory_gb", 2),
         ])  # fmt: skip
-    heads = ["rows", "start to first step, s", "again, s", "GB", "again, GB", "predicted, texts/s", "GB"]
+    heads = [
+        "rows",
+        "start to first step, s",
+        "again, s",
+        "GB",
+        "again, GB",
+        "predicted, texts/s",
+        "GB",
+    ]
     return table("Many rows", heads, lines)
 
 
@@ -192,7 +251,9 @@ def about(results: dict[str, Any]) -> str:
     """Machine and versions."""
     here, found = results["machine"], Results(results["cells"])
     versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
-    peaks = ", ".join(f"{name} {found.shown('measure', key)}" for name, key in [("bf16", "bf16"), ("fp32", "32")])
+    peaks = ", ".join(
+        f"{name} {found.shown('measure', key)}" for name, key in [("bf16", "bf16"), ("fp32", "32")]
+    )
     return (
         f"Measured on {here['processor']}, {here['cores']} cores, in {results['seconds'] / 60:.0f} minutes; "
         f"matrix-product peak in GFLOP/s: {peaks}. {versions}."
@@ -210,7 +271,13 @@ def draw(shape: Found, file: Path) -> None:
         left.plot(lengths, rates, "o-", color=colour, label=f"{name}, measured")
         base = 1 / max(rates)  # seconds a token of short texts; the rest grows with the length
         rise = (1 / rates[-1] - base) / lengths[-1]
-        left.plot(lengths, [1 / (base + rise * T) for T in lengths], ":", color=colour, label="a + b · length a token")
+        left.plot(
+            lengths,
+            [1 / (base + rise * T) for T in lengths],
+            ":",
+            color=colour,
+            label="a + b · length a token",
+        )
         right.plot(shape["batches"], shape[f"{name}_by_batch"], "o-", color=colour, label=name)
     left.set(xlabel=f"tokens a text, {shape['tokens']:,} tokens a batch", ylabel="tokens a second")
     right.set(xlabel=f"texts a batch, {shape['length']} tokens each", ylabel="tokens a second")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import WORK, rows_of, tell
+from measure import WORK, report_results, rows_of
 
 MIXED = (("ag_news", 60_000), ("clinc150", 30_000), ("imdb", 10_000))
 
@@ -24,7 +24,12 @@ def turned(texts: list[str], labels: list[str], rows: int) -> list[tuple[str, st
     for i in order:
         words, turn = texts[i % len(texts)].split(), int(i) // len(texts)
         start = turn % max(1, len(words))
-        found.append((" ".join(words[start:] + words[:start]) + (f" {turn}" if turn else ""), labels[i % len(texts)]))
+        found.append(
+            (
+                " ".join(words[start:] + words[:start]) + (f" {turn}" if turn else ""),
+                labels[i % len(texts)],
+            )
+        )
     return found
 
 
@@ -40,7 +45,9 @@ def mixed() -> Path:
     """A CSV file of 100,000 short, middling and long texts, and a thousand of them for those that are slow."""
     file = WORK / "mixed.csv"
     if not file.is_file():
-        texts = [text for name, count in MIXED for text, _ in turned(*rows_of(name, "train"), count)]
+        texts = [
+            text for name, count in MIXED for text, _ in turned(*rows_of(name, "train"), count)
+        ]
         texts = [texts[i] for i in np.random.default_rng(1).permutation(len(texts))]
         (WORK / "mixed.sample.txt").write_text("\0".join(texts[:1000]))
         write(file, ("text",), [(text,) for text in texts])
@@ -64,7 +71,7 @@ def start(rows: int) -> None:
 
     def first(self: Any, batch: Any, index: int) -> None:
         step(self, batch, index)
-        tell(seconds=time.perf_counter() - begun)
+        report_results(seconds=time.perf_counter() - begun)
         sys.stdout.flush()
         os._exit(0)
 
@@ -78,7 +85,7 @@ def predict(run: Path, file: Path, rows: int) -> None:
 
     begun, out = time.perf_counter(), WORK / "predicted.csv"
     assert main(["predict", str(run), str(file), "--out", str(out)]) == 0
-    tell(texts_per_s=rows / (time.perf_counter() - begun))
+    report_results(texts_per_s=rows / (time.perf_counter() - begun))
 
 
 def small_run() -> Path:
@@ -87,7 +94,13 @@ def small_run() -> Path:
 
     folder = WORK / "quick"
     if not (folder / "metrics.json").is_file():
-        train(str(table_of(10_000)), preset="quick", out=folder, overwrite=True, training={"epochs": 1})
+        train(
+            str(table_of(10_000)),
+            preset="quick",
+            out=folder,
+            overwrite=True,
+            training={"epochs": 1},
+        )
     return folder
 
 
@@ -96,7 +109,7 @@ def cold(way: str) -> None:
     from inference import WAYS
 
     predict, _ = WAYS[way]("256x4", "auto" if way == "ours" else "32")
-    tell(label=predict(["Stocks fell as oil prices rose again."])[0])
+    report_results(label=predict(["Stocks fell as oil prices rose again."])[0])
 
 
 def main(task: str, what: str) -> None:
@@ -105,7 +118,12 @@ def main(task: str, what: str) -> None:
         from models import make
 
         sizes = [make(size) for size in ("128x2", "256x4", "384x6")]
-        tell(made=[str(x) for x in (*sizes, mixed(), small_run(), table_of(100_000), table_of(1_000_000))])
+        report_results(
+            made=[
+                str(x)
+                for x in (*sizes, mixed(), small_run(), table_of(100_000), table_of(1_000_000))
+            ]
+        )
     elif task == "start":
         start(int(what))
     elif task == "predict":

@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from measure import WORK, tell
+from measure import WORK, report_results
 from peers import parts
 
 BEGUN = time.perf_counter()  # as the process starts
@@ -32,7 +32,7 @@ class Watch:
         """Take a score that was reached now."""
         self.best, seconds = max(self.best, accuracy), time.perf_counter() - BEGUN
         if self.best >= self.score or seconds >= self.limit:
-            tell(seconds=seconds if self.best >= self.score else None, accuracy=self.best)
+            report_results(seconds=seconds if self.best >= self.score else None, accuracy=self.best)
             sys.stdout.flush()
             os._exit(0)
 
@@ -43,7 +43,10 @@ def ours(preset: str, watch: Watch) -> None:
 
     texts, labels, held, truth = parts()
     with tempfile.TemporaryDirectory() as folder:
-        for name, rows in (("train", zip(texts, labels, strict=True)), ("validation", zip(held, truth, strict=True))):
+        for name, rows in (
+            ("train", zip(texts, labels, strict=True)),
+            ("validation", zip(held, truth, strict=True)),
+        ):
             with (Path(folder) / f"{name}.csv").open("w", newline="") as file:
                 csv.writer(file).writerows([("text", "label"), *rows])
         log = Path(folder) / "run" / "log.csv"
@@ -72,11 +75,16 @@ def theirs(watch: Watch) -> None:
     from selfattn_lm.training.data import prepare
 
     texts, labels, held, truth = parts()
-    splits = {"train": Split("train", texts, labels), "validation": Split("validation", held, truth)}
+    splits = {
+        "train": Split("train", texts, labels),
+        "validation": Split("validation", held, truth),
+    }
     data = prepare(splits, settings_from(settings_of("ours", 256, 4, "bf16"), "settings"), None)
 
     class Scores(TrainerCallback):
-        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **kwargs: Any) -> None:
+        def on_evaluate(
+            self, args: Any, state: Any, control: Any, metrics: Any, **kwargs: Any
+        ) -> None:
             watch.see(metrics["eval_accuracy"])
 
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from measure import steadily, tell
+from measure import report_results, seconds_per_call
 from torch.nn.functional import cross_entropy
 
 from selfattn_lm.config import ModelConfig
@@ -26,10 +26,19 @@ BATCHES, LENGTH = [1, 2, 4, 8, 16, 32, 64, 128, 256], 64
 def works() -> dict[str, Callable[[Any, Any], Any]]:
     """A prediction and a training step: (B, T), (B, T) -> anything."""
     config = ModelConfig(
-        width=WIDTH, layers=LAYERS, heads=8, max_length=LONGEST, max_ngram=1, bag_branch=False, pooling="mean"
+        width=WIDTH,
+        layers=LAYERS,
+        heads=8,
+        max_length=LONGEST,
+        max_ngram=1,
+        bag_branch=False,
+        pooling="mean",
     )
     model = build_classifier(config, VOCABULARY, 4)
-    narrow, optimizer = in_precision(model, "auto", "cpu").eval(), build_optimizer(model, 1e-4, 0.01)
+    narrow, optimizer = (
+        in_precision(model, "auto", "cpu").eval(),
+        build_optimizer(model, 1e-4, 0.01),
+    )
 
     def predict(ids: Any, attention_mask: Any) -> Any:
         with torch.inference_mode():
@@ -50,9 +59,16 @@ def rates(work: Callable[[Any, Any], Any], sizes: list[tuple[int, int]]) -> list
     """Tokens a second for each (B, T)."""
     found = []
     for batch, length in sizes:
-        ids, attention_mask = torch.randint(4, VOCABULARY, (batch, length)), torch.ones(batch, length, dtype=torch.bool)
+        ids, attention_mask = (
+            torch.randint(4, VOCABULARY, (batch, length)),
+            torch.ones(batch, length, dtype=torch.bool),
+        )
         found.append(
-            batch * length / steadily(lambda ids=ids, attention_mask=attention_mask: work(ids, attention_mask))
+            batch
+            * length
+            / seconds_per_call(
+                lambda ids=ids, attention_mask=attention_mask: work(ids, attention_mask)
+            )
         )  # type: ignore[misc]
     return found
 
@@ -60,11 +76,19 @@ def rates(work: Callable[[Any, Any], Any], sizes: list[tuple[int, int]]) -> list
 def main() -> None:
     """Measure and tell."""
     warnings.simplefilter("ignore")
-    found: dict[str, Any] = {"lengths": LENGTHS, "batches": BATCHES, "width": WIDTH, "length": LENGTH, "tokens": TOKENS}
+    found: dict[str, Any] = {
+        "lengths": LENGTHS,
+        "batches": BATCHES,
+        "width": WIDTH,
+        "length": LENGTH,
+        "tokens": TOKENS,
+    }
     for name, work in works().items():
-        found[f"{name}_by_length"] = rates(work, [(max(1, TOKENS // length), length) for length in LENGTHS])
+        found[f"{name}_by_length"] = rates(
+            work, [(max(1, TOKENS // length), length) for length in LENGTHS]
+        )
         found[f"{name}_by_batch"] = rates(work, [(batch, LENGTH) for batch in BATCHES])
-    tell(**found)
+    report_results(**found)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from measure import ceiling
+from measure import peak_speed
 
 from selfattn_lm.memory import keep_memory
 
@@ -32,7 +32,9 @@ def parts() -> tuple[Any, Any, list[str]]:
     return with_changes(settings, data.resolved), data, split.texts[:TEXTS]
 
 
-def stepper(model: torch.nn.Module, optimizer: Any, scores: Callable[[Any], Any], bf16: bool) -> Callable[[Any], None]:
+def stepper(
+    model: torch.nn.Module, optimizer: Any, scores: Callable[[Any], Any], bf16: bool
+) -> Callable[[Any], None]:
     """A training step on a batch."""
 
     def step(batch: Any) -> None:
@@ -55,12 +57,18 @@ def training() -> dict[str, float]:
     from selfattn_lm.training.optimizer import build_optimizer
 
     settings, data, _ = parts()
-    batches = [batch for batch, _ in zip(train_loader(data.train, settings, 0, 1), range(STEPS), strict=False)]
+    batches = [
+        batch
+        for batch, _ in zip(train_loader(data.train, settings, 0, 1), range(STEPS), strict=False)
+    ]
     model, theirs = (
         new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True),
         bert(WIDTH, LAYERS, data),
     )
-    optimizer, plain = build_optimizer(model, 1e-4, 0.01), torch.optim.AdamW(theirs.parameters(), 1e-4)
+    optimizer, plain = (
+        build_optimizer(model, 1e-4, 0.01),
+        torch.optim.AdamW(theirs.parameters(), 1e-4),
+    )
     ways = {
         f"{name}, {bits}": stepper(*parts, bits == "bf16")  # type: ignore[arg-type]
         for bits in ("bf16", "fp32")
@@ -75,7 +83,8 @@ def training() -> dict[str, float]:
     }
     tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
     return {
-        way: tokens / seconds for way, seconds in in_turns({w: [step, batches] for w, step in ways.items()}).items()
+        way: tokens / seconds
+        for way, seconds in in_turns({w: [step, batches] for w, step in ways.items()}).items()
     }
 
 
@@ -87,7 +96,10 @@ def prediction() -> dict[str, float]:
     settings, data, texts = parts()
     model = new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=False).eval()
     run = Run(settings, {}, data.labels, data.tokenizer, model)
-    ways = {f"predicted, {bits}": [TextClassifier(run, bits).predict_proba, [texts]] for bits in ("bf16", "int8", "32")}
+    ways = {
+        f"predicted, {bits}": [TextClassifier(run, bits).predict_proba, [texts]]
+        for bits in ("bf16", "int8", "32")
+    }
     return {way: len(texts) / seconds for way, seconds in in_turns(ways).items()}
 
 
@@ -107,7 +119,7 @@ def main() -> None:
     """Measure and print."""
     keep_memory()
     torch.manual_seed(0)
-    peaks = ceiling()
+    peaks = peak_speed()
     print(f"matrix products: {peaks['bf16']:,.0f} GFLOP/s in bf16, {peaks['32']:,.0f} in fp32")
     for unit, rates in (("tokens/s", training()), ("texts/s", prediction())):
         first = next(iter(rates.values()))

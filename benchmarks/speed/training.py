@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from measure import rows_of, tell
+from measure import report_results, rows_of
 
 from selfattn_lm.memory import keep_memory
 
@@ -35,7 +35,10 @@ class Clock:
         self.first = self.first or now
         if self.begun:
             self.steps, self.took = self.steps + 1, now - self.begun
-            self.tokens, self.padded = self.tokens + int(attention_mask.sum()), self.padded + attention_mask.numel()
+            self.tokens, self.padded = (
+                self.tokens + int(attention_mask.sum()),
+                self.padded + attention_mask.numel(),
+            )
         elif now - self.first > WARM:
             self.begun = now
         return self.took > self.seconds
@@ -55,7 +58,13 @@ def settings_of(way: str, width: int, layers: int, precision: str) -> dict[str, 
     """Our settings for a size."""
     model: dict[str, Any] = {"width": width, "layers": layers, "heads": width // HEAD}
     if way == "ours":
-        model |= {"bag_branch": False, "max_ngram": 1, "char_ngrams": False, "dropout": 0.1, "embedding_dropout": 0.1}
+        model |= {
+            "bag_branch": False,
+            "max_ngram": 1,
+            "char_ngrams": False,
+            "dropout": 0.1,
+            "embedding_dropout": 0.1,
+        }
         model |= {"token_dropout": 0.0}
     return {"model": model, "training": {"precision": precision, "epochs": 5}}
 
@@ -67,10 +76,14 @@ def prepared(way: str, width: int, layers: int, precision: str) -> Any:
     from selfattn_lm.training.data import prepare
 
     settings = settings_from(settings_of(way, width, layers, precision), "settings")
-    return settings, prepare({"train": Split("ag_news", *rows_of("ag_news", "train"))}, settings, None)
+    return settings, prepare(
+        {"train": Split("ag_news", *rows_of("ag_news", "train"))}, settings, None
+    )
 
 
-def ours(way: str, width: int, layers: int, precision: str, clock: Clock, callback: Any = None) -> int:
+def ours(
+    way: str, width: int, layers: int, precision: str, clock: Clock, callback: Any = None
+) -> int:
     """Train with our own loop, through Lightning, until the clock says stop; returns the tokens of an epoch."""
     from lightning.pytorch import Callback
 
@@ -82,11 +95,15 @@ def ours(way: str, width: int, layers: int, precision: str, clock: Clock, callba
 
     settings, data = prepared(way, width, layers, precision)
     settings = with_changes(settings, data.resolved)
-    settings = with_changes(settings, {"training": rules.training_changes(settings.training, 5, 400)})
+    settings = with_changes(
+        settings, {"training": rules.training_changes(settings.training, 5, 400)}
+    )
     model = new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True)
 
     class Count(Callback):
-        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, _: int) -> None:
+        def on_train_batch_end(
+            self, trainer: Any, module: Any, outputs: Any, batch: Any, _: int
+        ) -> None:
             training.stop.asked = clock.step(batch.attention_mask)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +129,9 @@ def theirs(best: bool, width: int, layers: int, precision: str, clock: Clock) ->
     seen: list[torch.Tensor] = []
     with tempfile.TemporaryDirectory() as folder:
         model = bert(width, layers, data)
-        model.register_forward_pre_hook(lambda m, a, kwargs: seen.append(kwargs["attention_mask"]), with_kwargs=True)
+        model.register_forward_pre_hook(
+            lambda m, a, kwargs: seen.append(kwargs["attention_mask"]), with_kwargs=True
+        )
         collate, arguments = collator(), arguments_of(best, precision, folder)
         Trainer(model, arguments, collate, examples(data.train), callbacks=[Count()]).train()
     return data.train.tokens.total
@@ -133,7 +152,11 @@ def bert(width: int, layers: int, data: Any) -> Any:
 def examples(found: Any) -> list[dict[str, Any]]:
     """Our token ids as their examples."""
     return [
-        {"input_ids": found.tokens[i].tolist(), "labels": int(label), "length": len(found.tokens[i])}
+        {
+            "input_ids": found.tokens[i].tolist(),
+            "labels": int(label),
+            "length": len(found.tokens[i]),
+        }
         for i, label in enumerate(found.labels)
     ]
 
@@ -145,8 +168,15 @@ def collator() -> Any:
 
     def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ids = [torch.tensor(row["input_ids"]) for row in rows]
-        padded, mask = (pad_sequence(part, batch_first=True) for part in (ids, [torch.ones_like(i) for i in ids]))
-        return {"input_ids": padded, "attention_mask": mask, "labels": torch.tensor([row["labels"] for row in rows])}
+        padded, mask = (
+            pad_sequence(part, batch_first=True)
+            for part in (ids, [torch.ones_like(i) for i in ids])
+        )
+        return {
+            "input_ids": padded,
+            "attention_mask": mask,
+            "labels": torch.tensor([row["labels"] for row in rows]),
+        }
 
     return collate
 
@@ -155,10 +185,24 @@ def arguments_of(best: bool, precision: str, folder: str, **more: Any) -> Any:
     """Their defaults, or what is fastest on a CPU."""
     from transformers import TrainingArguments
 
-    usual: dict[str, Any] = {"output_dir": folder, "use_cpu": True, "report_to": [], "save_strategy": "no"}
-    usual |= {"disable_tqdm": True, "logging_strategy": "no", "num_train_epochs": 5, "remove_unused_columns": False}
+    usual: dict[str, Any] = {
+        "output_dir": folder,
+        "use_cpu": True,
+        "report_to": [],
+        "save_strategy": "no",
+    }
+    usual |= {
+        "disable_tqdm": True,
+        "logging_strategy": "no",
+        "num_train_epochs": 5,
+        "remove_unused_columns": False,
+    }
     if best:
-        usual |= {"per_device_train_batch_size": 64, "bf16": precision == "bf16", "optim": "adamw_torch_fused"}
+        usual |= {
+            "per_device_train_batch_size": 64,
+            "bf16": precision == "bf16",
+            "optim": "adamw_torch_fused",
+        }
         usual |= {"train_sampling_strategy": "group_by_length", "learning_rate": 5e-4}
     return TrainingArguments(**{**usual, **more})
 
@@ -172,8 +216,10 @@ def main(way: str, size: str, seconds: float) -> None:
         keep_memory()  # as the command line does
         tokens = ours(way, width, layers, bits or "bf16", clock)
     else:
-        tokens = theirs(way == "best", width, layers, bits or ("bf16" if way == "best" else "32"), clock)
-    tell(**clock.found(width, layers, tokens))
+        tokens = theirs(
+            way == "best", width, layers, bits or ("bf16" if way == "best" else "32"), clock
+        )
+    report_results(**clock.found(width, layers, tokens))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback
-from measure import tell
+from measure import report_results
 from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 from training import Clock, ours, prepared
@@ -23,8 +23,23 @@ KINDS = {
     "copies and casts": ("copy_", "_to_copy", "cat", "clone", "contiguous"),
     "dropout's random numbers": ("random_", "ge"),
     "sums, products, masks": ("add", "add_", "mul", "mul_", "div", "sum", "where"),
-    "optimizer": ("_fused_adamw_", "index_add_", "lerp_", "linalg_vector_norm", "_coalesce", "addcmul_", "sqrt_"),
-    "embedding": ("index_select", "embedding", "embedding_sparse_backward", "_embedding_bag", "index", "_unique2"),
+    "optimizer": (
+        "_fused_adamw_",
+        "index_add_",
+        "lerp_",
+        "linalg_vector_norm",
+        "_coalesce",
+        "addcmul_",
+        "sqrt_",
+    ),
+    "embedding": (
+        "index_select",
+        "embedding",
+        "embedding_sparse_backward",
+        "_embedding_bag",
+        "index",
+        "_unique2",
+    ),
 }
 
 
@@ -67,9 +82,13 @@ def embedding(rounds: int = 5, steps: int = 15) -> dict[str, float]:
 
     settings, data = prepared("whole", 128, 2, "bf16")
     settings = with_changes(settings, data.resolved)
-    batches = [batch for batch, _ in zip(train_loader(data.train, settings, 0, 1), range(steps), strict=False)]
+    batches = [
+        batch
+        for batch, _ in zip(train_loader(data.train, settings, 0, 1), range(steps), strict=False)
+    ]
     models = {
-        name: new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True) for name in ("all", "rest")
+        name: new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True)
+        for name in ("all", "rest")
     }
     freeze(models["rest"], "embeddings")
     found: dict[str, list[float]] = {name: [] for name in models}
@@ -80,16 +99,23 @@ def embedding(rounds: int = 5, steps: int = 15) -> dict[str, float]:
             for batch in batches:
                 with torch.autocast("cpu", torch.bfloat16):
                     scores = model.scores(batch.ids, batch.attention_mask).float()
-                torch.stack([cross_entropy(branch, batch.labels) for branch in scores]).mean().backward()
+                torch.stack(
+                    [cross_entropy(branch, batch.labels) for branch in scores]
+                ).mean().backward()
                 clip_gradients(model.parameters(), 1.0)
                 optimizers[name].step()
                 optimizers[name].zero_grad()
             found[name].append((time.perf_counter() - begun) / steps)
     all_, rest = (sorted(found[name])[rounds // 2] for name in ("all", "rest"))
-    return {"step_s": all_, "without_s": rest, "ratio": all_ / rest, "vocabulary": data.tokenizer.get_vocab_size()}
+    return {
+        "step_s": all_,
+        "without_s": rest,
+        "ratio": all_ / rest,
+        "vocabulary": data.tokenizer.get_vocab_size(),
+    }
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     keep_memory()
-    tell(**(embedding() if sys.argv[2:] else where(sys.argv[1])))
+    report_results(**(embedding() if sys.argv[2:] else where(sys.argv[1])))

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import matplotlib.figure  # noqa: F401 - importing it takes seconds, which no test should be charged for
+import matplotlib.figure  # noqa: F401 - imported here, so that no test is charged with it
 import numpy as np
 import pytest
 import sklearn.svm  # noqa: F401
@@ -27,7 +27,7 @@ KINDS = ("attention", "cnn", "lstm", "bag", "tfidf")
 
 @pytest.fixture(scope="module")
 def folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished study of all kinds at 20 and 100 % of the data; tests read it and never change it."""
+    """A finished study of all kinds at 20 and 100 % of the data. No test may change it."""
     out = tmp_path_factory.mktemp("studies") / "small"
     return study(str(data), out=out, shares=(20, 100), **TINY).folder
 
