@@ -20,7 +20,7 @@ Predict = Callable[[Sequence[str]], list[str]]
 
 
 def ours(size: str, precision: str) -> tuple[Predict, Any]:
-    """As the command line predicts."""
+    """Prediction as on the command line."""
     from selfattn_lm import TextClassifier
     from selfattn_lm.memory import keep_memory
 
@@ -30,7 +30,7 @@ def ours(size: str, precision: str) -> tuple[Predict, Any]:
 
 
 def pipeline(size: str, precision: str) -> tuple[Predict, Any]:
-    """`transformers.pipeline` in batches of 32 as they come, its way."""
+    """`transformers.pipeline` in batches of 32 in the given order, as is usual."""
     import torch
     from transformers import pipeline as load
 
@@ -48,7 +48,7 @@ def pipeline(size: str, precision: str) -> tuple[Predict, Any]:
 
 
 def onnx(size: str, precision: str) -> tuple[Predict, Any]:
-    """Batches of 32 texts of like length in onnxruntime, with the same fast tokenizer."""
+    """Batches of 32 texts of similar length in onnxruntime, with the same fast tokenizer."""
     import json
 
     from onnxruntime import InferenceSession
@@ -109,7 +109,8 @@ WAYS = {"ours": ours, "pipeline": pipeline, "onnx": onnx, "fasttext": fasttext}
 def texts_per_s(predict: Predict, texts: Sequence[str], seconds: float = 3.0) -> float:
     """Texts a second, after a warm-up: of the first thousand, and of more where that takes less than some seconds."""
     predict(texts[-4 * BATCH :])
-    begun, done = time.perf_counter(), 0
+    done = 0
+    begun = time.perf_counter()
     while done == 0 or (done < len(texts) and time.perf_counter() - begun < seconds):
         done += len(predict(texts[done : done + TEXTS]))
     return done / (time.perf_counter() - begun)
@@ -130,7 +131,7 @@ def latency(predict: Predict, tokenizer: Any, texts: Sequence[str]) -> dict[str,
 
 
 def scores(size: str, texts: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
-    """Accuracy in each precision, and the share of texts that get the label that they get in 32 bits."""
+    """Accuracy in each precision, and the fraction of texts with the same label as in fp32."""
     said = {
         precision: np.array(ours(size, precision)[0](texts)) for precision in ("32", "bf16", "int8")
     }
@@ -144,7 +145,7 @@ def scores(size: str, texts: Sequence[str], labels: Sequence[str]) -> dict[str, 
 
 
 def main(task: str, way: str, size: str) -> None:
-    """Measure and tell."""
+    """Measure, and report the results."""
     warnings.simplefilter("ignore")
     if task == "scores":
         return report_results(**scores(size, *rows_of("ag_news", "test")))

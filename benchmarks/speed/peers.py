@@ -7,27 +7,27 @@ from pathlib import Path
 import numpy as np
 from measure import WORK, report_results, rows_of
 
-HELD_OUT = 2000  # rows of train, drawn by chance, on which the ways are compared
+HELD_OUT = 2000  # random rows of train on which the ways are compared
 
 
 def parts() -> tuple[list[str], list[str], list[str], list[str]]:
-    """Texts and labels to learn from, and those held out."""
+    """Texts and labels to train on, then those that are held out."""
     texts, labels = rows_of("ag_news", "train")
     order = np.random.default_rng(0).permutation(len(texts)).tolist()
     held, rest = order[:HELD_OUT], order[HELD_OUT:]
-    return (
-        [texts[i] for i in rest],
-        [labels[i] for i in rest],
-        [texts[i] for i in held],
-        [labels[i] for i in held],
-    )
+
+    def select(values: list[str], rows: list[int]) -> list[str]:
+        return [values[row] for row in rows]
+
+    return select(texts, rest), select(labels, rest), select(texts, held), select(labels, held)
 
 
 def fasttext_model() -> Path:
-    """The model file of fastText with pairs of words and five passes, trained where it is missing."""
+    """The model file of fastText with word bigrams and five epochs, trained if it is missing."""
     from fasttext import train_supervised
 
-    file, (texts, labels, _, _) = WORK / "fasttext.bin", parts()
+    file = WORK / "fasttext.bin"
+    texts, labels, _, _ = parts()
     if not file.is_file():
         lines = [f"__label__{label} {text}" for text, label in zip(texts, labels, strict=True)]
         WORK.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def fasttext_model() -> Path:
 
 
 def main(way: str) -> None:
-    """Train, score what is held out, tell."""
+    """Train, score the held-out rows, and report the results."""
     texts, labels, held, truth = parts()
     begun = time.perf_counter()
     if way == "tfidf":

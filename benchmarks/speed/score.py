@@ -23,22 +23,26 @@ EVERY = 150  # steps from one of Trainer's validations to the next
 
 
 class Watch:
-    """Ends the process when the score is reached or the time is over."""
+    """Ends the process when the score is reached or the time is up."""
 
     def __init__(self, score: float, limit: float) -> None:
-        self.score, self.limit, self.best = score, limit, 0.0
+        self.score = score
+        self.limit = limit
+        self.best = 0.0
 
     def see(self, accuracy: float) -> None:
-        """Take a score that was reached now."""
-        self.best, seconds = max(self.best, accuracy), time.perf_counter() - BEGUN
-        if self.best >= self.score or seconds >= self.limit:
-            report_results(seconds=seconds if self.best >= self.score else None, accuracy=self.best)
+        """Take note of an accuracy that was reached now."""
+        self.best = max(self.best, accuracy)
+        seconds = time.perf_counter() - BEGUN
+        reached = self.best >= self.score
+        if reached or seconds >= self.limit:
+            report_results(seconds=seconds if reached else None, accuracy=self.best)
             sys.stdout.flush()
             os._exit(0)
 
 
 def ours(preset: str, watch: Watch) -> None:
-    """Train as the command does, and read its log."""
+    """Train as on the command line, and follow the log."""
     from selfattn_lm.cli import main
 
     texts, labels, held, truth = parts()
@@ -57,7 +61,7 @@ def ours(preset: str, watch: Watch) -> None:
 
 
 def follow(log: Path, watch: Watch) -> None:
-    """Look at the log again and again."""
+    """Read the log ten times a second."""
     while True:
         with log.open() if log.is_file() else open(os.devnull) as file:
             found = [float(row["validation_accuracy"] or 0) for row in csv.DictReader(file)]
@@ -66,7 +70,7 @@ def follow(log: Path, watch: Watch) -> None:
 
 
 def theirs(watch: Watch) -> None:
-    """Train theirs with many validations."""
+    """Train with `transformers.Trainer` and frequent validations."""
     from training import arguments_of, bert, collator, examples, settings_of
     from transformers import Trainer, TrainerCallback
 
@@ -81,6 +85,10 @@ def theirs(watch: Watch) -> None:
     }
     data = prepare(splits, settings_from(settings_of("ours", 256, 4, "bf16"), "settings"), None)
 
+    def compute_accuracy(predicted: Any) -> dict[str, float]:
+        logits, targets = predicted
+        return {"accuracy": float((logits.argmax(1) == targets).mean())}
+
     class Scores(TrainerCallback):
         def on_evaluate(
             self, args: Any, state: Any, control: Any, metrics: Any, **kwargs: Any
@@ -91,7 +99,7 @@ def theirs(watch: Watch) -> None:
         arguments = arguments_of(True, "bf16", folder, eval_strategy="steps", eval_steps=EVERY)
         Trainer(
             bert(256, 4, data), arguments, collator(), examples(data.train), examples(data.validation),
-            compute_metrics=lambda found: {"accuracy": float((found[0].argmax(1) == found[1]).mean())},
+            compute_metrics=compute_accuracy,
             callbacks=[Scores()],
         ).train()  # fmt: skip
     watch.limit = 0
@@ -99,14 +107,17 @@ def theirs(watch: Watch) -> None:
 
 
 def main(way: str, score: float, limit: float) -> None:
-    """Measure and tell."""
+    """Measure, and report the results."""
     warnings.simplefilter("ignore")
     WORK.mkdir(parents=True, exist_ok=True)
     watch = Watch(score, limit)
-    over = threading.Timer(limit, lambda: watch.see(0.0))
+    over = threading.Timer(limit, watch.see, args=(0.0,))
     over.daemon = True
     over.start()
-    theirs(watch) if way == "best" else ours(way, watch)
+    if way == "best":
+        theirs(watch)
+    else:
+        ours(way, watch)
 
 
 if __name__ == "__main__":

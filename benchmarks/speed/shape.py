@@ -1,11 +1,13 @@
 """Tokens a second against text length and against batch size, of 256x4: python benchmarks/speed/shape.py.
 
-Of random token ids, with the parts that BERT has alone. The theory counts a token's floating-point operations in the
-encoder, 24 C² + 4 T C a layer for width C and T tokens a text: texts of 6 C tokens cost twice as much a token.
+The token ids are random, and the model has only the parts of a BERT. In theory, a token costs
+24 C² + 4 T C floating-point operations in each layer, for width C and T tokens a text: with 6 C
+tokens a text, a token costs twice as much as in short texts.
 """
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,22 +61,15 @@ def rates(work: Callable[[Any, Any], Any], sizes: list[tuple[int, int]]) -> list
     """Tokens a second for each (B, T)."""
     found = []
     for batch, length in sizes:
-        ids, attention_mask = (
-            torch.randint(4, VOCABULARY, (batch, length)),
-            torch.ones(batch, length, dtype=torch.bool),
-        )
-        found.append(
-            batch
-            * length
-            / seconds_per_call(
-                lambda ids=ids, attention_mask=attention_mask: work(ids, attention_mask)
-            )
-        )  # type: ignore[misc]
+        ids = torch.randint(4, VOCABULARY, (batch, length))
+        attention_mask = torch.ones(batch, length, dtype=torch.bool)
+        seconds = seconds_per_call(partial(work, ids, attention_mask))
+        found.append(batch * length / seconds)
     return found
 
 
 def main() -> None:
-    """Measure and tell."""
+    """Measure, and report the results."""
     warnings.simplefilter("ignore")
     found: dict[str, Any] = {
         "lengths": LENGTHS,

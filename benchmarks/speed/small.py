@@ -1,6 +1,7 @@
-"""A few ratios within a minute, of what the tests' packages allow: `python benchmarks/speed small`.
+"""A few ratios within a minute, with the packages of the tests: `python benchmarks/speed small`.
 
-It prints what it finds and fails on nothing but errors: machines are noisy. Texts are of Python's own documentation.
+It only prints; because machines are noisy, no ratio makes it fail. The texts are Python's own
+documentation.
 """
 
 import statistics
@@ -17,17 +18,15 @@ WIDTH, LAYERS, STEPS, TEXTS, ROUNDS = 128, 2, 12, 256, 3
 
 
 def parts() -> tuple[Any, Any, list[str]]:
-    """Settings, what a training needs of the data, and texts to predict."""
+    """Settings, the prepared training data, and texts to predict."""
     from training import settings_of
 
     from selfattn_lm.config import DataConfig, settings_from, with_changes
     from selfattn_lm.data.sources import load_split
     from selfattn_lm.training.data import prepare
 
-    settings, split = (
-        settings_from(settings_of("ours", WIDTH, LAYERS, "bf16"), ""),
-        load_split(DataConfig("stdlib-docs"), "train"),
-    )
+    settings = settings_from(settings_of("ours", WIDTH, LAYERS, "bf16"), "")
+    split = load_split(DataConfig("stdlib-docs"), "train")
     data = prepare({"train": split}, settings, None)
     return with_changes(settings, data.resolved), data, split.texts[:TEXTS]
 
@@ -61,31 +60,25 @@ def training() -> dict[str, float]:
         batch
         for batch, _ in zip(train_loader(data.train, settings, 0, 1), range(STEPS), strict=False)
     ]
-    model, theirs = (
-        new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True),
-        bert(WIDTH, LAYERS, data),
-    )
-    optimizer, plain = (
-        build_optimizer(model, 1e-4, 0.01),
-        torch.optim.AdamW(theirs.parameters(), 1e-4),
-    )
-    ways = {
-        f"{name}, {bits}": stepper(*parts, bits == "bf16")  # type: ignore[arg-type]
-        for bits in ("bf16", "fp32")
-        for name, parts in {
-            "ours": (model, optimizer, lambda batch: model(batch.ids, batch.attention_mask)),
-            "BERT of transformers": (
-                theirs,
-                plain,
-                lambda batch: theirs(batch.ids, batch.attention_mask.long()).logits,
-            ),
-        }.items()
-    }
+    model = new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True)
+    theirs = bert(WIDTH, LAYERS, data)
+    optimizer = build_optimizer(model, 1e-4, 0.01)
+    their_optimizer = torch.optim.AdamW(theirs.parameters(), 1e-4)
+
+    def logits(batch: Any) -> Any:
+        return model(batch.ids, batch.attention_mask)
+
+    def their_logits(batch: Any) -> Any:
+        return theirs(batch.ids, batch.attention_mask.long()).logits
+
+    ways: dict[str, Sequence[Any]] = {}
+    for precision in ("bf16", "fp32"):
+        bf16 = precision == "bf16"
+        ways[f"ours, {precision}"] = [stepper(model, optimizer, logits, bf16), batches]
+        their_step = stepper(theirs, their_optimizer, their_logits, bf16)
+        ways[f"BERT of transformers, {precision}"] = [their_step, batches]
     tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
-    return {
-        way: tokens / seconds
-        for way, seconds in in_turns({w: [step, batches] for w, step in ways.items()}).items()
-    }
+    return {way: tokens / seconds for way, seconds in in_turns(ways).items()}
 
 
 def prediction() -> dict[str, float]:
@@ -96,22 +89,22 @@ def prediction() -> dict[str, float]:
     settings, data, texts = parts()
     model = new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=False).eval()
     run = Run(settings, {}, data.labels, data.tokenizer, model)
-    ways = {
-        f"predicted, {bits}": [TextClassifier(run, bits).predict_proba, [texts]]
-        for bits in ("bf16", "int8", "32")
-    }
+    ways: dict[str, Sequence[Any]] = {}
+    for precision in ("bf16", "int8", "32"):
+        ways[f"predicted, {precision}"] = [TextClassifier(run, precision).predict_proba, [texts]]
     return {way: len(texts) / seconds for way, seconds in in_turns(ways).items()}
 
 
 def in_turns(ways: dict[str, Sequence[Any]]) -> dict[str, float]:
-    """Seconds of a function over all its inputs, the ways taking turns; medians."""
+    """Median seconds of each way, a function and its inputs; the ways alternate."""
     found: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(ROUNDS + 1):
         for way, (function, inputs) in ways.items():
             begun = time.perf_counter()
             for given in inputs:
                 function(given)
-            found[way] += [time.perf_counter() - begun] if turn else []  # the first is a warm-up
+            if turn > 0:  # the first is a warm-up
+                found[way].append(time.perf_counter() - begun)
     return {way: statistics.median(seconds) for way, seconds in found.items()}
 
 
