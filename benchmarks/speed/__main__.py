@@ -1,6 +1,6 @@
-"""Speed beside the peers: each measurement in a process of its own, ways alternating; under 20 minutes.
+"""Speed beside the peers, each measurement in a process of its own; takes under 20 minutes.
 
-python benchmarks/speed          # measures all into results/speed.json, then writes docs/performance.md
+python benchmarks/speed          # measures all, writes results/speed.json and docs/performance.md
 python benchmarks/speed table    # writes its tables and its figure again
 python benchmarks/speed small    # prints a few ratios within a minute, on Python's documentation
 

@@ -1,8 +1,9 @@
-"""Prediction speed of one way, in a process of its own: python benchmarks/speed/inference.py TASK WAY SIZE.
+"""Prediction speed of one way, in a process of its own: inference.py TASK WAY SIZE.
 
-TASK is `texts` (a second, of ag_news' test split), `latency` (milliseconds of one text of 32 tokens), `sample`
-(texts of the long file) or `scores` (accuracy on ag_news' test split, of ours alone). WAY is `ours`, `ours-32`,
-`ours-int8`, `pipeline`, `pipeline-bf16`, `onnx`, `onnx-int8` or `fasttext`; for `scores` it is `all`.
+TASK is `texts` (texts a second, on the test split of ag_news), `latency` (milliseconds for one text of
+32 tokens), `sample` (texts a second, on texts of mixed length) or `scores` (accuracy of ours on the
+test split of ag_news). WAY is `ours`, `ours-32`, `ours-int8`, `pipeline`, `pipeline-bf16`, `onnx`,
+`onnx-int8` or `fasttext`; for `scores` it is `all`.
 """
 
 import sys
@@ -107,7 +108,7 @@ WAYS = {"ours": ours, "pipeline": pipeline, "onnx": onnx, "fasttext": fasttext}
 
 
 def texts_per_s(predict: Predict, texts: Sequence[str], seconds: float = 3.0) -> float:
-    """Texts a second, after a warm-up: of the first thousand, and of more where that takes less than some seconds."""
+    """Texts a second, after a warm-up, measured for some seconds or on all texts."""
     predict(texts[-4 * BATCH :])
     done = 0
     begun = time.perf_counter()
@@ -117,7 +118,7 @@ def texts_per_s(predict: Predict, texts: Sequence[str], seconds: float = 3.0) ->
 
 
 def latency(predict: Predict, tokenizer: Any, texts: Sequence[str]) -> dict[str, float]:
-    """Milliseconds of one text of 32 tokens, tokenizing included: the median and the slowest hundredth."""
+    """Milliseconds for one text of 32 tokens, with tokenization: median and 99th percentile."""
     chosen = [text for text in texts if len(tokenizer.encode(text).ids) == 32][:CALLS]
     for text in chosen[:20]:
         predict([text])

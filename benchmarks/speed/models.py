@@ -1,9 +1,9 @@
-"""The models that are compared: a run folder of ours, the same weights for `transformers`, and for onnxruntime.
+"""The models that are compared: a run of ours, and its weights for `transformers` and onnxruntime.
 
-python benchmarks/speed/models.py     # makes them in a temporary folder, where they are missing
+python benchmarks/speed/models.py     # makes the missing ones in a temporary folder
 
-`384x6` is MiniLM, fine-tuned for a pass over 4,000 texts of ag_news; the others have its tokenizer and random weights,
-and learn as little: their speed is compared, not their scores.
+`384x6` is MiniLM, fine-tuned for an epoch on 4,000 texts of ag_news. The others have its tokenizer
+and start from random weights: their speed is compared, not their scores.
 """
 
 import json
@@ -24,7 +24,8 @@ def make(name: str) -> Path:
     if not (folder / "model.onnx").is_file():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        learn(folder, minilm() if name == "384x6" else random_weights(folder / "start", name))
+        start = minilm() if name == "384x6" else random_weights(folder / "start", name)
+        learn(folder, start)
         export(folder)
     return folder
 
@@ -32,17 +33,17 @@ def make(name: str) -> Path:
 def minilm() -> str:
     """The folder of all-MiniLM-L6-v2."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from accuracy import minilm as found  # which imports much, and would be counted as start-up
+    from accuracy import minilm as found  # imported late: its imports would count as start-up
 
     return found()
 
 
 def random_weights(folder: Path, name: str) -> str:
-    """A BERT of a size with random weights and MiniLM's tokenizer."""
+    """A BERT of the given size with random weights and MiniLM's tokenizer."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
-    width, layers = map(int, name.split("x"))
+    width, layers = (int(part) for part in name.split("x"))
     torch.manual_seed(0)
     sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": width // 32}
     BertForSequenceClassification(BertConfig(**sizes, intermediate_size=4 * width)).save_pretrained(
@@ -54,7 +55,7 @@ def random_weights(folder: Path, name: str) -> str:
 
 
 def learn(folder: Path, start: str) -> None:
-    """Fine-tune on a part of ag_news, and write the run folder and the same weights in the peers' format."""
+    """Fine-tune on a part of ag_news; write the run, and its weights in the format of the peers."""
     from selfattn_lm import export as export_bert, train
 
     texts, labels = rows_of("ag_news", "train")
@@ -75,7 +76,7 @@ def learn(folder: Path, start: str) -> None:
 
 
 def export(folder: Path) -> None:
-    """The same weights as an ONNX graph with free batch and length."""
+    """Export the same weights as an ONNX graph with a dynamic batch size and length."""
     import torch
     from onnxruntime import InferenceSession
     from transformers import AutoModelForSequenceClassification

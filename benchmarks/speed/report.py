@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md from the results, between two marks, and the picture beside it."""
+"""Writes the tables of docs/performance.md, between two marks, and the figure beside it."""
 
 import statistics
 from pathlib import Path
@@ -8,7 +8,7 @@ from measure import Found
 
 DOCS = Path(__file__).parents[2] / "docs"
 BEGIN, END = "<!-- tables: python benchmarks/speed table -->", "<!-- end of tables -->"
-MINILM = 2 * 10.6e6  # floating-point operations of a token, forward, in MiniLM's encoder
+MINILM = 2 * 10.6e6  # floating-point operations per token of MiniLM's encoder, forward
 NAMES = {
     "ours": "ours", "whole": "ours with n-grams, spelling and two views", "ours-32": "ours, fp32",
     "ours-int8": "ours, int8", "trainer": "`Trainer`, its defaults", "best": "`Trainer`, its best",
@@ -20,21 +20,21 @@ NAMES = {
 
 
 class Results:
-    """What was found, by the name of a cell."""
+    """The measured values, by the name of a cell."""
 
     def __init__(self, cells: dict[str, list[Found]]) -> None:
         self.cells = cells
 
     def values(self, cell: str, key: str) -> list[float]:
-        """Each repetition's value."""
+        """The value of each repetition."""
         return [found[key] for found in self.cells[cell]]
 
     def median(self, cell: str, key: str) -> float:
-        """The middle one."""
+        """The median of the repetitions."""
         return statistics.median(self.values(cell, key))
 
     def shown(self, cell: str, key: str, digits: int = 0) -> str:
-        """Median and spread."""
+        """The median and the range, as text."""
         values = self.values(cell, key)
         middle = f"{statistics.median(values):,.{digits}f}"
         return (
@@ -44,12 +44,12 @@ class Results:
         )
 
     def ratio(self, one: str, other: str, key: str) -> float:
-        """One over the other, by medians."""
+        """The ratio of the medians of two cells."""
         return self.median(one, key) / self.median(other, key)
 
 
 def write(results: dict[str, Any]) -> None:
-    """Put the tables between the marks, and draw the picture."""
+    """Put the tables between the marks, and draw the figure."""
     found = Results(results["cells"])
     parts = [
         targets(found), training(found), profile(found), score(found), inference(found), rows(found), about(results)
@@ -70,7 +70,7 @@ def table(title: str, heads: list[str], lines: list[list[str]]) -> str:
 
 
 def targets(found: Results) -> str:
-    """What was aimed at, beside what was measured."""
+    """The targets beside the measured values."""
     speed, texts, delay = "tokens_per_s", "texts_per_s", "p50_ms"
     peak = {name: found.median("measure", name) for name in ("bf16", "32")}
     step = {
@@ -131,7 +131,7 @@ def targets(found: Results) -> str:
 
 
 def training(found: Results) -> str:
-    """Ways by size."""
+    """Training speed of each way and size."""
     lines = []
     for cell in found.cells:
         part, _, name = cell.partition(" ")
@@ -154,7 +154,7 @@ def training(found: Results) -> str:
 
 
 def profile(found: Results) -> str:
-    """Shares of a step."""
+    """Fractions of a training step by kind of work."""
     shares = found.cells["where 256x4"][0]
     lines = [
         [kind, f"{share:.1%}"]
@@ -167,7 +167,7 @@ def profile(found: Results) -> str:
 
 
 def score(found: Results) -> str:
-    """Seconds to TF-IDF's score."""
+    """Seconds to reach the accuracy of TF-IDF."""
     lines = []
     for way in ("tfidf", "fasttext", "quick", "accurate", "best"):
         cell = found.cells.get(f"peers {way}", found.cells.get(f"score {way}", []))[0]
@@ -181,7 +181,7 @@ def score(found: Results) -> str:
 
 
 def inference(found: Results) -> str:
-    """Texts a second, latency, cold start."""
+    """Texts a second, latency and cold start."""
     ways = (
         "ours",
         "ours-32",
@@ -226,7 +226,7 @@ def inference(found: Results) -> str:
 
 
 def rows(found: Results) -> str:
-    """What grows with the rows."""
+    """Start-up, speed and memory by number of rows."""
     lines = []
     for count in (10_000, 100_000, 1_000_000):
         first, again = found.cells[f"rows start {count}"]
@@ -248,7 +248,7 @@ def rows(found: Results) -> str:
 
 
 def about(results: dict[str, Any]) -> str:
-    """Machine and versions."""
+    """The machine and the versions, in a sentence."""
     here, found = results["machine"], Results(results["cells"])
     versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
     peaks = ", ".join(
@@ -261,7 +261,7 @@ def about(results: dict[str, Any]) -> str:
 
 
 def draw(shape: Found, file: Path) -> None:
-    """Tokens a second against text length and batch size."""
+    """Draw tokens a second against text length and batch size."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")

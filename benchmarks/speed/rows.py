@@ -1,8 +1,9 @@
-"""What many rows cost, in a process of its own: python benchmarks/speed/rows.py start|predict|long|cold|make ROWS|WAY.
+"""The cost of many rows, in a process of its own: rows.py start|predict|long|cold|make ROWS|WAY.
 
-`start` trains on a file of so many rows and ends with the first step; `predict` predicts the file with a small run;
-`long` predicts 100,000 texts of mixed length with the weights of 128x2; `cold` predicts one text. Files are made of the
-texts of ag_news, again and again with their words turned, so that no two rows are alike; the long one of all data sets.
+`start` trains on a file with ROWS rows and ends with the first step; `predict` predicts the file with
+a small run; `long` predicts 100,000 texts of mixed length with the weights of 128x2; `cold` predicts
+one text. The files repeat the texts of ag_news with their words rotated, so that all rows differ; the
+one for `long` is made from three datasets.
 """
 
 import csv
@@ -19,9 +20,9 @@ MIXED = (("ag_news", 60_000), ("clinc150", 30_000), ("imdb", 10_000))
 
 
 def turned(texts: list[str], labels: list[str], rows: int) -> list[tuple[str, str]]:
-    """So many rows: each round begins the texts at another word; shuffled."""
-    order, found = np.random.default_rng(0).permutation(rows), []
-    for i in order:
+    """The given number of rows, shuffled; each repetition rotates the words of a text by one more."""
+    found = []
+    for i in np.random.default_rng(0).permutation(rows):
         words, turn = texts[i % len(texts)].split(), int(i) // len(texts)
         start = turn % max(1, len(words))
         found.append(
@@ -34,7 +35,7 @@ def turned(texts: list[str], labels: list[str], rows: int) -> list[tuple[str, st
 
 
 def table_of(rows: int) -> Path:
-    """A CSV file of so many labelled rows."""
+    """A CSV file with the given number of labelled rows."""
     file = WORK / f"{rows}.csv"
     if not file.is_file():
         write(file, ("text", "label"), turned(*rows_of("ag_news", "train"), rows))
@@ -42,7 +43,7 @@ def table_of(rows: int) -> Path:
 
 
 def mixed() -> Path:
-    """A CSV file of 100,000 short, middling and long texts, and a thousand of them for those that are slow."""
+    """A CSV file of 100,000 texts of mixed length, and a sample of 1,000 for the slow ways."""
     file = WORK / "mixed.csv"
     if not file.is_file():
         texts = [
@@ -63,11 +64,12 @@ def write(file: Path, names: tuple[str, ...], rows: Any) -> None:
 
 
 def start(rows: int) -> None:
-    """Train as the command does, and end with the first step."""
+    """Train as on the command line, and end with the first step."""
     from selfattn_lm.cli import main
     from selfattn_lm.training.modules import ClassifierModule
 
-    step, begun = ClassifierModule.training_step, time.perf_counter()
+    step = ClassifierModule.training_step
+    begun = time.perf_counter()
 
     def first(self: Any, batch: Any, index: int) -> None:
         step(self, batch, index)
@@ -80,16 +82,17 @@ def start(rows: int) -> None:
 
 
 def predict(run: Path, file: Path, rows: int) -> None:
-    """Predict a file as the command does."""
+    """Predict a file as on the command line."""
     from selfattn_lm.cli import main
 
-    begun, out = time.perf_counter(), WORK / "predicted.csv"
+    out = WORK / "predicted.csv"
+    begun = time.perf_counter()
     assert main(["predict", str(run), str(file), "--out", str(out)]) == 0
     report_results(texts_per_s=rows / (time.perf_counter() - begun))
 
 
 def small_run() -> Path:
-    """A run of the preset `quick`, little trained."""
+    """A run of the preset `quick`, trained for one epoch."""
     from selfattn_lm import train
 
     folder = WORK / "quick"
@@ -105,7 +108,7 @@ def small_run() -> Path:
 
 
 def cold(way: str) -> None:
-    """From nothing to the first prediction; a child's wall time is what counts."""
+    """Start up and make one prediction; the wall time of the process is what counts."""
     from inference import WAYS
 
     predict, _ = WAYS[way]("256x4", "auto" if way == "ours" else "32")
@@ -113,7 +116,7 @@ def cold(way: str) -> None:
 
 
 def main(task: str, what: str) -> None:
-    """Measure and tell; `make` makes the files and runs."""
+    """Measure, and report the results; `make` makes the files and runs."""
     if task == "make":
         from models import make
 

@@ -1,8 +1,8 @@
-"""Seconds until a score is reached on held-out rows of ag_news: python benchmarks/speed/score.py WAY SCORE LIMIT.
+"""Seconds until a score is reached on held-out rows of ag_news: score.py WAY SCORE LIMIT.
 
-WAY is a preset of ours, as the command trains it, or `best`, `transformers.Trainer` at its fastest with a BERT of
-256x4.
-What counts is a validation's score, from the start of the process; after LIMIT seconds it ends with the best so far.
+WAY is a preset of ours, trained as on the command line, or `best`: `transformers.Trainer` at its
+fastest with a BERT of 256x4. The time runs from the start of the process to the first validation
+that reaches SCORE. After LIMIT seconds, the best score so far is reported.
 """
 
 import csv

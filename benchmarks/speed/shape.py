@@ -1,4 +1,4 @@
-"""Tokens a second against text length and against batch size, of 256x4: python benchmarks/speed/shape.py.
+"""Tokens a second of 256x4 against text length and against batch size: shape.py.
 
 The token ids are random, and the model has only the parts of a BERT. In theory, a token costs
 24 C² + 4 T C floating-point operations in each layer, for width C and T tokens a text: with 6 C
@@ -37,10 +37,8 @@ def works() -> dict[str, Callable[[Any, Any], Any]]:
         pooling="mean",
     )
     model = build_classifier(config, VOCABULARY, 4)
-    narrow, optimizer = (
-        in_precision(model, "auto", "cpu").eval(),
-        build_optimizer(model, 1e-4, 0.01),
-    )
+    narrow = in_precision(model, "auto", "cpu").eval()
+    optimizer = build_optimizer(model, 1e-4, 0.01)
 
     def predict(ids: Any, attention_mask: Any) -> Any:
         with torch.inference_mode():

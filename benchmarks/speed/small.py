@@ -48,7 +48,7 @@ def stepper(
 
 
 def training() -> dict[str, float]:
-    """Tokens a second of ours and of the model of transformers, in the same batches, with and without bf16."""
+    """Tokens a second of ours and of a BERT of transformers, on the same batches."""
     from training import bert
 
     from selfattn_lm.runs import new_model

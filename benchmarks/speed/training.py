@@ -1,8 +1,9 @@
-"""Training speed of one way, in a process of its own: python benchmarks/speed/training.py WAY SIZE SECONDS.
+"""Training speed of one way, in a process of its own: training.py WAY SIZE SECONDS.
 
-WAY is `ours` (an encoder of BERT's parts alone), `whole` (with n-grams, spelling and two views, as it is used),
-`trainer` (`transformers.Trainer` as it is) or `best` (in bf16, texts of like length together, batches of 64), each also
-with `-32` for 32 bits; SIZE is width x layers, as 256x4. All learn ag_news from the same token ids.
+WAY is `ours` (an encoder with only the parts of a BERT), `whole` (with n-grams, character n-grams
+and two branches, as it is used), `trainer` (`transformers.Trainer` with its defaults) or `best` (the
+same in bf16, with texts of similar length in batches of 64), each also with `-32` for fp32. SIZE is
+width x layers, such as 256x4. All learn ag_news from the same token ids.
 """
 
 import contextlib
@@ -18,33 +19,37 @@ from measure import report_results, rows_of
 
 from selfattn_lm.memory import keep_memory
 
-WARM = 3.0  # seconds that are not counted, in which oneDNN prepares for shapes that it has not seen
+WARM_UP = 3.0  # seconds, not counted, in which oneDNN prepares kernels for new shapes
 HEAD = 32  # width of an attention head
 
 
 class Clock:
-    """Real tokens and seconds of the steps after the first few; says when to stop."""
+    """Counts tokens and seconds of the steps after a warm-up, and decides when to stop."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds, self.steps, self.tokens, self.padded, self.took = seconds, 0, 0, 0, 0.0
-        self.first = self.begun = 0.0
+        self.seconds = seconds
+        self.steps = 0
+        self.tokens = 0
+        self.padded = 0  # tokens and padding
+        self.took = 0.0
+        self.first = 0.0
+        self.begun = 0.0
 
     def step(self, attention_mask: Any) -> bool:
-        """Count a step over texts whose tokens are kept or padding, (B, T); whether the time is over."""
+        """Count a step, given its attention mask (B, T); return whether the time is up."""
         now = time.perf_counter()
         self.first = self.first or now
         if self.begun:
-            self.steps, self.took = self.steps + 1, now - self.begun
-            self.tokens, self.padded = (
-                self.tokens + int(attention_mask.sum()),
-                self.padded + attention_mask.numel(),
-            )
-        elif now - self.first > WARM:
+            self.steps += 1
+            self.took = now - self.begun
+            self.tokens += int(attention_mask.sum())
+            self.padded += attention_mask.numel()
+        elif now - self.first > WARM_UP:
             self.begun = now
         return self.took > self.seconds
 
     def found(self, width: int, layers: int, all_tokens: int) -> dict[str, float]:
-        """Rates, and the model's own floating-point operations: its matrices, forward and backward, without padding."""
+        """Rates; `gflops` counts the matrix products, forward and backward, without padding."""
         rate = self.tokens / self.took
         operations = 3 * 2 * 12 * layers * width**2 * rate / 1e9
         steps = self.steps / self.took
@@ -55,7 +60,7 @@ class Clock:
 
 
 def settings_of(way: str, width: int, layers: int, precision: str) -> dict[str, Any]:
-    """Our settings for a size."""
+    """Our settings for a model of the given size."""
     model: dict[str, Any] = {"width": width, "layers": layers, "heads": width // HEAD}
     if way == "ours":
         model |= {
@@ -70,7 +75,7 @@ def settings_of(way: str, width: int, layers: int, precision: str) -> dict[str, 
 
 
 def prepared(way: str, width: int, layers: int, precision: str) -> Any:
-    """Settings, and all that a training of ours needs of the data."""
+    """Our settings and the prepared training data."""
     from selfattn_lm.config import settings_from
     from selfattn_lm.data.sources import Split
     from selfattn_lm.training.data import prepare
@@ -84,7 +89,7 @@ def prepared(way: str, width: int, layers: int, precision: str) -> Any:
 def ours(
     way: str, width: int, layers: int, precision: str, clock: Clock, callback: Any = None
 ) -> int:
-    """Train with our own loop, through Lightning, until the clock says stop; returns the tokens of an epoch."""
+    """Train with ours until the clock says stop; return the number of tokens of an epoch."""
     from lightning.pytorch import Callback
 
     from selfattn_lm.config import with_changes
@@ -116,7 +121,7 @@ def ours(
 
 
 def theirs(best: bool, width: int, layers: int, precision: str, clock: Clock) -> int:
-    """Train with `transformers.Trainer` until the clock says stop; returns the tokens of an epoch."""
+    """Train with `transformers.Trainer`, as `ours` does."""
     import torch
     from transformers import Trainer, TrainerCallback
 
@@ -138,7 +143,7 @@ def theirs(best: bool, width: int, layers: int, precision: str, clock: Clock) ->
 
 
 def bert(width: int, layers: int, data: Any) -> Any:
-    """Their model of the same shape; written-out attention, which is their faster one in bf16 on a CPU."""
+    """Their model of the same size, with eager attention, the faster one in bf16 on a CPU."""
     from transformers import BertConfig, BertForSequenceClassification
 
     size = data.tokenizer.get_vocab_size()
@@ -150,7 +155,7 @@ def bert(width: int, layers: int, data: Any) -> Any:
 
 
 def examples(found: Any) -> list[dict[str, Any]]:
-    """Our token ids as their examples."""
+    """Our token ids as examples for `transformers`."""
     return [
         {
             "input_ids": found.tokens[i].tolist(),
@@ -162,7 +167,7 @@ def examples(found: Any) -> list[dict[str, Any]]:
 
 
 def collator() -> Any:
-    """Dynamic padding, as theirs, which wants a tokenizer of their own."""
+    """Dynamic padding; the collator of `transformers` needs a tokenizer of theirs."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
@@ -182,7 +187,7 @@ def collator() -> Any:
 
 
 def arguments_of(best: bool, precision: str, folder: str, **more: Any) -> Any:
-    """Their defaults, or what is fastest on a CPU."""
+    """The defaults of `transformers`, or the fastest arguments on a CPU."""
     from transformers import TrainingArguments
 
     usual: dict[str, Any] = {
@@ -208,17 +213,18 @@ def arguments_of(best: bool, precision: str, folder: str, **more: Any) -> Any:
 
 
 def main(way: str, size: str, seconds: float) -> None:
-    """Measure and tell."""
-    clock, (way, _, bits) = Clock(seconds), way.partition("-")
+    """Measure, and report the results."""
+    clock = Clock(seconds)
+    way, _, bits = way.partition("-")
     warnings.simplefilter("ignore")
-    width, layers = map(int, size.split("x"))
+    width, layers = (int(part) for part in size.split("x"))
     if way in ("ours", "whole"):
         keep_memory()  # as the command line does
         tokens = ours(way, width, layers, bits or "bf16", clock)
     else:
-        tokens = theirs(
-            way == "best", width, layers, bits or ("bf16" if way == "best" else "32"), clock
-        )
+        best = way == "best"
+        usual = "bf16" if best else "32"
+        tokens = theirs(best, width, layers, bits or usual, clock)
     report_results(**clock.found(width, layers, tokens))
 
 

@@ -1,4 +1,4 @@
-"""Where a training step's time goes, by torch's profiler: python benchmarks/speed/where.py SIZE [embedding]."""
+"""Where the time of a training step goes, by torch's profiler: where.py SIZE [embedding]."""
 
 import sys
 import time
@@ -47,24 +47,30 @@ class Steps(Callback):
     """Profiles the steps between the first and the last."""
 
     def __init__(self) -> None:
-        self.count, self.profile, self.seconds = 0, profile(activities=[ProfilerActivity.CPU]), 0.0
+        self.count = 0
+        self.profile = profile(activities=[ProfilerActivity.CPU])
+        self.started = 0.0
+        self.seconds = 0.0
 
     def on_train_batch_start(self, *args: Any) -> None:
-        """Begin or end."""
+        """Start or stop the profiler."""
         self.count += 1
         if self.count == FIRST:
             self.profile.__enter__()
-            self.begun = time.perf_counter()
+            self.started = time.perf_counter()
         elif self.count == LAST:
-            self.seconds = time.perf_counter() - self.begun
+            self.seconds = time.perf_counter() - self.started
             self.profile.__exit__(None, None, None)
 
 
 def where(size: str) -> dict[str, float]:
-    """Share of the time of each kind of work; what is left is Python: Lightning, autograd, batching."""
-    steps, (width, layers) = Steps(), map(int, size.split("x"))
+    """Fraction of the time of each kind of work; the rest is Python."""
+    steps = Steps()
+    width, layers = (int(part) for part in size.split("x"))
     ours("ours", width, layers, "bf16", Clock(6), steps)
-    names = {name: kind for kind, found in KINDS.items() for name in found}
+    names: dict[str, str] = {}
+    for kind, operations in KINDS.items():
+        names.update(dict.fromkeys(operations, kind))
     shares = dict.fromkeys([*KINDS, "other tensor work"], 0.0)
     for event in steps.profile.key_averages():
         if event.key.startswith("aten::"):
@@ -74,7 +80,7 @@ def where(size: str) -> dict[str, float]:
 
 
 def embedding(rounds: int = 5, steps: int = 15) -> dict[str, float]:
-    """Seconds of a step at 128 x 2 with 30,000 tokens and n-grams, and of one that does not update embeddings."""
+    """Seconds of a step of 128 x 2, with and without updates of the embeddings."""
     from selfattn_lm.config import with_changes
     from selfattn_lm.runs import new_model
     from selfattn_lm.training.data import train_loader
@@ -118,4 +124,7 @@ def embedding(rounds: int = 5, steps: int = 15) -> dict[str, float]:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     keep_memory()
-    report_results(**(embedding() if sys.argv[2:] else where(sys.argv[1])))
+    if sys.argv[2:]:
+        report_results(**embedding())
+    else:
+        report_results(**where(sys.argv[1]))
