@@ -117,7 +117,8 @@ def accuracy(group: Sequence[Mapping[str, Any]]) -> str:
         return "not run"
     if len(values) == 1:
         return f"{values[0]:.2f} (one seed)"
-    return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f}, {len(values)} seeds)"
+    spread = f"{min(values):.2f} to {max(values):.2f}"
+    return f"{statistics.mean(values):.2f} ({spread}, {len(values)} seeds)"
 
 
 @app.command
@@ -186,7 +187,7 @@ def minilm() -> str:
 
 @app.command
 def pretrained(sets: str = ",".join(FINETUNED), seeds: int = 3) -> None:
-    """Fine-tune MiniLM with the defaults, score the test splits, and write results/pretrained.md."""
+    """Fine-tune MiniLM, score the test splits, and write results/pretrained.md."""
 
     def cells(sets: Sequence[str]) -> Cells:
         planned: Cells = []
@@ -258,7 +259,8 @@ def measured(group: Sequence[Mapping[str, Any]]) -> str:
 def without_test(name: str, folder: Path) -> Path:
     """Write the train and validation rows of a dataset, and return their folder.
 
-    Of a dataset ending in `_tenth`, a tenth of train is used to train, 10,000 other rows to validate.
+    Of a dataset ending in `_tenth`, a tenth of train is used to train, and 10,000 other rows to
+    validate.
     """
     splits = load_splits(DataConfig(str(DATA / name.removesuffix("_tenth"))))
     parts: dict[str, list[tuple[str, str]]] = {}

@@ -129,9 +129,8 @@ def main(rounds: int = 3) -> None:
     for name, found in speeds.items():
         middle = statistics.median(found)
         spread = f"{min(found):,.0f} to {max(found):,.0f}"
-        print(
-            f"{name:<28}{middle:>7,.0f} tokens/s ({spread}), ours is {own / middle:.2f} times as fast"
-        )
+        ratio = f"ours is {own / middle:.2f} times as fast"
+        print(f"{name:<28}{middle:>7,.0f} tokens/s ({spread}), {ratio}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Prediction speed of one way, in a process of its own: inference.py TASK WAY SIZE.
 
-TASK is `texts` (texts a second, on the test split of ag_news), `latency` (milliseconds for one text of
-32 tokens), `sample` (texts a second, on texts of mixed length) or `scores` (accuracy of ours on the
+TASK is `texts` (texts a second, on the test split of ag_news), `latency` (milliseconds for one text
+of 32 tokens), `sample` (texts a second, on texts of mixed length) or `scores` (accuracy of ours on the
 test split of ag_news). WAY is `ours`, `ours-32`, `ours-int8`, `pipeline`, `pipeline-bf16`, `onnx`,
 `onnx-int8` or `fasttext`; for `scores` it is `all`.
 """

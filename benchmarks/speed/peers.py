@@ -1,4 +1,4 @@
-"""Seconds and accuracy of TF-IDF + LinearSVC and of fastText on ag_news: peers.py tfidf|fasttext."""
+"""Seconds and accuracy of TF-IDF + LinearSVC and of fastText on ag_news: peers.py WAY."""
 
 import sys
 import time

@@ -1,9 +1,9 @@
 """The cost of many rows, in a process of its own: rows.py start|predict|long|cold|make ROWS|WAY.
 
-`start` trains on a file with ROWS rows and ends with the first step; `predict` predicts the file with
-a small run; `long` predicts 100,000 texts of mixed length with the weights of 128x2; `cold` predicts
-one text. The files repeat the texts of ag_news with their words rotated, so that all rows differ; the
-one for `long` is made from three datasets.
+`start` trains on a file with ROWS rows and ends with the first step; `predict` predicts the file
+with a small run; `long` predicts 100,000 texts of mixed length with the weights of 128x2; `cold`
+predicts one text. The files repeat the texts of ag_news with their words rotated, so that all rows
+differ; the one for `long` is made from three datasets.
 """
 
 import csv
@@ -20,7 +20,7 @@ MIXED = (("ag_news", 60_000), ("clinc150", 30_000), ("imdb", 10_000))
 
 
 def turned(texts: list[str], labels: list[str], rows: int) -> list[tuple[str, str]]:
-    """The given number of rows, shuffled; each repetition rotates the words of a text by one more."""
+    """The given number of rows, shuffled; each repetition rotates the words by one more."""
     found = []
     for i in np.random.default_rng(0).permutation(rows):
         words, turn = texts[i % len(texts)].split(), int(i) // len(texts)

@@ -1,9 +1,9 @@
 """Training speed of one way, in a process of its own: training.py WAY SIZE SECONDS.
 
 WAY is `ours` (an encoder with only the parts of a BERT), `whole` (with n-grams, character n-grams
-and two branches, as it is used), `trainer` (`transformers.Trainer` with its defaults) or `best` (the
-same in bf16, with texts of similar length in batches of 64), each also with `-32` for fp32. SIZE is
-width x layers, such as 256x4. All learn ag_news from the same token ids.
+and two branches, as it is used), `trainer` (`transformers.Trainer` with its defaults) or `best`
+(the same in bf16, with texts of similar length in batches of 64), each also with `-32` for fp32.
+SIZE is width x layers, such as 256x4. All learn ag_news from the same token ids.
 """
 
 import contextlib

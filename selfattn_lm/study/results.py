@@ -36,7 +36,7 @@ class StudyResult:
 
     Attributes:
         folder: The folder of the study.
-        cells: One for each training: `kind`, `share` (percent of the training rows), `seed` and scores.
+        cells: One for each training: `kind`, `share` (percent of the training rows), `seed`, scores.
     """
 
     folder: Path
