@@ -94,6 +94,7 @@ def ours(
 
     from selfattn_lm.config import with_changes
     from selfattn_lm.runs import new_model
+    from selfattn_lm.runs.lifecycle import RunFolder
     from selfattn_lm.training import resolve as rules
     from selfattn_lm.training.fitting import Training
     from selfattn_lm.training.modules import ClassifierModule
@@ -113,8 +114,12 @@ def ours(
 
     with tempfile.TemporaryDirectory() as folder:
         module = ClassifierModule(model, settings, len(data.labels), None)
-        training = Training(settings, Path(folder), module, data.train, data.validation)
-        training.trainer.callbacks[:0] = [Count(), *([callback] if callback else [])]
+        place = RunFolder(Path(folder) / "run")
+        training = Training(settings, place, module, data.train, data.validation)
+        callbacks = [Count()]
+        if callback is not None:
+            callbacks.append(callback)
+        training.trainer.callbacks[:0] = callbacks
         with contextlib.suppress(KeyboardInterrupt):  # nothing was validated yet
             training.run(resume=False)
     return data.train.tokens.total
