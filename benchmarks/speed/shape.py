@@ -14,10 +14,11 @@ import torch
 from measure import report_results, seconds_per_call
 from torch.nn.functional import cross_entropy
 
-from selfattn_lm.config import ModelConfig
-from selfattn_lm.inference.low_precision import in_precision
+from selfattn_lm.build import build_classifier
+from selfattn_lm.config import ResolvedModel
+from selfattn_lm.inference.low_precision import convert_precision
+from selfattn_lm.inputs import Inputs
 from selfattn_lm.memory import keep_memory
-from selfattn_lm.nn import build_classifier
 from selfattn_lm.training.optimizer import build_optimizer, clip_gradients
 
 WIDTH, LAYERS, VOCABULARY, LONGEST, TOKENS = 256, 4, 30_000, 4096, 4096
@@ -25,29 +26,30 @@ LENGTHS = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
 BATCHES, LENGTH = [1, 2, 4, 8, 16, 32, 64, 128, 256], 64
 
 
-def works() -> dict[str, Callable[[Any, Any], Any]]:
-    """A prediction and a training step: (B, T), (B, T) -> anything."""
-    config = ModelConfig(
+def works() -> dict[str, Callable[[Inputs], Any]]:
+    """A prediction and a training step on a batch."""
+    config = ResolvedModel(
         width=WIDTH,
         layers=LAYERS,
         heads=8,
         max_length=LONGEST,
         max_ngram=1,
+        ngram_buckets=1,
         bag_branch=False,
         pooling="mean",
     )
     model = build_classifier(config, VOCABULARY, 4)
-    narrow = in_precision(model, "auto", "cpu").eval()
+    narrow = convert_precision(model, "auto", "cpu").eval()
     optimizer = build_optimizer(model, 1e-4, 0.01)
 
-    def predict(ids: Any, attention_mask: Any) -> Any:
+    def predict(inputs: Inputs) -> Any:
         with torch.inference_mode():
-            return narrow(ids, attention_mask)
+            return narrow(inputs)
 
-    def step(ids: Any, attention_mask: Any) -> None:
+    def step(inputs: Inputs) -> None:
         with torch.autocast("cpu", torch.bfloat16):
-            scores = model.train()(ids, attention_mask)
-        cross_entropy(scores.float(), torch.zeros(len(ids), dtype=torch.long)).backward()
+            scores = model.train()(inputs)
+        cross_entropy(scores.float(), torch.zeros(len(inputs.ids), dtype=torch.long)).backward()
         clip_gradients(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -55,13 +57,13 @@ def works() -> dict[str, Callable[[Any, Any], Any]]:
     return {"prediction": predict, "training": step}
 
 
-def rates(work: Callable[[Any, Any], Any], sizes: list[tuple[int, int]]) -> list[float]:
+def rates(work: Callable[[Inputs], Any], sizes: list[tuple[int, int]]) -> list[float]:
     """Tokens a second for each (B, T)."""
     found = []
     for batch, length in sizes:
         ids = torch.randint(4, VOCABULARY, (batch, length))
         attention_mask = torch.ones(batch, length, dtype=torch.bool)
-        seconds = seconds_per_call(partial(work, ids, attention_mask))
+        seconds = seconds_per_call(partial(work, Inputs(ids, attention_mask)))
         found.append(batch * length / seconds)
     return found
 

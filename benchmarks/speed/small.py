@@ -7,6 +7,7 @@ documentation.
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -21,14 +22,14 @@ def parts() -> tuple[Any, Any, list[str]]:
     """Settings, the prepared training data, and texts to predict."""
     from training import settings_of
 
-    from selfattn_lm.config import DataConfig, settings_from, with_changes
+    from selfattn_lm.config import DataConfig, settings_from
     from selfattn_lm.data.sources import load_split
     from selfattn_lm.training.data import prepare
 
     settings = settings_from(settings_of("ours", WIDTH, LAYERS, "bf16"), "")
     split = load_split(DataConfig("stdlib-docs"), "train")
     data = prepare({"train": split}, settings, None)
-    return with_changes(settings, data.resolved), data, split.texts[:TEXTS]
+    return settings, data, split.texts[:TEXTS]
 
 
 def stepper(
@@ -39,7 +40,7 @@ def stepper(
     def step(batch: Any) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             logits = scores(batch)
-        torch.nn.functional.cross_entropy(logits.float(), batch.labels).backward()
+        torch.nn.functional.cross_entropy(logits.float(), batch.targets).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -51,25 +52,23 @@ def training() -> dict[str, float]:
     """Tokens a second of ours and of a BERT of transformers, on the same batches."""
     from training import bert
 
-    from selfattn_lm.runs import new_model
+    from selfattn_lm.build import build_model
     from selfattn_lm.training.data import train_loader
     from selfattn_lm.training.optimizer import build_optimizer
 
     settings, data, _ = parts()
-    batches = [
-        batch
-        for batch, _ in zip(train_loader(data.train, settings, 0, 1), range(STEPS), strict=False)
-    ]
-    model = new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True)
+    loader = train_loader(data.train, settings.training, settings.seed)
+    batches = list(islice(loader, STEPS))
+    model = build_model(data.settings, data.tokenizer, len(data.labels), in_training=True)
     theirs = bert(WIDTH, LAYERS, data)
     optimizer = build_optimizer(model, 1e-4, 0.01)
     their_optimizer = torch.optim.AdamW(theirs.parameters(), 1e-4)
 
     def logits(batch: Any) -> Any:
-        return model(batch.ids, batch.attention_mask)
+        return model(batch.inputs)
 
     def their_logits(batch: Any) -> Any:
-        return theirs(batch.ids, batch.attention_mask.long()).logits
+        return theirs(batch.inputs.ids, batch.inputs.attention_mask.long()).logits
 
     ways: dict[str, Sequence[Any]] = {}
     for precision in ("bf16", "fp32"):
@@ -77,18 +76,19 @@ def training() -> dict[str, float]:
         ways[f"ours, {precision}"] = [stepper(model, optimizer, logits, bf16), batches]
         their_step = stepper(theirs, their_optimizer, their_logits, bf16)
         ways[f"BERT of transformers, {precision}"] = [their_step, batches]
-    tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
+    tokens = sum(int(batch.inputs.attention_mask.sum()) for batch in batches)
     return {way: tokens / seconds for way, seconds in in_turns(ways).items()}
 
 
 def prediction() -> dict[str, float]:
     """Texts a second in each precision."""
     from selfattn_lm import TextClassifier
-    from selfattn_lm.runs import Run, new_model
+    from selfattn_lm.build import build_model
+    from selfattn_lm.runs import Run
 
     settings, data, texts = parts()
-    model = new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=False).eval()
-    run = Run(settings, {}, data.labels, data.tokenizer, model)
+    model = build_model(data.settings, data.tokenizer, len(data.labels), in_training=False).eval()
+    run = Run(settings, data.settings, data.labels, data.tokenizer, model)
     ways: dict[str, Sequence[Any]] = {}
     for precision in ("bf16", "int8", "32"):
         ways[f"predicted, {precision}"] = [TextClassifier(run, precision).predict_proba, [texts]]

@@ -92,36 +92,51 @@ def ours(
     """Train with ours until the clock says stop; return the number of tokens of an epoch."""
     from lightning.pytorch import Callback
 
-    from selfattn_lm.config import with_changes
-    from selfattn_lm.runs import new_model
+    from selfattn_lm.build import build_model
+    from selfattn_lm.config import Resolved
     from selfattn_lm.runs.lifecycle import RunFolder
-    from selfattn_lm.training import resolve as rules
-    from selfattn_lm.training.fitting import Training
+    from selfattn_lm.training.fitting import fit_module
     from selfattn_lm.training.modules import ClassifierModule
+    from selfattn_lm.training.resolve import TrainingFacts, resolve_training
+    from selfattn_lm.training.trainer import build_trainer
 
     settings, data = prepared(way, width, layers, precision)
-    settings = with_changes(settings, data.resolved)
-    settings = with_changes(
-        settings, {"training": rules.training_changes(settings.training, 5, 400)}
+    model = build_model(data.settings, data.tokenizer, len(data.labels), in_training=True)
+    facts = TrainingFacts(
+        start="scratch",
+        rows=len(data.train),
+        tokens=data.train.tokens.total,
+        batches=400,
+        labels=len(data.labels),
+        width=width,
+        modules=[branch.encoder for branch in model.branches.values()],
     )
-    model = new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True)
+    resolved = Resolved(
+        seed=settings.seed,
+        data=data.settings.data,
+        tokenizer=data.settings.tokenizer,
+        model=data.settings.model,
+        training=resolve_training(settings.training, facts),
+    )
 
     class Count(Callback):
         def on_train_batch_end(
             self, trainer: Any, module: Any, outputs: Any, batch: Any, _: int
         ) -> None:
-            training.stop.asked = clock.step(batch.attention_mask)
+            run_trainer.stop.requested = clock.step(batch.inputs.attention_mask)
 
     with tempfile.TemporaryDirectory() as folder:
-        module = ClassifierModule(model, settings, len(data.labels), None)
+        module = ClassifierModule(model, resolved, len(data.labels), None)
         place = RunFolder(Path(folder) / "run")
-        training = Training(settings, place, module, data.train, data.validation)
+        run_trainer = build_trainer(resolved, place, data.train, data.validation)
         callbacks = [Count()]
         if callback is not None:
             callbacks.append(callback)
-        training.trainer.callbacks[:0] = callbacks
+        run_trainer.trainer.callbacks[:0] = callbacks
         with contextlib.suppress(KeyboardInterrupt):  # nothing was validated yet
-            training.run(resume=False)
+            fit_module(
+                run_trainer, module, data.train, data.validation, resolved, place, resume=False
+            )
     return data.train.tokens.total
 
 
@@ -167,7 +182,7 @@ def examples(found: Any) -> list[dict[str, Any]]:
             "labels": int(label),
             "length": len(found.tokens[i]),
         }
-        for i, label in enumerate(found.labels)
+        for i, label in enumerate(found.targets)
     ]
 
 

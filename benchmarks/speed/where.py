@@ -3,6 +3,7 @@
 import sys
 import time
 import warnings
+from itertools import islice
 from typing import Any
 
 import torch
@@ -81,21 +82,20 @@ def where(size: str) -> dict[str, float]:
 
 def embedding(rounds: int = 5, steps: int = 15) -> dict[str, float]:
     """Seconds of a step of 128 x 2, with and without updates of the embeddings."""
-    from selfattn_lm.config import with_changes
-    from selfattn_lm.runs import new_model
+    from selfattn_lm.build import build_model
+    from selfattn_lm.features.ngrams import add_ngrams
     from selfattn_lm.training.data import train_loader
     from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, freeze
 
     settings, data = prepared("whole", 128, 2, "bf16")
-    settings = with_changes(settings, data.resolved)
-    batches = [
-        batch
-        for batch, _ in zip(train_loader(data.train, settings, 0, 1), range(steps), strict=False)
-    ]
-    models = {
-        name: new_model(settings, data.tokenizer, len(data.labels), with_char_ngrams=True)
-        for name in ("all", "rest")
-    }
+    loader = train_loader(data.train, settings.training, settings.seed)
+    batches = list(islice(loader, steps))
+    config = data.settings.model
+    models = {}
+    for name in ("all", "rest"):
+        models[name] = build_model(
+            data.settings, data.tokenizer, len(data.labels), in_training=True
+        )
     freeze(models["rest"], "embeddings")
     found: dict[str, list[float]] = {name: [] for name in models}
     optimizers = {name: build_optimizer(model, 1e-4, 0.01) for name, model in models.items()}
@@ -104,10 +104,10 @@ def embedding(rounds: int = 5, steps: int = 15) -> dict[str, float]:
             begun = time.perf_counter()
             for batch in batches:
                 with torch.autocast("cpu", torch.bfloat16):
-                    scores = model.scores(batch.ids, batch.attention_mask).float()
-                torch.stack(
-                    [cross_entropy(branch, batch.labels) for branch in scores]
-                ).mean().backward()
+                    inputs = add_ngrams(batch.inputs, config.max_ngram, config.ngram_buckets)
+                    by_branch = model.branch_logits(inputs).float()
+                losses = [cross_entropy(logits, batch.targets) for logits in by_branch]
+                torch.stack(losses).mean().backward()
                 clip_gradients(model.parameters(), 1.0)
                 optimizers[name].step()
                 optimizers[name].zero_grad()
