@@ -3,7 +3,6 @@
 from selfattn_lm.runs.files import atomic, write_json, write_text
 from selfattn_lm.runs.folder import (
     ConfigFile,
-    model_card,
     precision_recorded_in,
     read_bert_config,
     read_config,
@@ -16,6 +15,7 @@ from selfattn_lm.runs.folder import (
 from selfattn_lm.runs.hf.bert import is_checkpoint, read_bert, write_bert
 from selfattn_lm.runs.hf.files import locate
 from selfattn_lm.runs.lifecycle import CHECKPOINTS, LAST, RunFolder
+from selfattn_lm.runs.model_card import model_card
 from selfattn_lm.runs.origin import Origin, find_origin, find_recorded
 from selfattn_lm.runs.run import Run
 

@@ -237,33 +237,3 @@ def require_finished(folder: Path) -> None:
     for name in ("config.yaml", "labels.json", "tokenizer.json"):
         if name not in there:
             raise UserError(f"{folder}: {name} is missing, so the run is broken; train it again.")
-
-
-def model_card(name: str, run: Run, train: Mapping[str, Any], scores: Mapping[str, Any], minutes: float) -> str:
-    """The text of the run folder's `README.md`: `train` as in `data.json`, `scores` as in `metrics.json`."""
-    settings, model = run.settings, run.resolved.model
-    rows = "".join(
-        f"| {split} | {s['rows']:,} | {_interval(s['accuracy'])} | {_interval(s['macro_f1'])} | {s['log_loss']:.4f} |\n"
-        for split, s in scores.items()
-    )
-    counts = ", ".join(f"{label} ({count:,})" for label, count in train["labels"].items())
-    start = "It was trained from scratch."
-    if run.origin is not None:
-        start = f"It started from `{run.origin}` (sha256 of its weights: `{run.origin.sha256}`)."
-    layers = "" if model.kind == "bag" else f", {model.layers} layers"
-    return f"""# {name}
-
-A text classifier with {len(run.labels)} labels ({model.kind}, {model.width} wide{layers}), trained by
-selfattn_lm on {train["rows"]:,} texts of `{settings.data.source or "memory"}` in {minutes:g} minutes. {start}
-
-| split | rows | accuracy (95 % interval) | macro-F1 (95 % interval) | log loss |
-|---|---|---|---|---|
-{rows}
-Texts are cut after {model.max_length} tokens, as {100 * train["texts_cut"]:.1f} % of the training texts were.
-
-Labels and their training texts: {counts}.
-"""
-
-
-def _interval(score: Mapping[str, float]) -> str:
-    return f"{100 * score['value']:.2f} ({100 * score['low']:.2f} to {100 * score['high']:.2f})"
