@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import IO, Literal
 
-from selfattn_lm.data.lines import damaged_columns, open_lines, repair, without_newline
+from selfattn_lm.data.lines import damaged_columns, open_lines, replace_surrogates, without_newline
 from selfattn_lm.data.rows import NoRowsError, Row
 from selfattn_lm.errors import UserError
 
@@ -50,7 +50,9 @@ class QuotedRecords:
     """Reads records of which a field may be quoted, and so go on over several lines."""
 
     def __init__(self, lines: Lines, delimiter: str) -> None:
-        csv.field_size_limit(1 << 26)  # a text of many megabytes is a text; a quote never closed must end somewhere
+        csv.field_size_limit(
+            1 << 26
+        )  # a text of many megabytes is a text; a quote never closed must end somewhere
         self._lines = lines
         self._delimiter = delimiter
         self._first: str | None = None
@@ -125,7 +127,9 @@ def read_delimited(file: IO[bytes], where: str, delimiter: str, quoting: Reading
                 yield Row(number, values, "", lines.number)
                 continue
             damaged = damaged_columns(values)
-            yield Row(number, repair(values) if damaged else values, "", lines.number, damaged)
+            yield Row(
+                number, replace_surrogates(values) if damaged else values, "", lines.number, damaged
+            )
     if number == 0:
         raise NoRowsError(where, header)
 
@@ -154,7 +158,9 @@ def _header(records: Iterator[tuple[list[str], str]], where: str) -> list[str]:
         raise UserError(f"{where}, line 1: {problem}; save the file as UTF-8.")
     if any("\r" in name for name in header):
         reason = "a carriage return in the header"
-        raise UserError(f"{where}, line 1: {reason}; save the file with lines that end in \\n or \\r\\n.")
+        raise UserError(
+            f"{where}, line 1: {reason}; save the file with lines that end in \\n or \\r\\n."
+        )
     if len(set(header)) < len(header):
         raise UserError(f"{where}, line 1: two columns have the same name; fix the header.")
     return header

@@ -1,21 +1,21 @@
-"""Rows of JSON: a file of objects, or an object in each line."""
+"""Read the rows of JSON files (an array of objects) and JSON Lines files (an object per line)."""
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
-from selfattn_lm.data.lines import damaged_columns, is_valid, open_lines, repair
-from selfattn_lm.data.rows import Row
+from selfattn_lm.data.lines import is_valid, open_lines, replace_surrogates
+from selfattn_lm.data.rows import Row, checked_row
 from selfattn_lm.errors import UserError
 
-_PIECE = 1 << 20
-_SEPARATORS = re.compile(r"[\s,\[\]]*")  # what stands between the objects of a JSON array
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # the escape of half a character, or of one half of a whole one
+_CHUNK = 1 << 20  # characters
+_SEPARATORS = re.compile(r"[\s,\[\]]*")  # whatever is between the objects of an array
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")  # also matches those of a whole pair
 
 
 def read_jsonl(file: IO[bytes], where: str) -> Iterator[Row]:
-    """An object in each line that is not blank; a line that is none is a bad row."""
+    """Stream the objects of a JSON Lines file; a line that is not an object is a bad row."""
     number = 0
     with open_lines(file, where) as lines:
         for line, text in enumerate(lines, 1):
@@ -28,73 +28,114 @@ def read_jsonl(file: IO[bytes], where: str) -> Iterator[Row]:
                 yield Row(number, None, f"broken line: {error}", line)
                 continue
             if not isinstance(values, dict):
-                yield Row(number, None, f"broken line: {repair(text.strip()[:40])} is not an object", line)
+                shown = replace_surrogates(text.strip()[:40])
+                yield Row(number, None, f"broken line: {shown} is not an object", line)
                 continue
             if number == 1:
-                _refuse_columns(values, where)
-            yield _row(number, values, text, line)
+                _refuse_table_in_one_object(values, where)
+            yield _to_row(number, values, text, line)
 
 
 def read_json(file: IO[bytes], where: str) -> Iterator[Row]:
-    """An array of objects, or objects one after the other, read piece by piece."""
+    """Stream the objects of a JSON file, which are in an array or follow one another.
+
+    Raises:
+        UserError: The JSON is invalid, or a value is not an object.
+    """
     decode = json.JSONDecoder().raw_decode
     number = 0
     buffer = ""
     with open_lines(file, where) as text:
         while True:
-            # An object larger than a piece is tried again only when twice as much is there.
-            piece = text.read(max(_PIECE, len(buffer)))
-            buffer += piece
+            # At least double the buffer, so that a huge object is not decoded again too often.
+            chunk = text.read(max(_CHUNK, len(buffer)))
+            buffer += chunk
             position = _skip_separators(buffer, 0)
             while position < len(buffer):
                 try:
                     values, end = decode(buffer, position)
                 except (ValueError, RecursionError) as error:
-                    if piece:
-                        break  # the object may continue in the next piece
+                    if chunk:
+                        break  # the object may continue in the next chunk
                     reason = getattr(error, "msg", error)
-                    raise UserError(f"{where}: broken JSON after row {number}: {reason}.") from None
+                    message = f"{where}: broken JSON after row {number}: {reason}."
+                    raise UserError(message) from None
                 number += 1
-                if not isinstance(values, dict):
-                    shown = repair(str(values)[:40])
-                    raise UserError(f"{where}: row {number} is {shown}, not an object with named columns.")
-                if number == 1:
-                    _refuse_columns(values, where)
-                yield _row(number, values, buffer[position:end], 0)
+                _refuse_other_values(values, number, where)
+                yield _to_row(number, values, buffer[position:end], line=0)
                 position = _skip_separators(buffer, end)
             buffer = buffer[position:]
-            if not piece:
+            if not chunk:
                 return
 
 
 def _skip_separators(text: str, start: int) -> int:
+    """Return the position of the next value at or after `start`."""
     found = _SEPARATORS.match(text, start)
     assert found is not None, "the pattern matches the empty text"
     return found.end()
 
 
-def _row(number: int, values: dict[str, Any], source: str, line: int) -> Row:
-    """The row, which is looked at closely only where its `source` can hold half a character."""
-    valid = is_valid(source)
-    if valid and not _HALF.search(source):
+def _to_row(number: int, values: dict[str, Any], source: str, line: int) -> Row:
+    """Return the row, and search it for surrogates only if its JSON `source` can hold any."""
+    is_utf8 = is_valid(source)
+    if is_utf8 and not _SURROGATE_ESCAPE.search(source):
         return Row(number, values, "", line)
-    damaged = damaged_columns(values, decoded=not valid)
-    return Row(number, repair(values) if damaged else values, "", line, damaged)
+    return checked_row(number, values, line, decoded=not is_utf8)
 
 
-def _refuse_columns(first: Mapping[str, Any], where: str) -> None:
-    """Refuse a table that is written column by column, as pandas' `to_json` does by default."""
-    values = list(first.values())
-    keys = first.keys()
-    of_objects = len(values) > 0 and all(isinstance(value, Mapping) and value for value in values)
-    same_rows = of_objects and all(value.keys() == values[0].keys() for value in values)
-    of_lists = len(values) > 1 and all(isinstance(value, list) and len(value) > 1 for value in values)
-    same_length = of_lists and len({len(value) for value in values}) == 1
-    is_indexed = same_rows and len(values) > 1 and all(key.isdecimal() for key in keys)
-    has_table = isinstance(first.get("data"), list) and ("columns" in keys or "schema" in keys)
+def _refuse_other_values(values: Any, number: int, where: str) -> None:
+    """Refuse a value that is not an object, and a first object that holds a whole table."""
+    if not isinstance(values, dict):
+        shown = replace_surrogates(str(values)[:40])
+        message = f"{where}: row {number} is {shown}, not an object with named columns."
+        raise UserError(message)
+    if number == 1:
+        _refuse_table_in_one_object(values, where)
+
+
+def _refuse_table_in_one_object(first: Mapping[str, Any], where: str) -> None:
+    """Refuse a table in one object, as pandas writes it unless `orient` is 'records'."""
     advice = "write an object for each row: df.to_json(path, orient='records')"
-    if is_indexed:
-        raise UserError(f"{where}: holds a table as one object with the rows by number, not row by row; {advice}.")
-    if (same_rows and any(key.isdecimal() for key in values[0])) or same_length or has_table:
-        names = ", ".join(repr(repair(name)) for name in list(keys)[:8])
-        raise UserError(f"{where}: holds a table column by column ({names}), not row by row; {advice}.")
+    if _is_table_by_row_number(first):
+        reason = "holds a table as one object with the rows by number, not row by row"
+        raise UserError(f"{where}: {reason}; {advice}.")
+    if _is_table_by_column(first):
+        names = ", ".join(repr(replace_surrogates(name)) for name in list(first)[:8])
+        reason = f"holds a table column by column ({names}), not row by row"
+        raise UserError(f"{where}: {reason}; {advice}.")
+
+
+def _is_table_by_row_number(table: Mapping[str, Any]) -> bool:
+    """Return whether the object is {"0": {"text": …}, "1": {"text": …}}."""
+    if len(table) < 2 or not _are_objects_with_equal_keys(list(table.values())):
+        return False
+    return all(name.isdecimal() for name in table)
+
+
+def _is_table_by_column(table: Mapping[str, Any]) -> bool:
+    """Return whether the object holds columns, as objects by row number or as lists."""
+    columns = list(table.values())
+    if isinstance(table.get("data"), list) and ("columns" in table or "schema" in table):
+        return True
+    if _are_objects_with_equal_keys(columns):
+        return any(name.isdecimal() for name in columns[0])
+    return _are_lists_of_equal_length(columns)
+
+
+def _are_objects_with_equal_keys(values: list[Any]) -> bool:
+    for value in values:
+        if not isinstance(value, Mapping) or not value:
+            return False
+        if value.keys() != values[0].keys():
+            return False
+    return len(values) > 0
+
+
+def _are_lists_of_equal_length(values: list[Any]) -> bool:
+    for value in values:
+        if not isinstance(value, list) or len(value) < 2:
+            return False
+        if len(value) != len(values[0]):
+            return False
+    return len(values) > 1

@@ -1,4 +1,7 @@
-"""Bytes to lines of text: files, .gz, pipes and standard input, and what to do with bytes that are no text."""
+"""Open files, gzip files, pipes and standard input, as bytes or as lines of text.
+
+Bytes that are not UTF-8 are decoded to surrogates. So a bad byte spoils one cell, not the file.
+"""
 
 import gzip
 import io
@@ -13,9 +16,9 @@ from typing import IO, Any
 
 from selfattn_lm.errors import UserError
 
-GZIP = b"\x1f\x8b"  # how a file that is packed by gzip begins
+GZIP = b"\x1f\x8b"  # the first bytes of a gzip file
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_BYTE_ORDER_MARKS = {  # UTF-32's begins like UTF-16's, so it comes first
+_BYTE_ORDER_MARKS = {  # UTF-32 comes first, because its mark begins with that of UTF-16
     b"\xff\xfe\x00\x00": "UTF-32",
     b"\x00\x00\xfe\xff": "UTF-32",
     b"\xff\xfe": "UTF-16",
@@ -24,48 +27,67 @@ _BYTE_ORDER_MARKS = {  # UTF-32's begins like UTF-16's, so it comes first
 
 
 def is_stream(path: Path) -> bool:
-    """Whether the path is standard input, a pipe or another device, whose name tells no format."""
+    """Return whether the path is standard input (`-`), a pipe or another device.
+
+    The name of a stream does not tell its format, and its bytes can be read only once.
+    """
     if str(path) == "-" or str(path).startswith(("/dev/", "/proc/")):
         return True
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def is_readable(path: Path) -> bool:
-    """Whether the path is a file, or a stream that is there."""
+    """Return whether the path is standard input (`-`), or exists and is not a folder."""
     return str(path) == "-" or path.is_file() or (path.exists() and not path.is_dir())
 
 
 def is_packed(path: Path) -> bool:
-    """Whether the name says that a file is packed by gzip."""
+    """Return whether the file name says that the file is compressed with gzip."""
     return path.suffix.lower() == ".gz"
 
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[Any]:
-    """The bytes of a file or of a stream, unpacked if they are gzip's: a file says so by its name."""
-    if not is_stream(path):
-        with gzip.open(path) if is_packed(path) else path.open("rb") as file:
+    """Open a file or a stream as a binary file with `peek`, and decompress gzip.
+
+    A gzip file is recognized by its name, a gzip stream by its first bytes.
+    """
+    if is_stream(path):
+        with closing(_open_stream(path)) as stream:
+            if stream.peek(2)[:2] != GZIP:
+                yield stream
+                return
+            with gzip.GzipFile(fileobj=stream) as decompressed:
+                yield decompressed
+    elif is_packed(path):
+        with gzip.open(path) as decompressed:
+            yield decompressed
+    else:
+        with path.open("rb") as file:
             yield file
-        return
-    raw: Any = _standard_input() if str(path) == "-" else path.open("rb")
-    with closing(raw if hasattr(raw, "peek") else io.BufferedReader(raw)) as stream:
-        if stream.peek(2)[:2] != GZIP:
-            yield stream
-            return
-        with gzip.GzipFile(fileobj=stream) as unpacked:
-            yield unpacked
 
 
-def _standard_input() -> IO[bytes]:
-    """Standard input with a buffer of its own: Python aborts at its end while a thread waits in `sys.stdin.buffer`."""
+def _open_stream(path: Path) -> Any:
+    """Open standard input or another stream as a binary file with `peek`."""
+    stream: Any = _open_standard_input() if str(path) == "-" else path.open("rb")
+    if hasattr(stream, "peek"):
+        return stream
+    return io.BufferedReader(stream)
+
+
+def _open_standard_input() -> IO[bytes]:
+    """Open standard input with a buffer of its own.
+
+    Python aborts at exit while a thread still waits in `sys.stdin.buffer`.
+    """
     try:
         return open(sys.stdin.fileno(), "rb", closefd=False)
-    except OSError:  # it is no file but, say, a BytesIO
+    except OSError:  # it is not a file but, for example, a BytesIO
         return sys.stdin.buffer
 
 
 def spooled(file: IO[bytes]) -> IO[bytes]:
-    """A temporary file with the same bytes, which can be read more than once."""
+    """Copy a file that can be read only once to a temporary file; return it at its beginning."""
     copy = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
     try:
         shutil.copyfileobj(file, copy)
@@ -77,28 +99,42 @@ def spooled(file: IO[bytes]) -> IO[bytes]:
 
 
 def open_lines(file: IO[bytes], where: str) -> io.TextIOWrapper:
-    r"""Lines that end in `\n` or `\r\n` and nowhere else; bytes that are not UTF-8 become surrogates, see `repair`."""
+    r"""Decode a binary file to lines.
+
+    A line ends in `\n` or `\r\n` and nowhere else. Bytes that are not UTF-8 become surrogates,
+    see `replace_surrogates`.
+
+    Raises:
+        UserError: The file is encoded in UTF-16 or UTF-32.
+    """
     refuse_other_encodings(file, where)
     return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="\n")
 
 
 def refuse_other_encodings(file: Any, where: str) -> None:
-    """Refuse UTF-16 and UTF-32, which are known by their byte order mark or by their many zero bytes."""
-    head = file.peek(512)[:512]
-    found = next((name for mark, name in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), "")
-    if not found and head.count(0) > len(head) // 4:
-        found = "UTF-16 or UTF-32"
-    if found:
-        raise UserError(f"{where}: the file is {found}; save it as UTF-8.")
+    """Raise a `UserError` if the file is encoded in UTF-16 or UTF-32."""
+    encoding = _other_encoding(file.peek(512)[:512])
+    if encoding:
+        raise UserError(f"{where}: the file is {encoding}; save it as UTF-8.")
+
+
+def _other_encoding(head: bytes) -> str:
+    """Return UTF-16 or UTF-32 if the first bytes of a file show one of them, else an empty string."""
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if head.startswith(mark):
+            return encoding
+    if head.count(0) > len(head) // 4:  # UTF-8 texts have no zero bytes
+        return "UTF-16 or UTF-32"
+    return ""
 
 
 def without_newline(line: str) -> str:
-    r"""The line without the `\n` or `\r\n` at its end."""
+    r"""Return the line without the `\n` or `\r\n` at its end."""
     return line.removesuffix("\n").removesuffix("\r")
 
 
 def is_valid(text: str) -> bool:
-    """Whether the text can be written as UTF-8, which half of a surrogate pair cannot."""
+    """Return whether the text can be encoded as UTF-8, that is, holds no surrogates."""
     if text.isascii():
         return True
     try:
@@ -108,51 +144,68 @@ def is_valid(text: str) -> bool:
     return True
 
 
-def damage(text: str, *, decoded: bool = True) -> str:
-    """What is wrong with a text, empty if nothing is.
+def describe_damage(text: str, *, decoded: bool = True) -> str:
+    """Describe the first surrogate in a text; return an empty string if there is none.
 
-    `decoded`: it was decoded by `open_lines`, so that a surrogate may stand for a byte that was not UTF-8.
+    Args:
+        text: The text to look at.
+        decoded: Whether `open_lines` decoded the text, so that a surrogate may stand for a byte
+            that was not UTF-8.
     """
     if is_valid(text):
         return ""
     found = _SURROGATE.search(text)
-    assert found is not None, "only surrogates cannot be written"
+    assert found is not None, "only surrogates cannot be encoded"
     code = ord(found[0])
     if decoded and 0xDC80 <= code <= 0xDCFF:
         return f"not UTF-8 (byte 0x{code - 0xDC00:02x})"
     return f"half a character (\\u{code:04x})"
 
 
-def repair(value: Any) -> Any:
-    """The value with U+FFFD for all surrogates in its texts, also in those inside lists and objects."""
+def replace_surrogates(value: Any) -> Any:
+    """Replace each surrogate by U+FFFD in a text, and in all texts inside a list or an object."""
     if isinstance(value, str):
-        return value if is_valid(value) else _SURROGATE.sub("\ufffd", value)
+        if is_valid(value):
+            return value
+        return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [repair(item) for item in value]
+        return [replace_surrogates(item) for item in value]
     if isinstance(value, Mapping):
-        return {repair(key): repair(item) for key, item in value.items()}
+        return {replace_surrogates(key): replace_surrogates(item) for key, item in value.items()}
     return value
 
 
 def damaged_columns(values: Mapping[str, Any], *, decoded: bool = True) -> dict[str, str]:
-    """What is wrong with each column that holds surrogates, in its name or in its value, by its repaired name."""
-    found = {}
+    """Find the columns with surrogates in their name or value.
+
+    Args:
+        values: The columns of a row, by name.
+        decoded: See `describe_damage`.
+
+    Returns:
+        A description of the damage, by the column's name without surrogates.
+    """
+    damaged = {}
     for name, value in values.items():
-        problem = damage(name, decoded=decoded) or _damage_inside(value, decoded=decoded)
+        problem = describe_damage(name, decoded=decoded)
+        if not problem:
+            problem = _damage_inside(value, decoded=decoded)
         if problem:
-            found[repair(name)] = problem
-    return found
+            damaged[replace_surrogates(name)] = problem
+    return damaged
 
 
 def _damage_inside(value: Any, *, decoded: bool) -> str:
+    """Describe the first surrogate in a text, or in any text inside a list or an object."""
     if isinstance(value, str):
-        return damage(value, decoded=decoded)
+        return describe_damage(value, decoded=decoded)
     parts: list[Any] = []
     if isinstance(value, list):
         parts = value
     elif isinstance(value, Mapping):
         parts = [*value.keys(), *value.values()]
     for part in parts:
-        if problem := _damage_inside(part, decoded=decoded):
+        problem = _damage_inside(part, decoded=decoded)
+        if problem:
             return problem
     return ""

@@ -21,14 +21,14 @@ from selfattn_lm.data.dialect import find_dialect, refuse_one_column
 from selfattn_lm.data.json_rows import read_json, read_jsonl
 from selfattn_lm.data.lines import (
     GZIP,
-    damage,
+    describe_damage,
     is_packed,
     is_readable,
     is_stream,
     open_bytes,
     open_lines,
     refuse_other_encodings,
-    repair,
+    replace_surrogates,
     spooled,
     without_newline,
 )
@@ -106,7 +106,10 @@ def _stream_format(file: Any, path: Path, usual: str) -> str:
         log.info("%s: read as %s, by its beginning", path, found)
         return found
     if usual == "txt" and found not in _MAGIC.values():
-        log.warning("-: read as one text a line, but it begins like %s; --input-format says what it is", found)
+        log.warning(
+            "-: read as one text a line, but it begins like %s; --input-format says what it is",
+            found,
+        )
     return usual
 
 
@@ -148,7 +151,11 @@ def _refuse_another_format(file: Any, path: Path, form: str) -> None:
         return
     advice = f"let its name end in .{found}"
     if is_stream(path):
-        advice = "give the name of a file, or /dev/stdin" if found in _MAGIC.values() else f"--input-format {found}"
+        advice = (
+            "give the name of a file, or /dev/stdin"
+            if found in _MAGIC.values()
+            else f"--input-format {found}"
+        )
     raise UserError(f"{path}: is {found}, not {form}; {advice}.")
 
 
@@ -161,12 +168,16 @@ def _readable(path: Path, form: str | None) -> Iterator[None]:
         raise UserError(f"{path}: broken gzip: {error}.") from None
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
-        raise UserError(f"{path}: holds a text that is not UTF-8 (byte 0x{byte:02x}); write it anew.") from None
+        raise UserError(
+            f"{path}: holds a text that is not UTF-8 (byte 0x{byte:02x}); write it anew."
+        ) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
     except ValueError as error:  # pyarrow's errors of format are ValueErrors
         reason = str(error).rstrip(".")
-        raise UserError(f"{path}: not a readable {form or format_of(path)} file: {reason}.") from None
+        raise UserError(
+            f"{path}: not a readable {form or format_of(path)} file: {reason}."
+        ) from None
 
 
 def _read_separated(file: Any, where: str, quoting: Quoting, delimiter: str) -> Iterator[Row]:
@@ -182,11 +193,19 @@ def _read_txt(file: IO[bytes], where: str) -> Iterator[Row]:
     with open_lines(file, where) as lines:
         for number, line in enumerate(lines, 1):
             text = without_newline(line)
-            problem = damage(text)
-            yield Row(number, {"text": repair(text)}, "", number, {"text": problem} if problem else {})
+            problem = describe_damage(text)
+            yield Row(
+                number,
+                {"text": replace_surrogates(text)},
+                "",
+                number,
+                {"text": problem} if problem else {},
+            )
 
 
-Reader = Callable[[Any, str, Quoting], Iterator[Row]]  # of an open file, its name for messages, and its quoting
+Reader = Callable[
+    [Any, str, Quoting], Iterator[Row]
+]  # of an open file, its name for messages, and its quoting
 READERS: dict[str, Reader] = {
     "csv": partial(_read_separated, delimiter=","),
     "tsv": partial(_read_separated, delimiter="\t"),
