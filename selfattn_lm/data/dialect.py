@@ -9,7 +9,7 @@ from typing import IO
 
 from selfattn_lm.config import Quoting
 from selfattn_lm.data.columns import is_known_name
-from selfattn_lm.data.delimited import DELIMITERS, QUOTE, Lines, QuotedRecords, Reading
+from selfattn_lm.data.delimited import DELIMITERS, QUOTE, PushbackLines, QuotedRecords, ResolvedQuoting
 from selfattn_lm.data.lines import open_lines, without_newline
 from selfattn_lm.errors import UserError
 
@@ -19,7 +19,9 @@ _ENOUGH = 10_000  # rows that speak for one reading, if none speaks for the othe
 _MOST_VALUES = 1000  # a column with more of them is not one of labels
 
 
-def find_dialect(file: IO[bytes], where: str, delimiter: str, quoting: Quoting) -> tuple[str, Reading]:
+def find_dialect(
+    file: IO[bytes], where: str, delimiter: str, quoting: Quoting
+) -> tuple[str, ResolvedQuoting]:
     """The delimiter and the quoting of a file, which is left at its beginning; `delimiter` is what its name says."""
     found = _find_delimiter(file, where, delimiter, quoting)
     if quoting != "auto":
@@ -54,10 +56,14 @@ def refuse_one_column(header: str, where: str, usual: str) -> None:
         return
     for other, name in DELIMITERS.items():
         parts = [part.strip(' "') for part in header.split(other)]
-        named = other != "," or any(is_known_name(part) for part in parts)  # a name may well hold a comma
+        named = other != "," or any(
+            is_known_name(part) for part in parts
+        )  # a name may well hold a comma
         if len(parts) > 1 and named:
             reason = f"the header has no {DELIMITERS[usual]} but a {name}"
-            raise UserError(f"{where}, line 1: {reason}; separate the columns by {DELIMITERS[usual]}s.")
+            raise UserError(
+                f"{where}, line 1: {reason}; separate the columns by {DELIMITERS[usual]}s."
+            )
 
 
 def _fields(sample: list[str], delimiter: str, quoting: Quoting, *, cut: bool) -> int:
@@ -68,7 +74,9 @@ def _fields(sample: list[str], delimiter: str, quoting: Quoting, *, cut: bool) -
     best = 0
     for style in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE) if quoting == "auto" else (csv.QUOTE_MINIMAL,):
         try:
-            records = [cells for cells in csv.reader(sample, delimiter=delimiter, quoting=style) if cells]
+            records = [
+                cells for cells in csv.reader(sample, delimiter=delimiter, quoting=style) if cells
+            ]
         except csv.Error:
             continue
         complete = records[:-1] if cut and len(records) > 1 else records
@@ -85,12 +93,16 @@ class _Evidence:
     standard: int = 0  # records that only fit the header if quotes are quotes; a header with quoted names is one
     none: int = 0  # lines that only fit the header if quotes are letters
     first_line: int = 0  # of the first record that fits both ways and differs
-    two_lines: list[list[list[str]]] = field(default_factory=list)  # records that fit as one row and as two: as two
+    two_lines: list[list[list[str]]] = field(
+        default_factory=list
+    )  # records that fit as one row and as two: as two
     more_lines: bool = False  # whether a record fits as one row and as more than two
     width: int = 0  # columns of the header if quotes are letters
     wrapped: int = 0  # lines that fit both ways and differ by the quotes around their fields
     header_quoted: bool = False
-    always_quoted: set[int] | None = None  # columns that begin with a quote on every line below the header
+    always_quoted: set[int] | None = (
+        None  # columns that begin with a quote on every line below the header
+    )
 
     def all_is_quoted(self) -> bool:
         """Whether the file was written by a program that quotes all texts, if with a few broken lines."""
@@ -105,15 +117,15 @@ class _Evidence:
         return self.standard == 0 and self.none >= _ENOUGH and not self.always_quoted
 
 
-def _find_quoting(file: IO[bytes], where: str, delimiter: str, *, is_tsv: bool) -> Reading:
+def _find_quoting(file: IO[bytes], where: str, delimiter: str, *, is_tsv: bool) -> ResolvedQuoting:
     """The reading in which the rows have as many fields as the header.
 
-    Lines without a quote are the same either way, and lines with one rarely differ, so that this is quickly done.
+    PushbackLines without a quote are the same either way, and lines with one rarely differ, so that this is quickly done.
     Both readings may fit and differ: then a csv file is quoted, as csv is, if it has the same rows either way;
     else nobody can tell but the user.
     """
     text = open_lines(file, where)
-    evidence = _gather(Lines(text), delimiter)
+    evidence = _gather(PushbackLines(text), delimiter)
     text.detach()
     file.seek(0)
     if evidence.all_is_quoted() or not (evidence.standard or evidence.none or evidence.first_line):
@@ -132,7 +144,7 @@ def _find_quoting(file: IO[bytes], where: str, delimiter: str, *, is_tsv: bool) 
     raise UserError(f"{where}, line {evidence.first_line}: {reason}; {advice}.")
 
 
-def _gather(lines: Lines, delimiter: str) -> _Evidence:
+def _gather(lines: PushbackLines, delimiter: str) -> _Evidence:
     evidence = _Evidence()
     quoted = QuotedRecords(lines, delimiter)
     width_standard = width_none = 0
@@ -158,7 +170,9 @@ def _gather(lines: Lines, delimiter: str) -> _Evidence:
             continue  # no field begins with a quote
         fits_standard = not problem and len(cells) == width_standard
         fits_none = all(len(parts) == width_none for parts in plain)
-        if fits_standard and (is_header or not fits_none or _has_escapes("".join(quoted.taken), cells)):
+        if fits_standard and (
+            is_header or not fits_none or _has_escapes("".join(quoted.taken), cells)
+        ):
             evidence.standard += 1
         elif fits_none and not fits_standard:
             evidence.none += 1
