@@ -50,20 +50,28 @@ def _find_delimiter(file: IO[bytes], where: str, usual: str, quoting: Quoting) -
 
 
 def refuse_one_column(header: str, where: str, usual: str) -> None:
-    """Refuse a header that is one column but seems to be parted by another delimiter."""
+    """Refuse a header without the usual delimiter that another delimiter seems to separate."""
     header = without_newline(header)
     if usual in header:
         return
     for other, name in DELIMITERS.items():
-        parts = [part.strip(' "') for part in header.split(other)]
-        named = other != "," or any(
-            is_known_name(part) for part in parts
-        )  # a name may well hold a comma
-        if len(parts) > 1 and named:
-            reason = f"the header has no {DELIMITERS[usual]} but a {name}"
-            raise UserError(
-                f"{where}, line 1: {reason}; separate the columns by {DELIMITERS[usual]}s."
-            )
+        if other not in header:
+            continue
+        if other == "," and not has_known_column(header, other):
+            continue  # a column name may well contain a comma
+        reason = f"the header has no {DELIMITERS[usual]} but a {name}"
+        advice = f"separate the columns by {DELIMITERS[usual]}s"
+        raise UserError(f"{where}, line 1: {reason}; {advice}.")
+
+
+def has_known_column(header: str, delimiter: str) -> bool:
+    """Return whether the delimiter separates several names, one of which is well known."""
+    if delimiter not in header:
+        return False
+    for name in header.split(delimiter):
+        if is_known_name(name.strip(' "\r')):
+            return True
+    return False
 
 
 def _fields(sample: list[str], delimiter: str, quoting: Quoting, *, cut: bool) -> int:
@@ -120,7 +128,7 @@ class _Evidence:
 def _find_quoting(file: IO[bytes], where: str, delimiter: str, *, is_tsv: bool) -> ResolvedQuoting:
     """The reading in which the rows have as many fields as the header.
 
-    PushbackLines without a quote are the same either way, and lines with one rarely differ, so that this is quickly done.
+    Lines without a quote are the same either way, and lines with one rarely differ, so that this is quickly done.
     Both readings may fit and differ: then a csv file is quoted, as csv is, if it has the same rows either way;
     else nobody can tell but the user.
     """
