@@ -1,9 +1,12 @@
-"""What a csv or tsv file is written like: which character separates its columns, and whether fields are quoted."""
+"""Find how a csv or tsv file is written: its delimiter, and whether fields are quoted."""
 
 import csv
 import logging
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from itertools import islice
 from typing import IO
 
@@ -14,37 +17,60 @@ from selfattn_lm.data.lines import open_lines, without_newline
 from selfattn_lm.errors import UserError
 
 log = logging.getLogger(__name__)
-_SAMPLE = 100  # lines that tell the delimiter
-_ENOUGH = 10_000  # rows that speak for one reading, if none speaks for the other
-_MOST_VALUES = 1000  # a column with more of them is not one of labels
+_SAMPLE = 100  # lines by which the delimiter is found
+_ENOUGH = 10_000  # rows that decide for one quoting if none decides for the other
+_MAX_LABELS = 1000  # a column with more distinct values does not hold labels
+_MAX_DISPUTED = 2000  # lines that are compared with the values of their columns
 
 
 def find_dialect(
     file: IO[bytes], where: str, delimiter: str, quoting: Quoting
 ) -> tuple[str, ResolvedQuoting]:
-    """The delimiter and the quoting of a file, which is left at its beginning; `delimiter` is what its name says."""
+    """Return the delimiter and the quoting of a file, and leave it at its beginning.
+
+    Args:
+        file: A file that can be read twice.
+        where: Its name in messages.
+        delimiter: The delimiter that the file name tells.
+        quoting: The quoting; `auto` finds it.
+
+    Raises:
+        UserError: The delimiter is another than the name tells, or the quoting is ambiguous.
+    """
     found = _find_delimiter(file, where, delimiter, quoting)
     if quoting != "auto":
         return found, quoting
     return found, _find_quoting(file, where, found, is_tsv=delimiter == "\t")
 
 
-def _find_delimiter(file: IO[bytes], where: str, usual: str, quoting: Quoting) -> str:
-    """The usual delimiter, or the only other one that parts the header and all of the first lines alike."""
+@contextmanager
+def _lines_of(file: IO[bytes], where: str) -> Iterator[TextIOWrapper]:
+    """Give the lines of a file, then leave it open and at its beginning."""
     text = open_lines(file, where)
-    first_lines = list(islice(text, _SAMPLE))
+    yield text
     text.detach()
     file.seek(0)
-    cut = len(first_lines) == _SAMPLE
+
+
+def _find_delimiter(file: IO[bytes], where: str, usual: str, quoting: Quoting) -> str:
+    """Return the usual delimiter, or the only other one by which all first rows are equally long."""
+    with _lines_of(file, where) as text:
+        first_lines = list(islice(text, _SAMPLE))
+    truncated = len(first_lines) == _SAMPLE
     sample = [line for line in first_lines if without_newline(line)]
-    if not sample or _fields(sample, usual, quoting, cut=cut) > 1:
+    if not sample or _field_count(sample, usual, quoting, truncated=truncated) > 1:
         return usual
-    others = [one for one in DELIMITERS if one != usual and one in sample[0]]
-    fitting = [one for one in others if _fields(sample, one, quoting, cut=cut) > 1]
+    fitting = []
+    for other in DELIMITERS:
+        if other == usual or other not in sample[0]:
+            continue
+        if _field_count(sample, other, quoting, truncated=truncated) > 1:
+            fitting.append(other)
     if len(fitting) == 1 and len(sample) > 1:
-        names = DELIMITERS[fitting[0]], DELIMITERS[usual]
-        log.info("%s: its columns are separated by %ss, not by %ss", where, *names)
-        return fitting[0]
+        found = fitting[0]
+        message = "%s: its columns are separated by %ss, not by %ss"
+        log.info(message, where, DELIMITERS[found], DELIMITERS[usual])
+        return found
     refuse_one_column(sample[0], where, usual)
     return usual
 
@@ -68,83 +94,154 @@ def has_known_column(header: str, delimiter: str) -> bool:
     """Return whether the delimiter separates several names, one of which is well known."""
     if delimiter not in header:
         return False
-    for name in header.split(delimiter):
-        if is_known_name(name.strip(' "\r')):
-            return True
-    return False
+    return any(is_known_name(name.strip(' "\r')) for name in header.split(delimiter))
 
 
-def _fields(sample: list[str], delimiter: str, quoting: Quoting, *, cut: bool) -> int:
-    """How many fields all rows of the sample have, 0 if not all have as many; `cut`: its last row may be incomplete."""
+def _field_count(sample: list[str], delimiter: str, quoting: Quoting, *, truncated: bool) -> int:
+    """Return how many fields each row of the sample has; 0 if the rows differ in it.
+
+    `truncated` says that the last row of the sample may be incomplete.
+    """
     if quoting == "none":
-        counts = {line.count(delimiter) + 1 for line in sample}
-        return counts.pop() if len(counts) == 1 else 0
-    best = 0
-    for style in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE) if quoting == "auto" else (csv.QUOTE_MINIMAL,):
-        try:
-            records = [
-                cells for cells in csv.reader(sample, delimiter=delimiter, quoting=style) if cells
-            ]
-        except csv.Error:
-            continue
-        complete = records[:-1] if cut and len(records) > 1 else records
-        counts = {len(cells) for cells in complete}
-        if len(counts) == 1:
-            best = max(best, counts.pop())
-    return best
+        return _common_length([line.split(delimiter) for line in sample])
+    count = _csv_field_count(sample, delimiter, csv.QUOTE_MINIMAL, truncated=truncated)
+    if quoting == "auto":
+        unquoted = _csv_field_count(sample, delimiter, csv.QUOTE_NONE, truncated=truncated)
+        count = max(count, unquoted)
+    return count
+
+
+def _csv_field_count(sample: list[str], delimiter: str, style: int, *, truncated: bool) -> int:
+    try:
+        rows = list(csv.reader(sample, delimiter=delimiter, quoting=style))
+    except csv.Error:
+        return 0
+    records = [cells for cells in rows if cells]
+    if truncated and len(records) > 1:
+        records.pop()
+    return _common_length(records)
+
+
+def _common_length(records: list[list[str]]) -> int:
+    lengths = {len(cells) for cells in records}
+    if len(lengths) != 1:
+        return 0
+    return lengths.pop()
+
+
+@dataclass
+class _Record:
+    """A record read in both ways: with quoting and without."""
+
+    line: int  # the number of its first line
+    source: str  # its lines
+    problem: str  # why it cannot be read with quoting
+    quoted: list[str]  # its cells with quoting
+    plain: list[list[str]]  # the cells of each of its lines without quoting
+
+    def quoted_columns(self) -> set[int]:
+        """Return the columns that begin with a quote in its first line."""
+        return {i for i, cell in enumerate(self.plain[0]) if cell.startswith(QUOTE)}
+
+    def has_escapes(self) -> bool:
+        """Return whether a quoted field is empty, or holds quotes doubled as csv requires it."""
+        for cell in self.quoted:
+            if cell and QUOTE not in cell:
+                continue
+            doubled = cell.replace(QUOTE, QUOTE * 2)
+            if f"{QUOTE}{doubled}{QUOTE}" in self.source:
+                return True
+        return False
 
 
 @dataclass
 class _Evidence:
-    """What speaks for either reading of a file: records that begin a field with a quote."""
+    """What the records with a field that begins with a quote say about the quoting of a file."""
 
-    standard: int = 0  # records that only fit the header if quotes are quotes; a header with quoted names is one
-    none: int = 0  # lines that only fit the header if quotes are letters
-    first_line: int = 0  # of the first record that fits both ways and differs
-    two_lines: list[list[list[str]]] = field(
-        default_factory=list
-    )  # records that fit as one row and as two: as two
-    more_lines: bool = False  # whether a record fits as one row and as more than two
-    width: int = 0  # columns of the header if quotes are letters
-    wrapped: int = 0  # lines that fit both ways and differ by the quotes around their fields
+    standard: int = 0  # records that fit the header only with quoting
+    none: int = 0  # records that fit the header only without quoting
+    wrapped: int = 0  # records of one line that fit both ways
+    first_line: int = 0  # of the first record that fits both ways; 0 if there is none
+    disputed: list[list[str]] = field(default_factory=list)  # lines that are one row or two
+    has_long_record: bool = False  # whether three lines or more are one row or as many
+    quoted_width: int = 0  # columns of the header with quoting
+    width: int = 0  # columns of the header without quoting
     header_quoted: bool = False
-    always_quoted: set[int] | None = (
-        None  # columns that begin with a quote on every line below the header
-    )
+    always_quoted: set[int] | None = None  # columns that begin with a quote in every row
+
+    def add_header(self, record: _Record) -> None:
+        """Add the header, whose names never hold quotes."""
+        self.quoted_width = len(record.quoted)
+        self.width = len(record.plain[0])
+        self.header_quoted = len(record.quoted_columns()) > 0
+        if record.quoted == record.plain[0]:
+            return
+        if not record.problem:
+            self.standard += 1
+        elif self._fits_plain(record):
+            self.none += 1
+
+    def add_quoted_columns(self, columns: set[int]) -> None:
+        """Add the columns of a row that begin with a quote."""
+        if self.always_quoted is None:
+            self.always_quoted = columns
+        else:
+            self.always_quoted = self.always_quoted & columns
+
+    def add_row(self, record: _Record) -> None:
+        """Add a row that differs with and without quoting."""
+        fits_quoted = not record.problem and len(record.quoted) == self.quoted_width
+        fits_plain = self._fits_plain(record)
+        if fits_quoted and (not fits_plain or record.has_escapes()):
+            self.standard += 1
+        elif fits_plain and not fits_quoted:
+            self.none += 1
+        elif fits_plain and fits_quoted:
+            self._add_ambiguous(record)
+
+    def _fits_plain(self, record: _Record) -> bool:
+        return all(len(cells) == self.width for cells in record.plain)
+
+    def _add_ambiguous(self, record: _Record) -> None:
+        if self.first_line == 0:
+            self.first_line = record.line
+        if len(record.plain) == 1:
+            self.wrapped += 1
+        elif len(record.plain) > 2:
+            self.has_long_record = True
+        elif len(self.disputed) < _MAX_DISPUTED:
+            self.disputed.extend(record.plain)
 
     def all_is_quoted(self) -> bool:
-        """Whether the file was written by a program that quotes all texts, if with a few broken lines."""
+        """Return whether the program that wrote the file quotes all texts, save broken lines."""
         if not self.always_quoted or self.wrapped < self.none:
             return False
         return self.header_quoted or len(self.always_quoted) > 1 or self.wrapped >= 10
 
     def is_decisive(self) -> bool:
-        """Whether so many rows speak for one reading and none for the other that the rest need not be looked at."""
+        """Return whether the rest of the file need not be read."""
         if self.none == 0:
             return self.standard >= _ENOUGH
         return self.standard == 0 and self.none >= _ENOUGH and not self.always_quoted
 
 
 def _find_quoting(file: IO[bytes], where: str, delimiter: str, *, is_tsv: bool) -> ResolvedQuoting:
-    """The reading in which the rows have as many fields as the header.
+    """Return the quoting with which the rows have as many fields as the header.
 
-    Lines without a quote are the same either way, and lines with one rarely differ, so that this is quickly done.
-    Both readings may fit and differ: then a csv file is quoted, as csv is, if it has the same rows either way;
-    else nobody can tell but the user.
+    If both fit but give other rows, a csv file is quoted, unless its quoted lines look like rows;
+    a tsv file is ambiguous.
     """
-    text = open_lines(file, where)
-    evidence = _gather(PushbackLines(text), delimiter)
-    text.detach()
-    file.seek(0)
-    if evidence.all_is_quoted() or not (evidence.standard or evidence.none or evidence.first_line):
+    with _lines_of(file, where) as text:
+        evidence = _gather_evidence(PushbackLines(text), delimiter)
+    if evidence.all_is_quoted():
         return "standard"
-    if evidence.standard or evidence.none:
-        if evidence.standard >= evidence.none:
-            return "standard"
-        if not is_tsv:  # where it is as usual as quoting
+    if evidence.none > evidence.standard:
+        if not is_tsv:  # tsv files are often written without quoting
             reason = "quotes are read as letters, as only so do its rows fit the header"
             log.info("%s: %s; --data.quoting standard reads them as quotes", where, reason)
         return "none"
+    if evidence.standard > 0 or evidence.first_line == 0:
+        return "standard"
     if not is_tsv and (evidence.width == 1 or not _are_rows(evidence, file, where, delimiter)):
         return "standard"
     reason = "a field begins with a quote, and the file can be read with and without quoting"
@@ -152,77 +249,62 @@ def _find_quoting(file: IO[bytes], where: str, delimiter: str, *, is_tsv: bool) 
     raise UserError(f"{where}, line {evidence.first_line}: {reason}; {advice}.")
 
 
-def _gather(lines: PushbackLines, delimiter: str) -> _Evidence:
+def _gather_evidence(lines: PushbackLines, delimiter: str) -> _Evidence:
+    """Read the records in both ways until the evidence is decisive."""
     evidence = _Evidence()
-    quoted = QuotedRecords(lines, delimiter)
-    width_standard = width_none = 0
+    records = QuotedRecords(lines, delimiter)
     for line in lines:
         if not without_newline(line):
             continue
-        if QUOTE not in line and width_none:
+        is_header = evidence.width == 0
+        if QUOTE not in line and not is_header:
             evidence.always_quoted = set()
             continue
-        number = lines.number
-        cells, problem = quoted.read(line)
-        plain = [without_newline(taken).split(delimiter) for taken in quoted.taken]
-        begun = {i for i, cell in enumerate(plain[0]) if cell.startswith(QUOTE)}
-        is_header = width_none == 0
+        record = _read_both_ways(records, line, lines.number, delimiter)
         if is_header:
-            width_standard, width_none = len(cells), len(plain[0])
-            evidence.width = width_none
-            evidence.header_quoted = bool(begun)
-        else:
-            before = evidence.always_quoted
-            evidence.always_quoted = begun if before is None else before & begun
-        if cells == plain[0]:
+            evidence.add_header(record)
+            continue
+        evidence.add_quoted_columns(record.quoted_columns())
+        if record.quoted == record.plain[0]:
             continue  # no field begins with a quote
-        fits_standard = not problem and len(cells) == width_standard
-        fits_none = all(len(parts) == width_none for parts in plain)
-        if fits_standard and (
-            is_header or not fits_none or _has_escapes("".join(quoted.taken), cells)
-        ):
-            evidence.standard += 1
-        elif fits_none and not fits_standard:
-            evidence.none += 1
-        elif fits_none and fits_standard:
-            evidence.first_line = evidence.first_line or number
-            if len(plain) == 1:
-                evidence.wrapped += 1
-            elif len(plain) > 2:
-                evidence.more_lines = True
-            elif len(evidence.two_lines) < _MOST_VALUES:
-                evidence.two_lines.append(plain)
+        evidence.add_row(record)
         if evidence.is_decisive():
             break
     return evidence
 
 
-def _has_escapes(record: str, cells: list[str]) -> bool:
-    """Whether a field of the record is empty between its quotes, or holds quotes that are doubled as csv wants it."""
-    for cell in cells:
-        inner = cell.replace(QUOTE, QUOTE * 2)
-        if (not cell or QUOTE in cell) and f"{QUOTE}{inner}{QUOTE}" in record:
-            return True
-    return False
+def _read_both_ways(records: QuotedRecords, line: str, number: int, delimiter: str) -> _Record:
+    cells, problem = records.read(line)
+    plain = [without_newline(taken).split(delimiter) for taken in records.taken]
+    return _Record(number, "".join(records.taken), problem, cells, plain)
 
 
 def _are_rows(evidence: _Evidence, file: IO[bytes], where: str, delimiter: str) -> bool:
-    """Whether lines inside one quoted field look like rows of their own.
+    """Return whether the lines inside one quoted field look like rows of their own.
 
-    They do if there are more than two of them, or if one of their columns holds what it holds elsewhere, as a label.
+    They do if there are more than two, or if in one column all their values also occur in other
+    lines, as labels do.
     """
-    disputed = [cells for record in evidence.two_lines for cells in record]
-    if evidence.more_lines or not disputed:
-        return evidence.more_lines
-    counters: list[Counter[str]] = [Counter() for _ in range(evidence.width)]
-    text = open_lines(file, where)
-    for line in text:
-        for counter, cell in zip(counters, without_newline(line).split(delimiter), strict=False):
-            if len(counter) <= _MOST_VALUES:
-                counter[cell] += 1
-    text.detach()
-    file.seek(0)
-    for i, counter in enumerate(counters):
-        if len(counter) <= _MOST_VALUES and all(counter[cells[i]] > 1 for cells in disputed):
+    if evidence.has_long_record:
+        return True
+    if not evidence.disputed:
+        return False
+    counters = _count_values(file, where, delimiter, evidence.width)
+    for column, counter in enumerate(counters):
+        if len(counter) > _MAX_LABELS:
+            continue
+        if all(counter[cells[column]] > 1 for cells in evidence.disputed):
             return True
     return False
+
+
+def _count_values(file: IO[bytes], where: str, delimiter: str, width: int) -> list[Counter[str]]:
+    """Count the values of each column without quoting, up to one more than `_MAX_LABELS`."""
+    counters: list[Counter[str]] = [Counter() for _ in range(width)]
+    with _lines_of(file, where) as text:
+        for line in text:
+            cells = without_newline(line).split(delimiter)
+            for counter, cell in zip(counters, cells, strict=False):
+                if len(counter) <= _MAX_LABELS:
+                    counter[cell] += 1
+    return counters
