@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from itertools import islice
-from typing import IO
+from typing import IO, Literal
 
 from selfattn_lm.config import Quoting
 from selfattn_lm.data.columns import is_known_name
@@ -51,7 +51,7 @@ def _lines_of(file: IO[bytes], where: str) -> Iterator[TextIOWrapper]:
 
 
 def _find_delimiter(file: IO[bytes], where: str, usual: str, quoting: Quoting) -> str:
-    """Return the usual delimiter, or the only other one by which all first rows are equally long."""
+    """Return the usual delimiter, or the only other one that gives rows of equal length."""
     with _lines_of(file, where) as text:
         first_lines = list(islice(text, _SAMPLE))
     truncated = len(first_lines) == _SAMPLE
@@ -102,14 +102,17 @@ def _field_count(sample: list[str], delimiter: str, quoting: Quoting, *, truncat
     """
     if quoting == "none":
         return _common_length([line.split(delimiter) for line in sample])
-    count = _csv_field_count(sample, delimiter, csv.QUOTE_MINIMAL, truncated=truncated)
+    count = _csv_field_count(sample, delimiter, quoted=True, truncated=truncated)
     if quoting == "auto":
-        unquoted = _csv_field_count(sample, delimiter, csv.QUOTE_NONE, truncated=truncated)
+        unquoted = _csv_field_count(sample, delimiter, quoted=False, truncated=truncated)
         count = max(count, unquoted)
     return count
 
 
-def _csv_field_count(sample: list[str], delimiter: str, style: int, *, truncated: bool) -> int:
+def _csv_field_count(sample: list[str], delimiter: str, *, quoted: bool, truncated: bool) -> int:
+    style: Literal[0, 3] = csv.QUOTE_MINIMAL
+    if not quoted:
+        style = csv.QUOTE_NONE
     try:
         rows = list(csv.reader(sample, delimiter=delimiter, quoting=style))
     except csv.Error:

@@ -119,7 +119,7 @@ def refuse_other_encodings(file: Any, where: str) -> None:
 
 
 def _other_encoding(head: bytes) -> str:
-    """Return UTF-16 or UTF-32 if the first bytes of a file show one of them, else an empty string."""
+    """Return UTF-16 or UTF-32 if the first bytes show one of them, else an empty string."""
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if head.startswith(mark):
             return encoding
