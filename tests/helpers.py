@@ -9,7 +9,10 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from selfattn_lm.config import PredictionSettings, Resolved, ResolvedModel, ResolvedTokenizer
 
 WORDS = {
     "fruit": ["apple", "pear", "plum", "cherry", "grape", "melon", "lemon", "fig"],
@@ -21,7 +24,7 @@ SMALL = {
     "training": {"epochs": 6, "batch_size": 16, "learning_rate": 0.02},
 }
 # The same for tests that compare numbers or bytes, or ask for an accuracy: other precisions differ by processor.
-EXACT = {"model": SMALL["model"], "training": {**SMALL["training"], "precision": "32"}}
+EXACT: dict[str, Any] = {"model": SMALL["model"], "training": {**SMALL["training"], "precision": "32"}}
 NEEDED = ("model.safetensors", "tokenizer.json", "labels.json")
 
 
@@ -51,30 +54,73 @@ def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] =
     return path
 
 
-def write_run_with_set_weights(folder: Path, data: Path) -> Path:
-    """Write a run on `data` that knows the `WORDS` without having been trained, so that it is right on any processor.
+def model_config(**values: Any) -> "ResolvedModel":
+    """The settings of a small model without n-grams, with `values` instead of the usual ones."""
+    from selfattn_lm.config import ResolvedModel
 
-    Number i of a word's vector says that the word belongs to label i, and the heads read just that. All other weights
-    are random: the encoder has something to compute, and what it adds is too little to change a prediction.
+    usual = {"width": 16, "heads": 2, "layers": 1, "pooling": "mean", "max_length": 16}
+    return ResolvedModel(**{**usual, "max_ngram": 1, "ngram_buckets": 1024, **values})
+
+
+def tokenizer_config(type: str = "wordpiece", **values: Any) -> "ResolvedTokenizer":
+    """The settings of a tokenizer with at most 30,000 tokens."""
+    from selfattn_lm.config import ResolvedTokenizer
+
+    return ResolvedTokenizer(**{"type": type, "vocab_size": 30_000, **values})
+
+
+def prediction_settings(
+    model: "ResolvedModel", tokenizer: "ResolvedTokenizer | None" = None
+) -> "PredictionSettings":
+    """The settings that prediction needs, with these of the model."""
+    from selfattn_lm.config import DataConfig, PredictionSettings
+
+    return PredictionSettings(
+        data=DataConfig(), tokenizer=tokenizer or tokenizer_config(), model=model
+    )
+
+
+def resolved_settings(model: "ResolvedModel", **training: Any) -> "Resolved":
+    """All settings of a run that trains for one epoch in fp32."""
+    from selfattn_lm.config import DataConfig, Resolved, ResolvedTraining
+
+    usual = {"epochs": 1, "learning_rate": 0.01, "ema_decay": 0.0, "patience": 5, "devices": 1}
+    usual.update(validations_per_epoch=1, precision="32")
+    return Resolved(
+        seed=0,
+        data=DataConfig(),
+        tokenizer=tokenizer_config(),
+        model=model,
+        training=ResolvedTraining(**{**usual, **training}),
+    )
+
+
+def write_run_with_set_weights(folder: Path, data: Path) -> Path:
+    """Write a run that knows the `WORDS` without training, so that it is right on any processor.
+
+    Number i of a word's vector says that the word belongs to label i, and the heads read just that.
+    All other weights are random: the encoder has something to compute, and what it adds is too
+    little to change a prediction.
     """
     import torch
 
-    from selfattn_lm.config import settings_from, with_changes
+    from selfattn_lm.build import build_model
+    from selfattn_lm.config import resolved_from, settings_from
     from selfattn_lm.features.tokenizer import train_tokenizer
-    from selfattn_lm.runs import Run, new_model, write_run
+    from selfattn_lm.runs import Run, write_run
 
     settings = settings_from({"data": {"source": str(data)}, **SMALL}, "settings")
-    resolved: dict[str, Any] = {
+    decided: dict[str, Any] = {
         "data": {"text_column": "text"},
         "tokenizer": {"type": "wordpiece", "vocab_size": 1000},
         "model": {"max_length": 16, "pooling": "mean", "max_ngram": 2, "ngram_buckets": 1024},
     }
-    in_effect = with_changes(settings, resolved)
-    tokenizer = train_tokenizer((text for text, _ in sentences(240)), in_effect.tokenizer)
+    resolved = resolved_from(settings, decided, "settings")
+    tokenizer = train_tokenizer((text for text, _ in sentences(240)), resolved.tokenizer)
     labels = sorted(WORDS)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        model = new_model(in_effect, tokenizer, len(labels), with_char_ngrams=False)
+        model: Any = build_model(resolved, tokenizer, len(labels), in_training=False)
         table = model.embedding.tokens.weight
         table[:, : len(labels)] = 0
         for number, label in enumerate(labels):

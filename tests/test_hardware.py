@@ -1,21 +1,20 @@
-"""Devices, what they support, and threads."""
+"""Devices, and what they support."""
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers import sentences, write_csv
+from helpers import model_config, sentences, write_csv
 from lightning.pytorch import Trainer
 
 from selfattn_lm import UserError, hardware, pretrain, train
-from selfattn_lm.config import ModelConfig
+from selfattn_lm.build import build_classifier
+from selfattn_lm.features.ngrams import add_ngrams
 from selfattn_lm.inference import TextClassifier
-from selfattn_lm.nn import build_classifier
-from selfattn_lm.training import fitting, modules
-from selfattn_lm.training.fitting import Training
+from selfattn_lm.inputs import Inputs
+from selfattn_lm.training import classify, fitting, modules, pretrain as pretraining, trainer as trainers
 from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, use_dense_gradients
 
 TINY = {"width": 8, "heads": 2, "layers": 1, "epochs": 1}
@@ -30,22 +29,6 @@ def texts(tmp_path: Path) -> str:
 def never(*arguments: object, **settings: object) -> Any:
     """Must not be called."""
     raise AssertionError("must not be called")
-
-
-def test_a_worker_computes_on_one_core_and_others_begin_with_what_they_had() -> None:
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        x = torch.rand(2000, 20)
-        for _ in range(2):
-            counts = [hardware.workers(2).submit(torch.get_num_threads) for _ in range(4)]
-            assert [count.result() for count in counts] == [1, 1, 1, 1]
-            hardware.workers(2).submit(lambda: (x @ x.T).sum()).result()
-        with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(torch.get_num_threads).result() == 3
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
@@ -85,17 +68,17 @@ def test_a_device_that_is_not_there_is_refused(
 def test_the_opening_lines_tell_the_device_that_is_used(
     texts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def cpu_trainer(*arguments: Any) -> Trainer:
+        return Trainer(accelerator="cpu", logger=False)
+
     def begin(command: Any, accelerator: str) -> str:
         caplog.clear()
         with monkeypatch.context() as patched, caplog.at_level(logging.INFO):
             patched.setattr(torch.cuda, "is_available", lambda: False)
             patched.setattr(torch.backends.mps, "is_available", lambda: True)
-            patched.setattr(
-                Training,
-                "_trainer",
-                lambda self, *arguments: Trainer(accelerator="cpu", logger=False),
-            )
-            patched.setattr(Training, "run", never)  # only its beginning is looked at
+            patched.setattr(trainers, "_lightning_trainer", cpu_trainer)
+            for module in (classify, pretraining):  # only the beginning is looked at
+                patched.setattr(module, "fit_module", never)
             with pytest.raises(AssertionError, match="must not be called"):
                 command(
                     texts,
@@ -132,16 +115,15 @@ def test_dense_gradients_move_the_touched_rows_as_sparse_ones_do() -> None:
     for way in ("sparse", "dense"):
         torch.manual_seed(0)
         char_ngrams = torch.randint(0, 40, (30, 3))
-        config = ModelConfig(
-            width=8, heads=2, layers=1, max_length=6, max_ngram=2, ngram_buckets=64, pooling="mean"
-        )
+        config = model_config(width=8, max_length=6, max_ngram=2, ngram_buckets=64)
         model = build_classifier(config, 30, 3, char_ngrams)
         if way == "dense":
             use_dense_gradients(model)
         optimizer = build_optimizer(model, 0.01, 0.1)
         ids = torch.randint(4, 30, (5, 6), generator=torch.Generator().manual_seed(1))
         torch.manual_seed(2)  # of dropout
-        model.train()(ids, torch.ones_like(ids, dtype=torch.bool)).square().sum().backward()
+        inputs = add_ngrams(Inputs(ids, torch.ones_like(ids, dtype=torch.bool)), 2, 64)
+        model.train()(inputs).square().sum().backward()
         embedding: Any = model.embedding
         tables = [embedding.tokens.tokens, embedding.tokens.characters, embedding.ngrams.table]
         assert [table.weight.grad.is_sparse for table in tables] == [way == "sparse"] * 3

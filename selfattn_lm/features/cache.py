@@ -18,7 +18,7 @@ import tokenizers
 from tokenizers import Tokenizer
 
 from selfattn_lm import __version__
-from selfattn_lm.config import TokenizerConfig
+from selfattn_lm.config import ResolvedTokenizer
 from selfattn_lm.features.sequences import TokenizedTexts, map_ids
 from selfattn_lm.features.tokenizer import SEP, load_tokenizer, train_tokenizer
 from selfattn_lm.places import cache_folder
@@ -37,7 +37,7 @@ class BrokenEntryError(Exception):
 
 
 def tokenize(
-    texts: Sequence[str], config: TokenizerConfig, tokenizer: Tokenizer | None, max_length: int
+    texts: Sequence[str], config: ResolvedTokenizer, tokenizer: Tokenizer | None, max_length: int
 ) -> tuple[Tokenizer, TokenizedTexts]:
     """Tokenize texts, truncated to `max_length`, with a tokenizer trained on them if none is given.
 
@@ -60,7 +60,7 @@ def tokenize(
         return _compute(texts, config, tokenizer, max_length)
 
 
-def _name(texts: Sequence[str], config: TokenizerConfig, tokenizer: Tokenizer | None, max_length: int) -> str:
+def _name(texts: Sequence[str], config: ResolvedTokenizer, tokenizer: Tokenizer | None, max_length: int) -> str:
     """A name for all that the ids depend on: texts, tokenizer, and the versions of the code."""
     digest = hashlib.sha256()
     for text in texts:
@@ -73,7 +73,7 @@ def _name(texts: Sequence[str], config: TokenizerConfig, tokenizer: Tokenizer | 
 
 
 def _compute_and_keep(
-    entry: Path, texts: Sequence[str], config: TokenizerConfig, tokenizer: Tokenizer | None, max_length: int
+    entry: Path, texts: Sequence[str], config: ResolvedTokenizer, tokenizer: Tokenizer | None, max_length: int
 ) -> tuple[Tokenizer, TokenizedTexts]:
     """Compute the ids into a temporary folder and rename it; another process may do the same."""
     entry.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def _move_unless_there(made: Path, entry: Path) -> None:
 
 def _compute(
     texts: Sequence[str],
-    config: TokenizerConfig,
+    config: ResolvedTokenizer,
     tokenizer: Tokenizer | None,
     max_length: int,
     file: Path | None = None,

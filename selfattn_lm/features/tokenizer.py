@@ -7,7 +7,7 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from selfattn_lm.config import TokenizerConfig
+from selfattn_lm.config import ResolvedTokenizer
 
 # The special tokens come first in every vocabulary of ours, in this order.
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")
@@ -35,25 +35,24 @@ def mostly_unspaced(texts: Iterable[str]) -> bool:
     return len(_UNSPACED.findall(sample)) > letters / 2
 
 
-def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
+def train_tokenizer(texts: Iterable[str], config: ResolvedTokenizer) -> Tokenizer:
     """Train a tokenizer on texts, which are read once; the same texts give the same bytes.
 
     Args:
         texts: The texts. Of a very long one only the beginning counts, so that it does not decide
             the vocabulary.
-        config: The tokenizer's settings, in which nothing is `auto`.
+        config: The tokenizer's settings.
     """
-    vocab_size = 30_000 if config.vocab_size == "auto" else config.vocab_size
     texts = (text[:_LONGEST] for text in texts)
     options: dict[str, Any] = {
-        "vocab_size": vocab_size,
+        "vocab_size": config.vocab_size,
         "min_frequency": config.min_frequency,
         "special_tokens": list(SPECIAL),
         "show_progress": False,
     }
     if config.type == "wordpiece":
         pieces = _train_wordpieces(texts, config, trainers.BpeTrainer(**options))
-        vocabulary = {piece: i for i, piece in enumerate(pieces[:vocab_size])}
+        vocabulary = {piece: i for i, piece in enumerate(pieces[: config.vocab_size])}
         return _finish(_untrained(models.WordPiece(vocabulary, unk_token=UNKNOWN), config))
     if config.type == "bpe":
         tokenizer = _untrained(models.BPE(unk_token=UNKNOWN), config)
@@ -70,7 +69,7 @@ def load_tokenizer(text: str) -> Tokenizer:
     return _finish(Tokenizer.from_str(text))
 
 
-def _untrained(model: models.Model, config: TokenizerConfig) -> Tokenizer:
+def _untrained(model: models.Model, config: ResolvedTokenizer) -> Tokenizer:
     """A tokenizer that splits normalized texts at spaces and punctuation.
 
     Each Han character is a token of its own, except for `bpe`, which learns words of several. A
@@ -84,7 +83,7 @@ def _untrained(model: models.Model, config: TokenizerConfig) -> Tokenizer:
     return tokenizer
 
 
-def _normalizer(config: TokenizerConfig) -> normalizers.Normalizer:
+def _normalizer(config: ResolvedTokenizer) -> normalizers.Normalizer:
     """Bring a text to its canonical form (Unicode's NFC), drop what is invisible, lower-case it.
 
     NFC comes first, so that both ways to write é or ぎ are the same, and again last, since
@@ -117,7 +116,7 @@ def _finish(tokenizer: Tokenizer) -> Tokenizer:
     return tokenizer
 
 
-def _train_wordpieces(texts: Iterable[str], config: TokenizerConfig, trainer: trainers.BpeTrainer) -> list[str]:
+def _train_wordpieces(texts: Iterable[str], config: ResolvedTokenizer, trainer: trainers.BpeTrainer) -> list[str]:
     """Train WordPiece's pieces (Schuster & Nakajima 2012), in canonical order.
 
     The library's own WordPiece trainer numbers its pieces, and chooses among equally frequent ones,

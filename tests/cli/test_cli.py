@@ -136,7 +136,7 @@ def test_a_run_is_neither_replaced_nor_contradicted_nor_resumed_unasked(
     assert refusal(capsys, "train", data, "--out", broken) == message
     message = f"{broken}: the run is finished, so there is nothing to resume; train without --resume."
     assert refusal(capsys, "train", data, "--out", broken, "--resume") == message
-    message = f"model.width: 32 is asked, but {broken}, the run to start from, has 16."
+    message = f"model.width=32 contradicts {broken}, the run to start from, which has 16; leave it out."
     assert refusal(capsys, "train", data, "--out", "new", "--init", broken, "--model.width", "32") == message
     message = "new: no checkpoint of an interrupted run, so there is nothing to resume; train without --resume."
     assert refusal(capsys, "train", data, "--out", "new", "--resume") == message

@@ -14,7 +14,7 @@ from selfattn_lm.config import DataConfig, Settings, settings_from
 from selfattn_lm.data.columns import find_label, find_text
 from selfattn_lm.data.sources import load_split, load_splits
 from selfattn_lm.errors import UserError
-from selfattn_lm.runs import read_config
+from selfattn_lm.runs import read_config, read_run
 
 QUICK = {**SMALL, "training": {"epochs": 1}}
 
@@ -86,10 +86,9 @@ def test_an_empty_name_is_refused(value: Any) -> None:
 
 
 def test_a_run_remembers_its_columns_as_a_list(trained: Path) -> None:
-    assert resolved_settings(trained)["data"] == {
-        "text_column": ["title", "Body, full"],
-        "label_column": "gold",
-    }
+    columns = read_run(trained).resolved.data
+    assert columns.text_column == ("title", "Body, full")
+    assert columns.label_column == "gold"
     settings = read_config(trained / "config.yaml")[0]
     assert settings.data.text_column == ("title", "Body, full")
 

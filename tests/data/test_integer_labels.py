@@ -10,15 +10,9 @@ import torch
 from helpers import SMALL, sentences, write_csv
 
 from selfattn_lm import TextClassifier, UserError, evaluate, export, fit, predict, train
-from selfattn_lm.cli import main
 from selfattn_lm.build import build_bert
-from selfattn_lm.config import (
-    BertConfig,
-    ModelConfig,
-    Settings,
-    TokenizerConfig,
-    resolved_from,
-)
+from selfattn_lm.cli import main
+from selfattn_lm.config import BertConfig, ModelConfig, Settings, TokenizerConfig, resolved_from
 from selfattn_lm.features.tokenizer import train_tokenizer
 from selfattn_lm.runs import Run, read_run, write_run
 

@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tokenizers
-from helpers import assert_says
+from helpers import assert_says, tokenizer_config
 
-from selfattn_lm.config import Settings, TokenizerConfig
+from selfattn_lm.config import ResolvedTokenizer, Settings
 from selfattn_lm.data.sources import Split
 from selfattn_lm.features import cache
-from selfattn_lm.features.tokenizer import TokenIds, train_tokenizer
+from selfattn_lm.features.sequences import TokenizedTexts
+from selfattn_lm.features.tokenizer import train_tokenizer
 from selfattn_lm.training.data import prepare
 
 TEXTS = ["iron and gold", "the river", "a plum on ice with steam", "", "rain"] * 4
-CONFIG = TokenizerConfig(vocab_size=60)
+CONFIG = tokenizer_config(vocab_size=60)
 
 
 @pytest.fixture(autouse=True)
@@ -28,14 +29,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def rows(tokens: TokenIds) -> list[list[int]]:
+def rows(tokens: TokenizedTexts) -> list[list[int]]:
     """The ids of each text."""
     return [tokens[i].tolist() for i in range(len(tokens))]
 
 
 def computed(max_length: int = 8) -> list[list[int]]:
     """What comes without a cache."""
-    return rows(TokenIds.of(train_tokenizer(TEXTS, CONFIG), TEXTS, max_length))
+    return rows(TokenizedTexts.from_texts(train_tokenizer(TEXTS, CONFIG), TEXTS, max_length))
 
 
 def never(*args: object) -> None:
@@ -44,34 +45,34 @@ def never(*args: object) -> None:
 
 
 def test_the_ids_come_from_the_disk_the_second_time(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = cache.tokenized(TEXTS, CONFIG, None, 8)
+    first = cache.tokenize(TEXTS, CONFIG, None, 8)
     monkeypatch.setattr(cache, "_compute", never)
-    second = cache.tokenized(TEXTS, CONFIG, None, 8)
+    second = cache.tokenize(TEXTS, CONFIG, None, 8)
     assert rows(first[1]) == rows(second[1]) == computed()
     assert first[0].to_str() == second[0].to_str()
-    np.testing.assert_array_equal(first[1].lost, second[1].lost)
+    np.testing.assert_array_equal(first[1].full_lengths, second[1].full_lengths)
     assert [entry.name.startswith(".") for entry in place.iterdir()] == [False]  # nothing half written is left
 
 
 @pytest.mark.parametrize(
     "other",
-    [([*TEXTS, "iron"], CONFIG, 8), (TEXTS[::-1], CONFIG, 8), (TEXTS, TokenizerConfig(vocab_size=61), 8),
+    [([*TEXTS, "iron"], CONFIG, 8), (TEXTS[::-1], CONFIG, 8), (TEXTS, tokenizer_config(vocab_size=61), 8),
      (TEXTS, CONFIG, 5), ([f"{TEXTS[0]} {TEXTS[1]}", "", *TEXTS[2:]], CONFIG, 8)],
 )  # fmt: skip
 def test_other_texts_settings_or_lengths_are_other_entries(
-    place: Path, other: tuple[list[str], TokenizerConfig, int]
+    place: Path, other: tuple[list[str], ResolvedTokenizer, int]
 ) -> None:
-    cache.tokenized(TEXTS, CONFIG, None, 8)
-    cache.tokenized(other[0], other[1], None, other[2])
+    cache.tokenize(TEXTS, CONFIG, None, 8)
+    cache.tokenize(other[0], other[1], None, other[2])
     assert len(list(place.iterdir())) == 2
 
 
 def test_a_tokenizer_that_is_given_has_entries_of_its_own(place: Path) -> None:
     tokenizer = train_tokenizer(TEXTS[:2], CONFIG)
     for _ in range(2):
-        found, tokens = cache.tokenized(TEXTS, CONFIG, tokenizer, 8)
+        found, tokens = cache.tokenize(TEXTS, CONFIG, tokenizer, 8)
         assert found.to_str() == tokenizer.to_str()
-        assert rows(tokens) == rows(TokenIds.of(tokenizer, TEXTS, 8))
+        assert rows(tokens) == rows(TokenizedTexts.from_texts(tokenizer, TEXTS, 8))
     assert len(list(place.iterdir())) == 1
 
 
@@ -80,35 +81,35 @@ def test_a_tokenizer_that_is_given_has_entries_of_its_own(place: Path) -> None:
 def test_a_broken_entry_is_told_and_made_again(
     place: Path, file: str, damage: str, said: pytest.LogCaptureFixture
 ) -> None:
-    cache.tokenized(TEXTS, CONFIG, None, 8)
+    cache.tokenize(TEXTS, CONFIG, None, 8)
     (entry,) = place.iterdir()
     whole = (entry / file).read_bytes()
     (entry / file).unlink()
     if damage != "gone":
         others = {"cut": whole[: len(whole) // 8 * 4], "empty": b"", "other": b"\xff\x00 other"}
         (entry / file).write_bytes(others[damage])
-    assert rows(cache.tokenized(TEXTS, CONFIG, None, 8)[1]) == computed()
+    assert rows(cache.tokenize(TEXTS, CONFIG, None, 8)[1]) == computed()
     (message,) = said.messages
-    assert_says(message, f"{entry}: token ids that were kept cannot be read (…); they are made again")
+    assert_says(message, f"{entry}: cached token ids cannot be read (…); computing them again")
     assert (entry / file).read_bytes() == whole
     assert list(place.iterdir()) == [entry]
 
 
 def test_a_mistake_of_ours_is_no_broken_entry(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache.tokenized(TEXTS, CONFIG, None, 8)
+    cache.tokenize(TEXTS, CONFIG, None, 8)
 
     def wrong(*args: object) -> None:
         raise TypeError("a mistake")
 
-    monkeypatch.setattr(cache, "TokenIds", wrong)
+    monkeypatch.setattr(TokenizedTexts, "from_flat", wrong)
     with pytest.raises(TypeError, match="a mistake"):
-        cache.tokenized(TEXTS, CONFIG, None, 8)
+        cache.tokenize(TEXTS, CONFIG, None, 8)
 
 
 def test_another_version_of_the_library_has_entries_of_its_own(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache.tokenized(TEXTS, CONFIG, None, 8)
+    cache.tokenize(TEXTS, CONFIG, None, 8)
     monkeypatch.setattr(tokenizers, "__version__", "0.0.0")
-    cache.tokenized(TEXTS, CONFIG, None, 8)
+    cache.tokenize(TEXTS, CONFIG, None, 8)
     assert len(list(place.iterdir())) == 2
 
 
@@ -124,31 +125,31 @@ def test_other_labels_of_the_same_texts_use_the_same_entry(place: Path) -> None:
 def test_processes_may_make_the_same_entry_at_the_same_time(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(5):
         with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(lambda _: rows(cache.tokenized(TEXTS, CONFIG, None, 8)[1]), range(4)))
+            found = list(pool.map(lambda _: rows(cache.tokenize(TEXTS, CONFIG, None, 8)[1]), range(4)))
         assert found == [computed()] * 4
         (entry,) = place.iterdir()
         (entry / "counts.npy").write_bytes(b"broken")
-    assert not [message for message in caplog.messages if "cannot be kept" in message]
+    assert not [message for message in caplog.messages if "cannot write" in message]
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     place.write_text("a file stands where the folder would be")
     with caplog.at_level(logging.WARNING):
-        assert rows(cache.tokenized(TEXTS, CONFIG, None, 8)[1]) == computed()
+        assert rows(cache.tokenize(TEXTS, CONFIG, None, 8)[1]) == computed()
     (message,) = caplog.messages
-    assert_says(message, f"{place}: token ids cannot be kept there (…)")
+    assert_says(message, f"{place}: cannot write the token cache (…)")
 
 
 def test_the_entries_used_longest_ago_make_room(place: Path) -> None:
     for i in range(9):
-        cache.tokenized([*TEXTS, str(i)], CONFIG, None, 8)
+        cache.tokenize([*TEXTS, str(i)], CONFIG, None, 8)
         for entry in place.iterdir():
             os.utime(entry, (entry.stat().st_mtime - 100,) * 2)
     (place / ".left behind").mkdir()
     os.utime(place / ".left behind", (0, 0))
     (place / ".being written").mkdir()
     before = {entry.name: entry.stat().st_mtime for entry in place.iterdir() if not entry.name.startswith(".")}
-    cache.tokenized([*TEXTS, "one more"], CONFIG, None, 8)
+    cache.tokenize([*TEXTS, "one more"], CONFIG, None, 8)
     after = {entry.name for entry in place.iterdir()}
     assert set(before) - after == {min(before, key=lambda name: before[name])}
     assert ".being written" in after
@@ -156,5 +157,5 @@ def test_the_entries_used_longest_ago_make_room(place: Path) -> None:
 
 
 def test_few_texts_are_not_kept(place: Path) -> None:
-    cache.tokenized(TEXTS[:9], CONFIG, None, 8)
+    cache.tokenize(TEXTS[:9], CONFIG, None, 8)
     assert not place.exists()

@@ -6,18 +6,18 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
-from helpers import sentences
+from helpers import sentences, tokenizer_config
 from tokenizers import Tokenizer
 
-from selfattn_lm.config import TokenizerConfig
-from selfattn_lm.features.tokenizer import SPECIAL, TokenIds, load_tokenizer, mostly_unspaced, train_tokenizer
+from selfattn_lm.features.sequences import TokenizedTexts
+from selfattn_lm.features.tokenizer import SPECIAL, load_tokenizer, mostly_unspaced, train_tokenizer
 
 TEXTS = [text for text, _ in sentences(200)] + ["The Queen's naïve tea, at 9:30!", "我爱北京的茶 and 北京爱我"] * 2
 HAN = "我爱北京的茶"
 TRIALS = ["", "the apple, and THE unknown zyzzyva", "naïve 9:30", HAN, "[CLS] [PAD] Ω 😀"]
 UNITS = ["word", "wordpiece", "bpe", "character"]
 every_unit = pytest.mark.parametrize("unit", UNITS)
-TRAINED = {unit: train_tokenizer(TEXTS, TokenizerConfig(type=unit)) for unit in UNITS}
+TRAINED = {unit: train_tokenizer(TEXTS, tokenizer_config(unit)) for unit in UNITS}
 # In each language two words, or two forms of a word, that only marks tell apart.
 DIFFER_BY_A_MARK = [
     ("かき", "かぎ"),  # oyster, key
@@ -43,7 +43,7 @@ def tokens_of(tokenizer: Tokenizer, text: str) -> list[str]:
 
 @every_unit
 def test_training_twice_gives_the_same_bytes(unit: str) -> None:
-    assert train_tokenizer(TEXTS, TokenizerConfig(type=unit)).to_str() == TRAINED[unit].to_str()
+    assert train_tokenizer(TEXTS, tokenizer_config(unit)).to_str() == TRAINED[unit].to_str()
 
 
 def test_another_process_gives_the_same_bytes() -> None:
@@ -99,7 +99,7 @@ def test_wordpiece_spells_each_word_of_known_characters() -> None:
 
 @every_unit
 def test_the_vocabulary_is_no_larger_than_asked(unit: str) -> None:
-    assert train_tokenizer(TEXTS, TokenizerConfig(type=unit, vocab_size=70)).get_vocab_size() <= 70
+    assert train_tokenizer(TEXTS, tokenizer_config(unit, vocab_size=70)).get_vocab_size() <= 70
 
 
 @pytest.mark.parametrize("unit", ["word", "character"])
@@ -130,7 +130,7 @@ def test_scripts_without_spaces_are_noticed(text: str, unspaced: bool) -> None:
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_case_is_folded_if_asked(unit: str, lowercase: bool) -> None:
     texts = ["Tea tea Ärger ärger İzmir izmir ΝΌΤΑ νότα ÉTÉ été"] * 3
-    tokenizer = train_tokenizer(texts, TokenizerConfig(type=unit, lowercase=lowercase))
+    tokenizer = train_tokenizer(texts, tokenizer_config(unit, lowercase=lowercase))
     assert "[UNK]" not in tokens_of(tokenizer, texts[0])
     for pair in ("Tea tea", "Ärger ärger", "İzmir izmir", "ΝΌΤΑ νότα", "ÉTÉ été"):
         capital, small = pair.split()
@@ -142,12 +142,12 @@ def test_case_is_folded_if_asked(unit: str, lowercase: bool) -> None:
 @pytest.mark.parametrize(("one", "other"), DIFFER_BY_A_MARK)
 def test_marks_stay_unless_they_are_stripped(unit: str, lowercase: bool, one: str, other: str) -> None:
     texts = [f"{one} {other}"] * 3
-    tokenizer = train_tokenizer(texts, TokenizerConfig(type=unit, lowercase=lowercase))
+    tokenizer = train_tokenizer(texts, tokenizer_config(unit, lowercase=lowercase))
     for word in (one, other):
         written = "".join(tokens_of(tokenizer, word)[1:]).replace("##", "")
         assert written == unicodedata.normalize("NFC", word)
     assert tokenizer.encode(one).ids != tokenizer.encode(other).ids
-    stripping = train_tokenizer(texts, TokenizerConfig(type=unit, lowercase=lowercase, strip_accents=True))
+    stripping = train_tokenizer(texts, tokenizer_config(unit, lowercase=lowercase, strip_accents=True))
     assert stripping.encode(one).ids == stripping.encode(other).ids
 
 
@@ -170,7 +170,7 @@ def test_both_spellings_of_a_letter_have_the_same_ids(unit: str, strip_accents: 
     ]
     composed = [unicodedata.normalize("NFC", word) for word in words]
     in_parts = [unicodedata.normalize("NFD", word) for word in words]
-    config = TokenizerConfig(type=unit, strip_accents=strip_accents)
+    config = tokenizer_config(unit, strip_accents=strip_accents)
     tokenizer = train_tokenizer(composed * 3, config)
     assert train_tokenizer(in_parts * 3, config).to_str() == tokenizer.to_str()
     for one, other in zip(composed, in_parts, strict=True):
@@ -181,14 +181,14 @@ def test_both_spellings_of_a_letter_have_the_same_ids(unit: str, strip_accents: 
 @every_unit
 @pytest.mark.parametrize("strip_accents", [True, False])
 def test_hangul_is_not_taken_apart(unit: str, strip_accents: bool) -> None:
-    tokenizer = train_tokenizer(["한국어 한국"] * 3, TokenizerConfig(type=unit, strip_accents=strip_accents))
+    tokenizer = train_tokenizer(["한국어 한국"] * 3, tokenizer_config(unit, strip_accents=strip_accents))
     assert "".join(tokens_of(tokenizer, "한국어")[1:]).replace("##", "") == "한국어"
     assert len(tokens_of(tokenizer, "한국어")) <= 1 + 3
 
 
 @every_unit
 def test_what_cannot_be_seen_changes_nothing_and_joins_no_words(unit: str) -> None:
-    tokenizer = train_tokenizer(["I ❤ tea and cake"] * 3, TokenizerConfig(type=unit))
+    tokenizer = train_tokenizer(["I ❤ tea and cake"] * 3, tokenizer_config(unit))
     plain = tokenizer.encode("I ❤ tea and cake").ids
     for text in (
         "I ❤\ufe0f tea and cake",
@@ -200,17 +200,17 @@ def test_what_cannot_be_seen_changes_nothing_and_joins_no_words(unit: str) -> No
 
 
 def test_a_mark_of_its_own_is_a_character() -> None:
-    tokenizer = train_tokenizer(["ที่ हिंदी é"] * 2, TokenizerConfig(type="character"))
+    tokenizer = train_tokenizer(["ที่ हिंदी é"] * 2, tokenizer_config("character"))
     assert tokens_of(tokenizer, "ที่") == ["[CLS]", "ท", "ี", "่"]
     assert tokens_of(tokenizer, "e\u0301 हि") == ["[CLS]", "é", "ह", "ि"]
 
 
 def test_token_ids_hold_each_text_cut() -> None:
-    tokens = TokenIds.of(TRAINED["word"], ["", "apple pear plum", "the apple"], max_length=3)
+    tokens = TokenizedTexts.from_texts(TRAINED["word"], ["", "apple pear plum", "the apple"], max_length=3)
     apple, pear, the = (TRAINED["word"].token_to_id(word) for word in ("apple", "pear", "the"))
     assert [tokens[i].tolist() for i in range(len(tokens))] == [[2], [2, apple, pear], [2, the, apple]]
     assert tokens.lengths.tolist() == [1, 3, 3]
-    assert tokens.lost.tolist() == [0, 1, 0]
+    assert tokens.full_lengths.tolist() == [1, 4, 3]
     assert tokens.truncation() == {"texts_cut": 1 / 3, "tokens_lost": 1 / 8}
 
 
@@ -218,18 +218,20 @@ def test_token_ids_hold_each_text_cut() -> None:
 @pytest.mark.parametrize("limit", [1, 4, 7, 100])
 def test_cutting_later_equals_tokenizing_with_that_limit(unit: str, limit: int) -> None:
     texts = (TEXTS + TRIALS) * 6  # more than one chunk
-    later, at_once = TokenIds.of(TRAINED[unit], texts, 9), TokenIds.of(TRAINED[unit], iter(texts), min(limit, 9))
-    later.cut(limit)
+    whole = TokenizedTexts.from_texts(TRAINED[unit], texts, 9)
+    later = whole.truncate(limit)
+    at_once = TokenizedTexts.from_texts(TRAINED[unit], iter(texts), min(limit, 9))
     assert later.ids.dtype == at_once.ids.dtype == np.int32
-    for name in ("lost", "lengths"):
+    for name in ("lengths", "full_lengths"):
         assert getattr(later, name).tolist() == getattr(at_once, name).tolist(), name
     assert later.truncation() == at_once.truncation()
+    assert whole.lengths.max() == 9 or limit > 9  # the whole texts are as they were
     assert [ids.tolist() for ids in later] == [TRAINED[unit].encode(text).ids[: min(limit, 9)] for text in texts]
 
 
 @every_unit
 @pytest.mark.parametrize("text", ["a" * 10**6, "the apple " * 100_000, "我爱" * 166_667], ids=["word", "words", "han"])
 def test_a_text_of_a_megabyte_is_cut_like_any_other(unit: str, text: str) -> None:
-    tokens = TokenIds.of(TRAINED[unit], [text, "the apple"], 64)
+    tokens = TokenizedTexts.from_texts(TRAINED[unit], [text, "the apple"], 64)
     assert tokens[0].tolist() == TRAINED[unit].encode(text[:2000]).ids[:64]
     assert tokens[1].tolist() == TRAINED[unit].encode("the apple").ids

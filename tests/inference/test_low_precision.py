@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import sentences
+from helpers import model_config, sentences
 
 from selfattn_lm import TextClassifier, UserError, hardware
+from selfattn_lm.build import build_classifier
 from selfattn_lm.cli import main
-from selfattn_lm.config import ModelConfig
 from selfattn_lm.hardware import largest_int8_weight, supports_bf16
 from selfattn_lm.inference import classifier as inference, low_precision
-from selfattn_lm.inference.low_precision import FusedAttention, Int8Linear, PackedLinear, in_precision
-from selfattn_lm.nn import build_classifier
+from selfattn_lm.inference.low_precision import Int8Linear, PackedLinear, convert_precision, fused_in_tiles
+from selfattn_lm.inputs import Inputs
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.positions import Rotary
 
@@ -45,31 +45,32 @@ def threads() -> Iterator[Threads]:
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
 def test_fewer_bits_change_little(precision: str, positions: str) -> None:
     torch.manual_seed(0)
-    config = ModelConfig(width=64, layers=3, max_length=40, max_ngram=1, pooling="mean", positions=positions)  # type: ignore[arg-type]
+    config = model_config(width=64, layers=3, heads=4, max_length=40, positions=positions)
     model = build_classifier(config, 100, 4).eval()
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.05)
-    narrow = in_precision(model, precision, "cpu")  # type: ignore[arg-type]
+    narrow = convert_precision(model, precision, "cpu")  # type: ignore[arg-type]
     tolerance = {"bf16": 0.01, "int8": 0.04}[precision]
     for length in (1, 7, 16, 32, 39):
-        ids, attention_mask = torch.randint(4, 100, (6, length)), torch.ones(6, length, dtype=torch.bool)
-        attention_mask[3, length // 2 + 1 :] = False
+        inputs = Inputs(
+            torch.randint(4, 100, (6, length)), torch.ones(6, length, dtype=torch.bool)
+        )
+        inputs.attention_mask[3, length // 2 + 1 :] = False
         with torch.inference_mode():
-            exact, found = model(ids, attention_mask).softmax(-1), narrow(ids, attention_mask).softmax(-1)
+            exact = model(inputs).softmax(-1)
+            found = narrow(inputs).softmax(-1)
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, exact, atol=tolerance, rtol=0)
         assert not torch.equal(found, exact), "nothing was computed in fewer bits"
 
 
 def test_the_model_itself_stays_as_it_is() -> None:
-    model = build_classifier(
-        ModelConfig(width=16, heads=2, layers=1, max_length=8, max_ngram=1, pooling="mean"), 20, 2
-    ).eval()
+    model = build_classifier(model_config(), 20, 2).eval()
     before = copy.deepcopy(model.state_dict())
     for precision in ("bf16", "int8") if largest_int8_weight() else ("bf16",):
-        in_precision(model, precision, "cpu")  # type: ignore[arg-type]
+        convert_precision(model, precision, "cpu")  # type: ignore[arg-type]
     torch.testing.assert_close(model.state_dict(), before, atol=0, rtol=0)
-    assert in_precision(model, "32", "cpu") is model
+    assert convert_precision(model, "32", "cpu") is model
 
 
 @needs_bf16
@@ -91,9 +92,9 @@ def test_the_fused_kernel_attends_as_the_written_out_path_does(tokens: int, rota
     x, attention_mask = torch.randn(3, tokens, 32), torch.ones(3, tokens, dtype=torch.bool)
     attention_mask[1, tokens // 2 + 1 :] = False
     with torch.inference_mode():
-        exact = attention(x, attention_mask, with_weights=True)[0]
-        found, weights = FusedAttention(attention)(x, attention_mask)
-    assert weights is None
+        exact = attention.attend(x, attention_mask)[0]
+        attention.backend = fused_in_tiles
+        found = attention(x, attention_mask)
     torch.testing.assert_close(found[attention_mask], exact[attention_mask])
 
 
@@ -114,7 +115,7 @@ def test_a_batch_on_each_core_gives_what_one_after_the_other_gives(run: Path, pr
 def test_an_error_on_a_core_is_told(run: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = TextClassifier.load(run)
     threads(2)
-    monkeypatch.setattr(inference, "pad", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(inference, "pad", lambda *arguments, **options: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         classifier.predict(TEXTS * 3)
     assert torch.get_num_threads() == 2
@@ -169,6 +170,39 @@ def test_the_threads_of_a_number_are_started_once(run: Path, threads: Threads) -
     for _ in range(3):
         classifier.predict(TEXTS * 3)
     assert threading.active_count() == before
+
+
+def test_several_threads_may_predict_with_one_classifier_at_the_same_time(run: Path) -> None:
+    texts = [" ".join(TEXTS[: i % 7 + 1]) for i in range(300)]
+    classifier = TextClassifier.load(run, "32", threads=2)
+    expected = classifier.predict_proba(texts)
+    with ThreadPoolExecutor(4) as users:
+        found = list(users.map(classifier.predict_proba, [texts] * 8))
+    for probabilities in found:
+        np.testing.assert_array_equal(probabilities, expected)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_classifier_computes_on_as_many_threads_as_it_is_given(run: Path, count: int) -> None:
+    classifier = TextClassifier.load(run, "32", threads=count)
+    seen: set[tuple[str, int]] = set()
+    forward = classifier.forward
+
+    def look(inputs: Inputs) -> torch.Tensor:
+        seen.add((threading.current_thread().name, torch.get_num_threads()))
+        return forward(inputs)
+
+    classifier.forward = look  # type: ignore[method-assign]
+    classifier.predict(TEXTS * 200)
+    assert 1 <= len(seen) <= count
+    assert {threads for _, threads in seen} == {1}
+    assert threading.current_thread().name not in {name for name, _ in seen}
+
+
+def test_no_threads_are_too_few(run: Path) -> None:
+    with pytest.raises(UserError) as error:
+        TextClassifier.load(run, threads=0)
+    assert str(error.value) == "threads must be at least 1, got 0."
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -252,9 +286,9 @@ def test_weights_of_8_bits_are_used_only_where_their_sums_are_exact(monkeypatch:
 
 
 def test_int8_is_refused_elsewhere(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build_classifier(ModelConfig(width=16, heads=2, layers=1, max_length=8, max_ngram=1, pooling="mean"), 20, 2)
+    model = build_classifier(model_config(), 20, 2)
     with pytest.raises(UserError) as told:
-        in_precision(model, "int8", "cuda")
+        convert_precision(model, "int8", "cuda")
     assert str(told.value) == "precision: int8 needs a CPU with oneDNN, and this is cuda; give bf16 or 32."
 
 

@@ -4,21 +4,18 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import model_config
 from torch import Tensor, nn
 
 import selfattn_lm.nn
-from selfattn_lm.config import ModelConfig
-from selfattn_lm.nn import (
-    Classifier,
-    Rotary,
-    SelfAttention,
-    Sinusoidal,
-    attention_weights,
-    build_classifier,
-    mask_tokens,
-)
-from selfattn_lm.nn.classifier import CONTEXT_SHARE
+from selfattn_lm.build import build_classifier, build_masked_model
+from selfattn_lm.features.ngrams import add_ngrams
+from selfattn_lm.inputs import Inputs
+from selfattn_lm.nn import Classifier, Rotary, SelfAttention, Sinusoidal, attention_weights
+from selfattn_lm.nn.attention import fastest, written_out
+from selfattn_lm.nn.classifier import GRADIENT_FRACTION
 from selfattn_lm.nn.dropout import Dropout
+from selfattn_lm.nn.encoder import Encoder, EncoderLayer, PostNormLayer, feed_forward
 
 FOLDER = Path(selfattn_lm.nn.__file__).parent
 VOCABULARY, LONGEST = 24, 12
@@ -28,27 +25,29 @@ every_encoder = pytest.mark.parametrize(("kind", "positions"), ENCODERS)
 every_pooling = pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 SHAPES = pytest.mark.parametrize(("batch", "tokens", "width", "heads"), [(1, 1, 4, 1), (3, 7, 16, 4), (2, 20, 12, 2)])
 
-SMALL: dict[str, Any] = {
-    "width": 16,
-    "heads": 2,
-    "max_ngram": 1,
-    "max_length": 12,
-    "positions": "none",
-    "pooling": "mean",
-}
+SMALL: dict[str, Any] = {"max_length": LONGEST, "positions": "none"}
 
 
 def model_of(
-    kind: str, positions: str, pooling: str, dropout: float = 0.0, embedding_dropout: float = 0.0, ngrams: int = 1
+    kind: str,
+    positions: str,
+    pooling: str,
+    dropout: float = 0.0,
+    embedding_dropout: float = 0.0,
+    **values: Any,
 ) -> Classifier:
     torch.manual_seed(0)
-    values = {"kind": kind, "positions": positions, "pooling": pooling, "max_length": LONGEST, "width": 16, "heads": 2}
-    values["max_ngram"] = ngrams
-    return build_classifier(
-        ModelConfig(**values, dropout=dropout, embedding_dropout=embedding_dropout, token_dropout=0.0),
-        VOCABULARY,
-        labels=3,
-    ).eval()
+    config = model_config(
+        kind=kind,
+        positions=positions,
+        pooling=pooling,
+        max_length=LONGEST,
+        layers=2,
+        dropout=dropout,
+        embedding_dropout=embedding_dropout,
+        **values,
+    )
+    return build_classifier(config, VOCABULARY, outputs=3).eval()
 
 
 def tokens_and_padding(batch: int, tokens: int, width: int) -> tuple[Tensor, Tensor]:
@@ -57,9 +56,9 @@ def tokens_and_padding(batch: int, tokens: int, width: int) -> tuple[Tensor, Ten
     return torch.randn(batch, tokens, width), torch.arange(tokens) < lengths[:, None]
 
 
-def full_batch() -> tuple[Tensor, Tensor]:
+def full_batch() -> Inputs:
     ids = torch.arange(2 * LONGEST).view(2, LONGEST) % VOCABULARY
-    return ids, torch.ones_like(ids, dtype=torch.bool)
+    return Inputs(ids, torch.ones_like(ids, dtype=torch.bool))
 
 
 @SHAPES
@@ -74,10 +73,10 @@ def test_self_attention_equals_that_of_torch(batch: int, tokens: int, width: int
         for target, source in pairs:
             target.copy_(source)
     expected, expected_weights = theirs(x, x, x, key_padding_mask=~attention_mask, average_attn_weights=False)
-    mixed, weights = ours(x, attention_mask, with_weights=True)
-    torch.testing.assert_close(mixed, expected, atol=1e-5, rtol=0)
+    attended, weights = ours.attend(x, attention_mask)
+    torch.testing.assert_close(attended, expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(weights, expected_weights, atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours(x, attention_mask)[0], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours(x, attention_mask), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -87,25 +86,60 @@ def test_the_fused_path_equals_the_written_out_one(
     batch: int, tokens: int, width: int, heads: int, rotary: bool, training: bool
 ) -> None:
     x, attention_mask = tokens_and_padding(batch, tokens, width)
-    attention = SelfAttention(width, heads, Rotary(tokens, width // heads) if rotary else None).train(training)
-    fused, nothing = attention(x, attention_mask)
-    written, weights = attention(x, attention_mask, with_weights=True)
-    assert nothing is None
+    rotate = Rotary(tokens, width // heads) if rotary else None
+    attention = SelfAttention(width, heads, rotate).train(training)
+    fused = attention(x, attention_mask)
+    attended, weights = attention.attend(x, attention_mask)
     assert weights.shape == (batch, heads, tokens, tokens)
-    torch.testing.assert_close(fused, written, atol=1e-5, rtol=0)
+    torch.testing.assert_close(fused, attended, atol=1e-5, rtol=0)
+    attention.backend = written_out
+    torch.testing.assert_close(attention(x, attention_mask), attended, atol=0, rtol=0)
     direction = torch.randn_like(fused) * attention_mask[..., None]
-    gradients = [torch.autograd.grad((y * direction).sum(), list(attention.parameters())) for y in (fused, written)]
-    torch.testing.assert_close(*gradients, atol=1e-4, rtol=0)
+    parameters = list(attention.parameters())
+    ours = torch.autograd.grad((fused * direction).sum(), parameters)
+    theirs = torch.autograd.grad((attended * direction).sum(), parameters)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
 
 
-def test_short_texts_in_half_precision_get_the_same_on_either_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_texts_in_bf16_are_computed_by_the_written_out_path() -> None:
+    query, attention_mask = tokens_and_padding(3, 7, 2 * 8)
+    query = query.view(3, 7, 2, 8).transpose(1, 2).bfloat16()
+    key, value = query.flip(0), query.flip(1)
+    attended = fastest(query, key, value, attention_mask)
+    assert torch.equal(attended, written_out(query, key, value, attention_mask))
+    mask = attention_mask[:, None, None, :]
+    fused = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    torch.testing.assert_close(attended, fused, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("layer", [EncoderLayer, PostNormLayer])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_layer_that_exposes_its_weights_computes_the_same(
+    layer: type[EncoderLayer], training: bool
+) -> None:
+    torch.manual_seed(0)
     x, attention_mask = tokens_and_padding(3, 7, 16)
-    attention = SelfAttention(16, 4)
-    with torch.autocast("cpu", torch.bfloat16):
-        written = attention(x, attention_mask)[0]
-        torch.testing.assert_close(written, attention(x, attention_mask, with_weights=True)[0], atol=0, rtol=0)
-        monkeypatch.setattr("selfattn_lm.nn.attention.FUSED_BEYOND", 0)
-        torch.testing.assert_close(attention(x, attention_mask)[0], written, atol=0.02, rtol=0)
+    layers = []
+    for _ in range(2):
+        attention, network = SelfAttention(16, 4), feed_forward(16, 32)
+        layers.append(layer(attention, network, nn.LayerNorm(16), nn.LayerNorm(16), dropout=0.0))
+    encoder = Encoder(layers, nn.LayerNorm(16)).train(training)
+    attended, weights = encoder.attend(x, attention_mask)
+    torch.testing.assert_close(attended, encoder(x, attention_mask), atol=1e-5, rtol=0)
+    assert [each.shape for each in weights] == [(3, 4, 7, 7)] * 2
+    assert not torch.allclose(weights[0], weights[1])
+
+
+def test_a_classifier_shows_the_attention_weights_of_each_layer() -> None:
+    model, inputs = model_of("attention", "rotary", "mean"), full_batch()
+    first, second = model.attend(inputs)
+    assert first.shape == second.shape == (2, 2, LONGEST, LONGEST)
+    torch.testing.assert_close(first.sum(-1), torch.ones(2, 2, LONGEST))
+    encoder = model.branches["encoder"].encoder
+    x = encoder.layers[0].norm1(model.embedding(inputs))
+    query, key, _ = encoder.layers[0].attention.project_qkv(x)
+    expected = attention_weights(query, key, inputs.attention_mask)
+    torch.testing.assert_close(first, expected)
 
 
 def test_attention_rows_sum_to_one_and_padding_gets_zero() -> None:
@@ -118,12 +152,13 @@ def test_attention_rows_sum_to_one_and_padding_gets_zero() -> None:
     assert weights.masked_select(attention_mask[:, None, None, :]).gt(0).all()
 
 
-@pytest.mark.parametrize("written", [True, False])
-def test_a_token_that_is_padding_gives_no_gradient(written: bool) -> None:
+@pytest.mark.parametrize("backend", [fastest, written_out])
+def test_a_token_that_is_padding_gives_no_gradient(backend: Any) -> None:
     x, attention_mask = tokens_and_padding(3, 8, 12)
     x.requires_grad_()
-    mixed = SelfAttention(12, 3)(x, attention_mask, with_weights=written)[0]
-    mixed[attention_mask].pow(2).sum().backward()
+    attention = SelfAttention(12, 3)
+    attention.backend = backend
+    attention(x, attention_mask)[attention_mask].pow(2).sum().backward()
     assert not attention_mask.all()
     assert x.grad is not None
     assert x.grad[~attention_mask].eq(0).all()
@@ -165,31 +200,32 @@ def test_padding_changes_nothing(kind: str, positions: str, pooling: str) -> Non
     lengths = torch.tensor([3, 12, 1, 7])
     attention_mask = torch.arange(LONGEST) < lengths[:, None]
     ids = torch.randint(VOCABULARY, attention_mask.shape)  # also where there is padding
-    together = model(ids, attention_mask)
+    together = model(Inputs(ids, attention_mask))
     for row, length in enumerate(lengths):
-        alone = model(ids[row : row + 1, :length], attention_mask[row : row + 1, :length])
+        alone = model(Inputs(ids[row, None, :length], attention_mask[row, None, :length]))
         torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=0)
-    changed = model(torch.where(attention_mask, (ids + 1) % VOCABULARY, ids), attention_mask)
+    others = torch.where(attention_mask, (ids + 1) % VOCABULARY, ids)
+    changed = model(Inputs(others, attention_mask))
     assert not torch.isclose(together, changed, atol=1e-4).all(1).any()
 
 
 @every_encoder
 @every_pooling
 def test_dropout_acts_in_training_alone(kind: str, positions: str, pooling: str) -> None:
-    ids, attention_mask = full_batch()
+    inputs = full_batch()
     model = model_of(kind, positions, pooling, dropout=0.5, embedding_dropout=0.5)
-    calm = model(ids, attention_mask)
-    assert calm.equal(model(ids, attention_mask))
+    logits = model(inputs)
+    assert logits.equal(model(inputs))
     model.train()
-    assert model(ids, attention_mask).isfinite().all()
-    assert not torch.allclose(model(ids, attention_mask), calm)
+    assert model(inputs).isfinite().all()
+    assert not torch.allclose(model(inputs), logits)
 
 
 @pytest.mark.parametrize("kind", ["attention", "cnn", "lstm"])
 def test_the_encoder_has_a_dropout_of_its_own(kind: str) -> None:
     model = model_of(kind, "learned", "mean", dropout=0.5)
-    calm = model(*full_batch())
-    assert not torch.allclose(model.train()(*full_batch()), calm)
+    logits = model(full_batch())
+    assert not torch.allclose(model.train()(full_batch()), logits)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +235,7 @@ def test_the_encoder_has_a_dropout_of_its_own(kind: str) -> None:
 )
 def test_every_weight_gets_a_gradient(kind: str, positions: str, pooling: str) -> None:
     model = model_of(kind, positions, pooling)
-    nn.functional.cross_entropy(model(*full_batch()), torch.tensor([0, 2])).backward()
+    nn.functional.cross_entropy(model(full_batch()), torch.tensor([0, 2])).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         gradient = parameter.grad.to_dense()
@@ -213,15 +249,17 @@ def test_every_weight_gets_a_gradient(kind: str, positions: str, pooling: str) -
 def test_only_the_bag_and_attention_without_positions_are_blind_to_order(
     kind: str, positions: str, pooling: str
 ) -> None:
-    model, (ids, attention_mask) = model_of(kind, positions, pooling), full_batch()
+    model, inputs = model_of(kind, positions, pooling), full_batch()
     order = torch.tensor([0, 11, 4, 2, 9, 1, 7, 5, 3, 10, 6, 8])  # the first stays, as [CLS] does
-    same = torch.allclose(model(ids, attention_mask), model(ids[:, order], attention_mask), atol=1e-5)
+    reordered = inputs._replace(ids=inputs.ids[:, order])
+    same = torch.allclose(model(inputs), model(reordered), atol=1e-5)
     assert same == (kind == "bag" or (kind == "attention" and positions == "none"))
 
 
 def test_mean_attention_without_positions_ignores_any_permutation() -> None:
-    model, (ids, attention_mask) = model_of("attention", "none", "mean"), full_batch()
-    torch.testing.assert_close(model(ids, attention_mask), model(ids.flip(1), attention_mask), atol=1e-5, rtol=0)
+    model, inputs = model_of("attention", "none", "mean"), full_batch()
+    flipped = inputs._replace(ids=inputs.ids.flip(1))
+    torch.testing.assert_close(model(inputs), model(flipped), atol=1e-5, rtol=0)
 
 
 GOLDEN = {
@@ -245,11 +283,12 @@ def test_the_model_computes_what_it_always_did(kind: str, positions: str, poolin
     ids = torch.tensor([[2, 7, 11, 5, 19], [2, 23, 4, 0, 0]])
     attention_mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
     expected = torch.tensor(GOLDEN[kind, positions, pooling], dtype=torch.float64)
-    torch.testing.assert_close(model(ids, attention_mask), expected, atol=1e-5, rtol=0)
+    logits = model(Inputs(ids, attention_mask))
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
 
 
 def test_the_model_needs_torch_alone() -> None:
-    allowed = ("torch", "typing", "math", "collections", "functools", "selfattn_lm.nn", "selfattn_lm.config")
+    allowed = ("torch", "typing", "math", "collections", "functools", "selfattn_lm.nn", "selfattn_lm.inputs")
     for file in FOLDER.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -262,91 +301,112 @@ def test_the_model_needs_torch_alone() -> None:
 
 
 def test_the_model_can_be_read_in_one_sitting() -> None:
-    lines = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in FOLDER.rglob("*.py")}
+    lines = {}
+    for file in FOLDER.rglob("*.py"):
+        lines[file.name] = len(file.read_text(encoding="utf-8").splitlines())
     assert lines["attention.py"] <= 80
-    assert sum(lines.values()) <= 700
+    del lines["baselines.py"], lines["bert.py"]
+    assert sum(lines.values()) <= 600
 
 
-def test_two_views_are_the_words_alone_and_in_context_weighted_by_the_mix() -> None:
-    model, (ids, attention_mask) = model_of("attention", "rotary", "mean"), full_batch()
-    words, context = model.branches["bag"], model.branches["encoder"]
-    x = model.embedding(ids)
-    alone, among = words.head(x.mean(1)), context.head(context.encoder(x, attention_mask).mean(1))
-    torch.testing.assert_close(model.scores(ids, attention_mask), torch.stack([alone, among]))
-    torch.testing.assert_close(model(ids, attention_mask), (alone + among) / 2)
+def test_the_branches_are_weighted_by_the_branch_weights() -> None:
+    model, inputs = model_of("attention", "rotary", "mean"), full_batch()
+    bag, encoder = model.branches["bag"], model.branches["encoder"]
+    x = model.embedding(inputs)
+    of_bag = bag.head(x.mean(1))
+    of_encoder = encoder.head(encoder.encoder(x, inputs.attention_mask).mean(1))
+    torch.testing.assert_close(model.branch_logits(inputs), torch.stack([of_bag, of_encoder]))
+    torch.testing.assert_close(model(inputs), (of_bag + of_encoder) / 2)
     model.branch_weights.copy_(torch.tensor([1.0, 0.0]))
-    torch.testing.assert_close(model(ids, attention_mask), alone)
-    torch.testing.assert_close(model.embed(ids, attention_mask)[:, :16], x.mean(1))
+    torch.testing.assert_close(model(inputs), of_bag)
+    torch.testing.assert_close(model.embed(inputs)[:, :16], x.mean(1))
 
 
-def test_the_context_moves_the_embeddings_by_a_share_of_its_gradient() -> None:
-    model, batch = model_of("attention", "none", "mean"), full_batch()
-    whole = build_classifier(ModelConfig(**SMALL, bag_branch=False), VOCABULARY, labels=3).eval()
-    whole.load_state_dict(
-        {k: v for k, v in model.state_dict().items() if ".bag." not in k and k != "branch_weights"}, strict=False
-    )
-    for each in (model, whole):
-        each.scores(*batch)[-1].square().sum().backward()
-    ours, theirs = (each.embedding.tokens.weight.grad.to_dense() for each in (model, whole))
-    torch.testing.assert_close(ours, CONTEXT_SHARE * theirs)
-    inner, outer = (each.branches["encoder"].encoder.layers[0].norm1.weight.grad for each in (model, whole))
-    torch.testing.assert_close(inner, outer)
+def test_the_encoder_moves_the_embeddings_by_a_fraction_of_its_gradient() -> None:
+    both, inputs = model_of("attention", "none", "mean"), full_batch()
+    alone = model_of("attention", "none", "mean", bag_branch=False)
+    alone.load_backbone(both, with_heads=False)
+    alone.branches["encoder"].head.load_state_dict(both.branches["encoder"].head.state_dict())
+    for model in (both, alone):
+        model.branch_logits(inputs)[-1].square().sum().backward()
+    ours = both.embedding.tokens.weight.grad.to_dense()
+    theirs = alone.embedding.tokens.weight.grad.to_dense()
+    torch.testing.assert_close(ours, GRADIENT_FRACTION * theirs)
+    norms = [model.branches["encoder"].encoder.layers[0].norm1 for model in (both, alone)]
+    torch.testing.assert_close(norms[0].weight.grad, norms[1].weight.grad)
 
 
 @pytest.mark.parametrize("kind", ["attention", "bag"])
-def test_one_view_is_left_without_words_and_for_a_bag(kind: str) -> None:
-    model = build_classifier(ModelConfig(**{**SMALL, "kind": kind}, bag_branch=False), VOCABULARY, labels=3).eval()
+def test_one_branch_is_left_without_the_bag_and_for_a_bag(kind: str) -> None:
+    model = model_of(kind, "none", "mean", bag_branch=False)
     assert list(model.branches) == ["encoder"]
-    assert model(*full_batch()).equal(model.scores(*full_batch())[0])
+    assert model(full_batch()).equal(model.branch_logits(full_batch())[0])
 
 
-def test_hidden_tokens_are_a_share_of_the_real_ones_and_mostly_masked() -> None:
-    torch.manual_seed(0)
-    ids = torch.randint(4, 1000, (50, 200))
-    ids[:, 0], attention_mask = 2, torch.arange(200) < 150
-    attention_mask = attention_mask.expand(50, 200)
-    seen, hidden = mask_tokens(ids, attention_mask, 1000)
-    assert not hidden[:, 0].any()
-    assert not hidden[:, 150:].any()
-    assert 0.14 < hidden[:, 1:150].float().mean() < 0.16
-    assert torch.equal(seen[~hidden], ids[~hidden])
-    masked, same = (seen[hidden] == 3).float().mean(), (seen[hidden] == ids[hidden]).float().mean()
-    assert 0.77 < masked < 0.83
-    assert 0.08 < same < 0.12
-    assert seen[hidden].min() == 3
-    assert seen.max() < 1000
+def test_parameters_are_grouped_from_the_input_up() -> None:
+    model = model_of("attention", "learned", "mean", max_ngram=2)
+    groups = model.parameter_groups()
+    assert len(groups) == 5  # embedding, two layers, the last norm, heads
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    grouped = [{names[id(parameter)] for parameter in group} for group in groups]
+    assert sorted(name for group in grouped for name in group) == sorted(names.values())
+    assert all(name.startswith("embedding.") for name in grouped[0])
+    assert all(name.startswith("branches.encoder.encoder.layers.0.") for name in grouped[1])
+    assert grouped[3] == {"branches.encoder.encoder.norm.weight", "branches.encoder.encoder.norm.bias"}
+    assert grouped[4] == {
+        f"branches.{branch}.head.1.{part}"
+        for branch in ("bag", "encoder")
+        for part in ("weight", "bias")
+    }
+    tables = ["positions.table", "tokens.weight", "ngrams.table.weight"]
+    assert sorted(model.tables()) == sorted(f"embedding.{name}" for name in tables)
 
 
-def test_hidden_tokens_are_repeatable_and_never_none() -> None:
-    ids, attention_mask = torch.tensor([[2, 9, 8, 7]]), torch.ones(1, 4, dtype=torch.bool)
-    draws = [mask_tokens(ids, attention_mask, 20, torch.Generator().manual_seed(5)) for _ in range(2)]
-    assert torch.equal(draws[0][0], draws[1][0])
-    for seed in range(30):
-        assert mask_tokens(ids, attention_mask, 20, torch.Generator().manual_seed(seed))[1].any()
-    nothing = mask_tokens(torch.tensor([[2, 1]]), torch.ones(1, 2, dtype=torch.bool), 20)[1]
-    assert not nothing.any()  # only special tokens
+def test_a_backbone_is_loaded_whole_or_not_at_all() -> None:
+    model, other = model_of("attention", "none", "mean"), model_of("attention", "none", "mean")
+    head = model.branches["encoder"].head[1].weight.clone()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1)
+    model.load_backbone(other, with_heads=False)
+    assert torch.equal(model.embedding.tokens.weight, other.embedding.tokens.weight)
+    assert torch.equal(model.branches["encoder"].head[1].weight, head)
+    model.load_backbone(other, with_heads=True)
+    assert torch.equal(model(full_batch()), other(full_batch()))
+    for wrong in ({"positions": "learned"}, {"kind": "cnn"}):
+        another = model_of(**{"kind": "attention", "positions": "none", "pooling": "mean", **wrong})
+        with pytest.raises(AssertionError, match="not in"):
+            model.load_backbone(another, with_heads=False)
+        with pytest.raises(AssertionError, match="not in"):
+            another.load_backbone(model, with_heads=False)
 
 
-def test_a_model_without_labels_scores_the_vocabulary_at_each_hidden_place() -> None:
-    model = build_classifier(ModelConfig(**SMALL), VOCABULARY, labels=0).eval()
-    ids, attention_mask = full_batch()
-    hidden = torch.zeros_like(attention_mask)
-    hidden[0, 3] = hidden[1, 5] = True
-    guessed = model.mlm_logits(ids, attention_mask, hidden)
-    assert guessed.shape == (2, VOCABULARY)
-    torch.testing.assert_close(guessed, model(ids, attention_mask)[hidden])
+def test_a_masked_model_scores_the_vocabulary_at_each_masked_token() -> None:
+    model, inputs = build_masked_model(model_config(**SMALL), VOCABULARY).eval(), full_batch()
+    masked = torch.zeros_like(inputs.attention_mask)
+    masked[0, 3] = masked[1, 5] = True
+    logits = model.mlm_logits(inputs, masked)
+    assert logits.shape == (2, VOCABULARY)
+    torch.testing.assert_close(logits, model(inputs)[masked])
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95])
+def test_a_model_with_ngrams_needs_their_buckets() -> None:
+    model = model_of("attention", "none", "mean", max_ngram=3, ngram_buckets=64)
+    assert model(add_ngrams(full_batch(), 3, 64)).isfinite().all()
+    with pytest.raises(AssertionError, match="add_ngrams"):
+        model(full_batch())
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.95])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_dropout_drops_its_share_and_keeps_the_mean(share: float, precision: torch.dtype) -> None:
+def test_dropout_drops_with_its_probability_and_keeps_the_mean(p: float, precision: torch.dtype) -> None:
     torch.manual_seed(0)
-    drop, x = Dropout(share), torch.ones(1001, 999, dtype=precision, requires_grad=True)
+    drop, x = Dropout(p), torch.ones(1001, 999, dtype=precision, requires_grad=True)
     drop(x).sum().backward()
     torch.manual_seed(0)
     dropped = drop(x.detach())
-    told = round(256 * share) / 256
-    assert abs(float((dropped == 0).float().mean()) - told) < 0.002
+    rounded = round(256 * p) / 256
+    assert abs(float((dropped == 0).float().mean()) - rounded) < 0.002
     assert abs(float(dropped.float().mean()) - 1) < 0.02
     assert x.grad is not None
     assert torch.equal(x.grad, dropped)  # what was dropped gets no gradient, what was scaled a scaled one

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from selfattn_lm import TextClassifier, UserError, export, fit, train
 from selfattn_lm.cli import main
-from selfattn_lm.features.tokenizer import TokenIds
+from selfattn_lm.features.sequences import TokenizedTexts
+from selfattn_lm.inputs import Inputs
 from selfattn_lm.nn import Classifier, SelfAttention
 from selfattn_lm.runs import locate, read_bert
 from selfattn_lm.training.callbacks import StopRequested
@@ -70,7 +71,8 @@ def batch() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def states(model: Classifier, ids: Tensor, attention_mask: Tensor, types: Tensor | None = None) -> Tensor:
-    found: Tensor = model.branches["encoder"].encoder(model.embedding(ids, types), attention_mask)
+    embedded = model.embedding(Inputs(ids, attention_mask, types))
+    found: Tensor = model.branches["encoder"].encoder(embedded, attention_mask)
     return found
 
 
@@ -107,7 +109,7 @@ def test_logits_and_gradients_equal_those_of_transformers(name: str, training: b
     ids, attention_mask, _ = batch()
     labels = torch.tensor([0, 2, 1])
     expected = theirs(ids, attention_mask=attention_mask.long())
-    found = ours(ids, attention_mask)
+    found = ours(Inputs(ids, attention_mask))
     torch.testing.assert_close(found, expected.logits, atol=1e-5, rtol=0)
     for logits in (expected.logits, found):
         torch.nn.functional.cross_entropy(logits, labels).backward()
@@ -129,9 +131,10 @@ def test_dropout_acts_in_training_and_only_there(tmp_path: Path) -> None:
     checkpoint(tmp_path, "BertForSequenceClassification")
     model = read_bert(tmp_path).model
     ids, attention_mask, _ = batch()
-    assert torch.equal(model(ids, attention_mask), model(ids, attention_mask))
+    inputs = Inputs(ids, attention_mask)
+    assert torch.equal(model(inputs), model(inputs))
     model.train()
-    assert not torch.equal(model(ids, attention_mask), model(ids, attention_mask))
+    assert not torch.equal(model(inputs), model(inputs))
 
 
 @pytest.mark.parametrize("cased", [False, True])
@@ -150,10 +153,9 @@ def test_token_ids_equal_those_of_transformers(fast: bool, cased: bool, tmp_path
     assert run.settings.tokenizer.lowercase is not cased
     for text in TEXTS:
         assert run.tokenizer.encode(text).ids == theirs(text)["input_ids"], text
-        cut = TokenIds.of(run.tokenizer, [text], 12)[0].tolist()
+        cut = TokenizedTexts.from_texts(run.tokenizer, [text], 12)[0].tolist()
         assert cut == theirs(text, truncation=True, max_length=12)["input_ids"], text
-        later = TokenIds.of(run.tokenizer, [text], 40)
-        later.cut(12)
+        later = TokenizedTexts.from_texts(run.tokenizer, [text], 40).truncate(12)
         assert later[0].tolist() == cut
 
 
@@ -318,7 +320,7 @@ def test_a_model_with_one_output_is_refused_and_its_encoder_can_be_trained(
         assert main(flags) == 2
         assert capsys.readouterr().err.splitlines()[-1] == told
     assert main(["train", str(data), "--init", str(folder), "--out", str(out), "--training.epochs", "1"]) == 0
-    assert "no labels are known to what the run starts from, so its head is new" in capsys.readouterr().err
+    assert "the model to start from has no labels; using a new classification head" in capsys.readouterr().err
     assert TextClassifier.load(out).labels == ["fruit", "metal", "water"]
 
 
@@ -399,7 +401,7 @@ def test_pooling_is_what_the_checkpoint_was_made_for(
     run = read_bert(tmp_path)
     assert run.settings.model.pooling == pooling
     ids, attention_mask, _ = batch()
-    found = run.model.embed(ids, attention_mask)
+    found = run.model.embed(Inputs(ids, attention_mask))
     expected = theirs(ids, attention_mask=attention_mask.long())
     if own:
         torch.testing.assert_close(found, expected.pooler_output, atol=1e-5, rtol=0)
@@ -458,7 +460,7 @@ def test_added_tokens_and_limits_of_a_checkpoint_stay_from_the_first_file_to_the
     fit(texts, labels, init=folder, out=tmp_path / "run", epochs=1)
     export(tmp_path / "run", out=tmp_path / "back")
     ours = TextClassifier.load(tmp_path / "run").run
-    assert ours.in_effect.model.max_length == 16
+    assert ours.resolved.model.max_length == 16
     first = transformers.AutoTokenizer.from_pretrained(folder)
     last = transformers.AutoTokenizer.from_pretrained(tmp_path / "back")
     assert first.model_max_length == last.model_max_length == 16
@@ -550,8 +552,10 @@ def test_what_cannot_be_exported_is_refused(
         (["--preset", "quick"],
          "--preset quick: trains a bag of embeddings, but {init} is a BERT; leave one of them out."),
         (["--pretrain"], "train: --pretrain and --init both say what to start from; leave one of them out."),
-        (["--model.width", "64"], "model.width: 64 is asked, but {init}, the run to start from, has 32."),
-        (["--model.max-length", "41"], "model.max_length: 41 is asked, but {init}, the run to start from, has 40."),
+        (["--model.width", "64"],
+         "model.width=64 contradicts {init}, the run to start from, which has 32; leave it out."),
+        (["--model.max-length", "41"],
+         "model.max_length=41 contradicts {init}, the run to start from, which has 40; leave it out."),
         (["--training.freeze", "half"],
          'Invalid value for --training.freeze: …"half"…'),
     ],
@@ -642,9 +646,9 @@ def test_attention_runs_in_half_precision_as_it_does_in_training(tmp_path: Path)
     checkpoint(tmp_path)
     model = read_bert(tmp_path).model.train()
     ids, attention_mask, _ = batch()
-    exact = model.eval()(ids, attention_mask)
+    exact = model.eval()(Inputs(ids, attention_mask))
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(model(ids, attention_mask).float(), exact, atol=0.05, rtol=0)
+        torch.testing.assert_close(model(Inputs(ids, attention_mask)).float(), exact, atol=0.05, rtol=0)
     assert isinstance(model.branches["encoder"].encoder.layers[0].attention, SelfAttention)
 
 

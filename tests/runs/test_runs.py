@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import yaml
 from helpers import sentences
 
 from selfattn_lm import TextClassifier
+from selfattn_lm.config import differences
 from selfattn_lm.runs import atomic, read_config, read_run, write_run
 
 TEXTS = [text for text, _ in sentences(20, seed=9)]
@@ -59,7 +61,10 @@ def test_the_config_holds_its_format_and_what_auto_became(trained: Path) -> None
     read = read_config(trained / "config.yaml")
     assert read.resolved == config["resolved"]
     assert read.settings.model.width == read.asked["model"]["width"] == 16
-    assert read_run(trained).in_effect.model.max_length == 16
+    run = read_run(trained)
+    assert run.resolved.model.max_length == 16
+    found = json.loads(json.dumps(differences(run.settings, run.resolved)))  # tuples as lists
+    assert found == config["resolved"]
 
 
 @pytest.mark.parametrize("labels", [["no", "1.0", "null"], ["", "yes: é 茶", '"quoted"\n'], ["0", "00", "~"]])

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import sklearn.svm  # noqa: F401
 import torch
-from helpers import EXACT, sentences, write_csv
+from helpers import EXACT, model_config, prediction_settings, sentences, tokenizer_config, write_csv
 
 from selfattn_lm import TextClassifier, study
+from selfattn_lm.build import build_model
 from selfattn_lm.cli import main
-from selfattn_lm.config import ModelConfig, Settings, TokenizerConfig, merge, settings_from
+from selfattn_lm.config import Settings, merge, settings_from
 from selfattn_lm.features.tokenizer import train_tokenizer
-from selfattn_lm.runs import Run, new_model
+from selfattn_lm.runs import Run
 from selfattn_lm.study import PROBE, probe
 from selfattn_lm.study.grid import Grid
 from selfattn_lm.study.synthetic import DISTANCES, TASKS, generate
@@ -215,24 +216,14 @@ def twin(task: str, text: str) -> str:
 
 def classifier_of(kind: str, texts: list[str]) -> TextClassifier:
     """A classifier with random weights and a single branch."""
-    model = ModelConfig(
-        kind=kind,
-        width=8,
-        heads=1,
-        layers=1,
-        max_ngram=1,
-        bag_branch=False,
-        char_ngrams=False,
-        max_length=128,
-        pooling="mean",
-    )  # type: ignore[arg-type]
-    settings = Settings(model=model, tokenizer=TokenizerConfig("word", 1000, min_frequency=1))
-    tokenizer = train_tokenizer(texts, settings.tokenizer)
+    model = model_config(kind=kind, width=8, heads=1, bag_branch=False, max_length=128)
+    words = tokenizer_config("word", vocab_size=1000, min_frequency=1)
+    tokenizer = train_tokenizer(texts, words)
+    settings = prediction_settings(model, words)
     torch.manual_seed(0)
-    built = new_model(settings, tokenizer, 2, with_char_ngrams=False).eval()
-    return TextClassifier(
-        Run(settings, {}, ["negative", "positive"], tokenizer, built), precision="32"
-    )
+    built = build_model(settings, tokenizer, 2, in_training=False).eval()
+    labels = ["negative", "positive"]
+    return TextClassifier(Run(Settings(), settings, labels, tokenizer, built), precision="32")
 
 
 @pytest.mark.parametrize("task", list(TASKS))
@@ -258,7 +249,8 @@ def test_attention_can_detect_a_negation_at_any_distance() -> None:
     for split in splits.values():
         texts += split.texts
     classifier = classifier_of("attention", texts)
-    model, tokenizer = classifier.run.model, classifier.run.tokenizer
+    model: Any = classifier.run.model
+    tokenizer = classifier.run.tokenizer
     # The features of a vector. Feature 4 is minus feature 3: large and constant, so that the norms
     # change the others little.
     good, bad, position, one = range(4)

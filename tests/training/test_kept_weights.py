@@ -10,22 +10,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import WORDS, ctrl_c_at, sentences, write_csv
+from helpers import WORDS, ctrl_c_at, model_config, resolved_settings, sentences, write_csv
 from torch import nn
 from torch.nn import functional as F
 
 from selfattn_lm import TextClassifier, UserError, fit, pretrain, train
+from selfattn_lm.build import build_classifier
 from selfattn_lm.cli import main
-from selfattn_lm.config import ModelConfig, Settings
-from selfattn_lm.features.batching import Batch
-from selfattn_lm.nn import build_classifier
+from selfattn_lm.inputs import Batch, Inputs
 from selfattn_lm.training.branches import BRANCH_WEIGHTS, choose_branch_weight
 from selfattn_lm.training.callbacks import MovingAverage
 from selfattn_lm.training.data import balanced_weights
 from selfattn_lm.training.modules import ClassifierModule, classification_loss
 from selfattn_lm.training.resolve import validation_interval
 
-SMALL = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "epochs": 3, "batch_size": 16, "ngram_buckets": 1024}
+SMALL = {
+    "width": 8,
+    "heads": 2,
+    "layers": 1,
+    "precision": "32",
+    "epochs": 3,
+    "batch_size": 16,
+    "ngram_buckets": 1024,
+}
 SMALL["patience"] = 100
 
 
@@ -48,7 +55,9 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def check_that_the_run_scores_what_its_log_says(run: Path, noise: Path, monitor: str = "macro_f1") -> None:
+def check_that_the_run_scores_what_its_log_says(
+    run: Path, noise: Path, monitor: str = "macro_f1"
+) -> None:
     with (run / "log.csv").open() as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     best = max(rows, key=lambda row: row[f"validation_{monitor}"])  # the first of the best
@@ -59,11 +68,17 @@ def check_that_the_run_scores_what_its_log_says(run: Path, noise: Path, monitor:
     classifier = TextClassifier.load(run, precision="32")
     probabilities = classifier.predict_proba(texts)
     two_best = np.sort(probabilities, axis=1)[:, -2:]
-    unsure = np.count_nonzero(two_best[:, 1] - two_best[:, 0] < 1e-3)  # tables are stored in half precision
-    right = np.count_nonzero(np.array(classifier.labels)[probabilities.argmax(1)] == np.array(labels))
+    unsure = np.count_nonzero(
+        two_best[:, 1] - two_best[:, 0] < 1e-3
+    )  # tables are stored in half precision
+    right = np.count_nonzero(
+        np.array(classifier.labels)[probabilities.argmax(1)] == np.array(labels)
+    )
     assert abs(right - best["validation_accuracy"] * len(texts)) <= unsure + 1e-3
     if unsure == 0:
-        assert metrics["validation"][monitor]["value"] == pytest.approx(best[f"validation_{monitor}"], abs=1e-6)
+        assert metrics["validation"][monitor]["value"] == pytest.approx(
+            best[f"validation_{monitor}"], abs=1e-6
+        )
 
 
 @pytest.mark.parametrize(
@@ -80,12 +95,16 @@ def check_that_the_run_scores_what_its_log_says(run: Path, noise: Path, monitor:
         {"kind": "cnn", "bag_branch": False},
     ],
 )
-def test_the_saved_run_scores_what_its_log_says(settings: dict[str, Any], noise: Path, tmp_path: Path) -> None:
+def test_the_saved_run_scores_what_its_log_says(
+    settings: dict[str, Any], noise: Path, tmp_path: Path
+) -> None:
     run = train(str(noise), out=tmp_path / "run", **{**SMALL, **settings}).folder
     check_that_the_run_scores_what_its_log_says(run, noise, settings.get("monitor", "macro_f1"))
 
 
-def test_an_interrupted_and_a_resumed_run_score_what_their_logs_say(noise: Path, tmp_path: Path) -> None:
+def test_an_interrupted_and_a_resumed_run_score_what_their_logs_say(
+    noise: Path, tmp_path: Path
+) -> None:
     with ctrl_c_at(10):  # of 6 steps an epoch
         stopped = train(str(noise), out=tmp_path / "run", validations_per_epoch=2, **SMALL)
     assert stopped.stopped.startswith("by Ctrl-C")
@@ -95,7 +114,9 @@ def test_an_interrupted_and_a_resumed_run_score_what_their_logs_say(noise: Path,
     check_that_the_run_scores_what_its_log_says(moved, noise)
     whole = train(str(noise), out=tmp_path / "whole", validations_per_epoch=2, **SMALL).folder
     assert (moved / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-    best = [json.loads((run / "metrics.json").read_text())["training"]["best"] for run in (moved, whole)]
+    best = [
+        json.loads((run / "metrics.json").read_text())["training"]["best"] for run in (moved, whole)
+    ]
     assert best[0] == best[1]
 
 
@@ -107,7 +128,9 @@ def test_a_run_with_one_batch_an_epoch_can_be_resumed(noise: Path, tmp_path: Pat
     resumed = train(resume=True, out=tmp_path / "run").folder
     check_that_the_run_scores_what_its_log_says(resumed, noise)
     whole = train(str(noise), out=tmp_path / "whole", **settings).folder
-    assert (resumed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert (resumed / "model.safetensors").read_bytes() == (
+        whole / "model.safetensors"
+    ).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -130,13 +153,14 @@ def test_validations_fall_between_steps_and_the_only_one_at_the_end(
     assert validation_interval(batches, validations, accumulate) == every
 
 
-TINY = ModelConfig(width=8, heads=2, max_length=4, pooling="mean", max_ngram=1)
+TINY = model_config(width=8, max_length=4)
 
 
 @pytest.mark.parametrize("decay", [0.95, 0.9959, 0.998])
 def test_the_moving_average_copies_whole_numbers(decay: float) -> None:
     char_ngrams = torch.randint(1, 30_000, (200, 6))
-    module = ClassifierModule(build_classifier(TINY, 200, 2, char_ngrams.clone()), Settings(), 2, None)
+    model = build_classifier(TINY, 200, 2, char_ngrams.clone())
+    module = ClassifierModule(model, resolved_settings(TINY), 2, None)
     module.register_buffer("flags", torch.tensor([True, False]))
     callback = MovingAverage(decay)
     callback.setup(None, module, "fit")  # type: ignore[arg-type]
@@ -149,7 +173,9 @@ def test_the_moving_average_copies_whole_numbers(decay: float) -> None:
     averaged = average.module.model.embedding.tokens
     assert torch.equal(averaged.char_ngrams, char_ngrams)
     assert torch.equal(average.module.flags, module.flags)
-    assert 1 < float((weight - averaged.tokens.weight).detach().mean()) < 20  # the weights are averaged
+    assert (
+        1 < float((weight - averaged.tokens.weight).detach().mean()) < 20
+    )  # the weights are averaged
 
 
 @pytest.mark.parametrize(
@@ -162,52 +188,72 @@ def test_the_moving_average_copies_whole_numbers(decay: float) -> None:
         ([0.5] * 3 + [0.8] + [0.5] * 3 + [0.7, 0.7, 0.5, 0.5], 0.7),  # one high value may be chance
     ],
 )
-def test_a_branch_weight_is_judged_with_its_neighbours(accuracy: list[float], weight: float) -> None:
+def test_a_branch_weight_is_judged_with_its_neighbours(
+    accuracy: list[float], weight: float
+) -> None:
     assert BRANCH_WEIGHTS[choose_branch_weight(accuracy)] == weight
 
 
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 @pytest.mark.parametrize(
-    ("labels", "branch_weights"), [([0, 0, 0], [0.6, 0.4]), ([1, 1, 1], [0.3, 0.7]), ([2, 2, 2], [0.5, 0.5])]
+    ("labels", "branch_weights"),
+    [([0, 0, 0], [0.6, 0.4]), ([1, 1, 1], [0.3, 0.7]), ([2, 2, 2], [0.5, 0.5])],
 )
-def test_the_branches_are_weighed_by_what_validates_best(labels: list[int], branch_weights: list[float]) -> None:
-    small = {"width": 8, "heads": 2, "max_length": 4, "pooling": "mean", "max_ngram": 1}
-    model = build_classifier(ModelConfig(**small), vocab_size=10, labels=3)
+def test_the_branches_are_weighed_by_what_validates_best(
+    labels: list[int], branch_weights: list[float]
+) -> None:
+    model = build_classifier(TINY, vocab_size=10, outputs=3)
     # A tie goes to the most even weights; 1 wins only from beyond the middle, and that with both of its neighbours.
-    for branch, says in zip(model.branches.values(), (0, 1), strict=True):  # the words say 0, the context says 1
+    for branch, says in zip(
+        model.branches.values(), (0, 1), strict=True
+    ):  # the words say 0, the context says 1
         nn.init.zeros_(branch.head[1].weight)
         branch.head[1].bias.data = nn.functional.one_hot(torch.tensor(says), 3).float()
-    module = ClassifierModule(model, Settings(), 3, None).eval()
+    module = ClassifierModule(model, resolved_settings(TINY), 3, None).eval()
     ids = torch.randint(4, 10, (3, 4))
-    attention_mask = torch.ones_like(ids, dtype=torch.bool)
+    inputs = Inputs(ids, torch.ones_like(ids, dtype=torch.bool))
     for _ in range(2):  # what one validation found is forgotten in the next
-        module.validation_step(Batch(ids, attention_mask, torch.tensor(labels)), 0)
+        module.validation_step(Batch(inputs, torch.tensor(labels)), 0)
         module.on_validation_epoch_end()
-        assert model.branch_weights.tolist() == [0.5, 0.5]  # the weights in training stay as they are
+        assert model.branch_weights.tolist() == [
+            0.5,
+            0.5,
+        ]  # the weights in training stay as they are
     checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(checkpoint)
     module.load_best(checkpoint)
     assert model.branch_weights.tolist() == pytest.approx(branch_weights)
     predicted = {0: 0, 1: 1, 2: 0}[labels[0]]
-    assert model(ids, attention_mask).argmax(1).tolist() == [predicted] * 3
+    assert model(inputs).argmax(1).tolist() == [predicted] * 3
 
 
 def test_the_weighted_loss_is_that_of_torch_where_nothing_is_smoothed() -> None:
-    logits, labels, weights = torch.randn(12, 3), torch.randint(3, (12,)), torch.tensor([0.5, 1.0, 3.0])
+    logits, labels, weights = (
+        torch.randn(12, 3),
+        torch.randint(3, (12,)),
+        torch.tensor([0.5, 1.0, 3.0]),
+    )
     ours = classification_loss(logits, labels, weights, 0.0)
     torch.testing.assert_close(ours, F.cross_entropy(logits, labels, weights))
     torch.testing.assert_close(
-        classification_loss(logits, labels, None, 0.1), F.cross_entropy(logits, labels, label_smoothing=0.1)
+        classification_loss(logits, labels, None, 0.1),
+        F.cross_entropy(logits, labels, label_smoothing=0.1),
     )
 
 
 def test_the_weighted_and_smoothed_loss_weighs_rows_and_not_the_smoothing() -> None:
-    logits, labels, weights = torch.randn(12, 3), torch.randint(3, (12,)), torch.tensor([0.5, 1.0, 3.0])
+    logits, labels, weights = (
+        torch.randn(12, 3),
+        torch.randint(3, (12,)),
+        torch.tensor([0.5, 1.0, 3.0]),
+    )
     total = sum(
         weights[label] * F.cross_entropy(row[None], label[None], label_smoothing=0.1)
         for row, label in zip(logits, labels, strict=True)
     )
-    torch.testing.assert_close(classification_loss(logits, labels, weights, 0.1), total / weights[labels].sum())
+    torch.testing.assert_close(
+        classification_loss(logits, labels, weights, 0.1), total / weights[labels].sum()
+    )
 
 
 def test_balanced_weights_let_a_text_without_evidence_have_any_label() -> None:
@@ -238,18 +284,30 @@ def test_a_rare_label_does_not_swallow_the_others(tmp_path: Path) -> None:
     texts, labels = zip(*pairs, strict=True)
     common = ["apple common", "pear common"]
     settings = {**SMALL, "kind": "bag", "learning_rate": 0.05}
-    classifier = fit(texts, labels, validation=(texts, labels), class_weights="balanced", **settings)
+    classifier = fit(
+        texts, labels, validation=(texts, labels), class_weights="balanced", **settings
+    )
     assert classifier.predict(common) == ["often", "often"]
 
 
-DIVERGING = {"learning_rate": 10.0, "weight_decay": 1e9}  # AdamW multiplies matrices by 1 - lr · weight_decay
+DIVERGING = {
+    "learning_rate": 10.0,
+    "weight_decay": 1e9,
+}  # AdamW multiplies matrices by 1 - lr · weight_decay
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence_and_leaves_nothing(
     noise: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    flags = ["--training.learning-rate", "10", "--training.weight-decay", "1e9", "--training.precision", "32"]
+    flags = [
+        "--training.learning-rate",
+        "10",
+        "--training.weight-decay",
+        "1e9",
+        "--training.precision",
+        "32",
+    ]
     flags += ["--model.width", "8", "--model.heads", "2", "--out", str(run)]
     assert main(["train", str(noise), *flags]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
@@ -274,10 +332,15 @@ def test_a_run_that_diverges_later_is_kept_from_its_best_validation(
     monkeypatch.setattr(ClassifierModule, "training_step", diverge)
     run = tmp_path / "run"
     kept = "a lower training.learning_rate than 0.003 usually helps; the run keeps the best weights from before"
-    with pytest.raises(UserError, match=rf"run: the loss or its gradient was not a finite number at step 9; {kept}\.$"):
+    with pytest.raises(
+        UserError,
+        match=rf"run: the loss or its gradient was not a finite number at step 9; {kept}\.$",
+    ):
         train(str(noise), out=run, **{**SMALL, "ema_decay": 0})
     metrics = json.loads((run / "metrics.json").read_text(), parse_constant=pytest.fail)
-    assert metrics["training"]["stopped"].startswith("the loss or its gradient was not a finite number at step 9")
+    assert metrics["training"]["stopped"].startswith(
+        "the loss or its gradient was not a finite number at step 9"
+    )
     check_that_the_run_scores_what_its_log_says(run, noise)
     assert not (run / "checkpoints").exists()
 
@@ -297,7 +360,9 @@ def test_a_validation_whose_loss_is_not_finite_is_neither_logged_nor_kept(
 
     monkeypatch.setattr(ClassifierModule, "validation_step", diverge)
     run = tmp_path / "run"
-    with pytest.raises(UserError, match=rf"run: the validation loss was not a finite number after step {last}; "):
+    with pytest.raises(
+        UserError, match=rf"run: the validation loss was not a finite number after step {last}; "
+    ):
         train(str(noise), out=run, **SMALL)
     with (run / "log.csv").open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(6, last, 6))
@@ -305,31 +370,33 @@ def test_a_validation_whose_loss_is_not_finite_is_neither_logged_nor_kept(
 
 
 def test_an_infinite_loss_has_no_finite_gradient() -> None:
-    module = ClassifierModule(
-        build_classifier(ModelConfig(width=8, heads=2, max_length=4, pooling="mean", max_ngram=1), 10, 2),
-        Settings(),
-        2,
-        None,
-    )
+    module = ClassifierModule(build_classifier(TINY, 10, 2), resolved_settings(TINY), 2, None)
     module.log_loss = lambda *args: None  # type: ignore[method-assign]
     with torch.no_grad():
         for branch in module.model.branches.values():
             branch.head[1].bias.copy_(torch.tensor([3e38, -3e38]))
-    batch = Batch(torch.full((1, 3), 5), torch.ones(1, 3, dtype=torch.bool), torch.tensor([1]))
+    inputs = Inputs(torch.full((1, 3), 5), torch.ones(1, 3, dtype=torch.bool))
+    batch = Batch(inputs, torch.tensor([1]))
     module.training_step(batch, 0).backward()
-    assert all(not branch.head[1].bias.grad.isfinite().any() for branch in module.model.branches.values())
+    assert all(
+        not branch.head[1].bias.grad.isfinite().any() for branch in module.model.branches.values()
+    )
 
 
 def test_pretraining_that_diverges_leaves_nothing(tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"
     file.write_text("\n".join(text for text, _ in sentences(100)))
-    with pytest.raises(UserError, match=r"run: the loss or its gradient was not a finite number at step \d+; "):
+    with pytest.raises(
+        UserError, match=r"run: the loss or its gradient was not a finite number at step \d+; "
+    ):
         pretrain(str(file), out=tmp_path / "run", width=8, heads=2, precision="32", **DIVERGING)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
-def test_the_logged_loss_does_not_depend_on_accumulation(accumulate: int, noise: Path, tmp_path: Path) -> None:
+def test_the_logged_loss_does_not_depend_on_accumulation(
+    accumulate: int, noise: Path, tmp_path: Path
+) -> None:
     settings = {
         **SMALL,
         "epochs": 1,
@@ -345,7 +412,13 @@ def test_the_logged_loss_does_not_depend_on_accumulation(accumulate: int, noise:
 
 
 def test_patience_counts_epochs_however_often_is_validated(noise: Path, tmp_path: Path) -> None:
-    settings = {**SMALL, "epochs": 30, "validations_per_epoch": 2, "learning_rate": 1e-9, "patience": 2}
+    settings = {
+        **SMALL,
+        "epochs": 30,
+        "validations_per_epoch": 2,
+        "learning_rate": 1e-9,
+        "patience": 2,
+    }
     result = train(str(noise), out=tmp_path / "run", **settings)
     assert result.stopped == "no better macro_f1 in 2 epochs"
     with (result.folder / "log.csv").open() as file:
@@ -356,7 +429,9 @@ def test_patience_counts_epochs_however_often_is_validated(noise: Path, tmp_path
 def test_no_logger_is_used_unless_one_is_asked_for(
     noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)  # as if every logger were installed
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: True
+    )  # as if every logger were installed
     run = train(str(noise), out=tmp_path / "run", **{**SMALL, "epochs": 1}).folder
     assert not [path for path in run.iterdir() if path.is_dir()]
 
@@ -380,4 +455,6 @@ def test_a_pretrained_run_tells_the_perplexity_of_the_weights_it_keeps(tmp_path:
     assert result.perplexity == pytest.approx(math.exp(best["validation_loss"]), rel=1e-5)
     metrics = json.loads((result.folder / "metrics.json").read_text())
     assert metrics["training"]["best"] == best["validation_accuracy"]
-    assert metrics["hidden"]["accuracy"] == pytest.approx(best["validation_accuracy"], abs=1e-6)
+    assert metrics["masked_tokens"]["accuracy"] == pytest.approx(
+        best["validation_accuracy"], abs=1e-6
+    )

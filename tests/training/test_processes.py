@@ -197,7 +197,7 @@ def test_a_signal_to_any_process_stops_both_and_keeps_the_best(
     pair.wait_until("epoch 2/")
     pair.send(number, *ranks)
     assert pair.codes(40) == [0, 0], pair.said()
-    assert "to go on    selfattn train --resume --out" in pair.said()[0]
+    assert "resume      selfattn train --resume --out" in pair.said()[0]
     assert TextClassifier.load(run).labels
 
 

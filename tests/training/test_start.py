@@ -64,7 +64,7 @@ def test_preset_init_and_flags_decide_by_one_rule(
         asked["init"] = request.getfixturevalue(asked["init"])
     else:
         asked["width"] = 8
-    settings = train(data, out=tmp_path / "run", epochs=1, **asked).classifier.run.in_effect
+    settings = train(data, out=tmp_path / "run", epochs=1, **asked).classifier.run.resolved
     found = {
         "kind": settings.model.kind,
         "batch_size": settings.training.batch_size,
@@ -223,7 +223,7 @@ def test_the_opening_lines_name_no_setting_that_only_follows_from_the_start(
     lines = "\n".join(said.messages).splitlines()
     assert "settings    training.epochs 1, training.precision 32" in lines
     (model,) = [line for line in lines if line.startswith("model  ")]
-    assert (" layers" in model) == (init != "bag")  # a bag has none
+    assert (" 1 layer," in model) == (init != "bag")  # a bag has none
 
 
 def test_a_resumed_run_takes_its_start_by_any_of_its_names(

@@ -135,7 +135,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_ctrl_c_keeps_the_best_weights_and_the_run_can_go_on(stopped: Path) -> None:
     run, log = stopped / "run", (stopped / "log").read_text()
     assert "stopped     by Ctrl-C at step 10 of " in log
-    assert f"to go on    selfattn train --resume --out {run}" in log
+    assert f"resume      selfattn train --resume --out {run}" in log
     assert len(TextClassifier.load(run).predict_proba(["an apple"])[0]) == 3
     assert json.loads((run / "metrics.json").read_text())["training"]["stopped"].startswith("by Ctrl-C")
     with pytest.raises(UserError, match=r"^training.epochs: 2 is asked, but .* began with 300; leave it out\.$"):
@@ -161,9 +161,9 @@ def test_a_run_can_start_from_another_with_other_labels(
     file = write_csv(tmp_path / "other.csv", rows)
     result = train(str(file), init=run, out=tmp_path / "tuned", epochs=2)
     assert result.classifier.labels == ["eat", "leave"]
-    assert "the labels differ from those of what the run starts from, so its head is new" in caplog.text
+    assert "the labels differ from those of the model to start from; using a new classification head" in caplog.text
     assert result.classifier.run.tokenizer.to_str() == TextClassifier.load(run).run.tokenizer.to_str()
-    assert result.classifier.run.in_effect.model.width == 16
+    assert result.classifier.run.resolved.model.width == 16
 
 
 def test_starting_from_a_run_takes_its_weights(run: Path, data: Path, tmp_path: Path) -> None:
@@ -174,7 +174,8 @@ def test_starting_from_a_run_takes_its_weights(run: Path, data: Path, tmp_path: 
 
 
 def test_a_contradicting_shape_is_refused_even_if_it_is_the_default(run: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^model.width: 128 is asked, but .*, the run to start from, has 16\.$"):
+    reason = "contradicts .*, the run to start from, which has 16; leave it out"
+    with pytest.raises(UserError, match=rf"^model.width=128 {reason}\.$"):
         train(str(data), init=run, out=tmp_path / "x", width=128)
 
 
@@ -237,7 +238,8 @@ def test_a_run_is_not_resumed_on_other_data(stopped: Path, tmp_path: Path) -> No
     config = run / "config.yaml"
     config.write_text(config.read_text().replace(str(stopped / "data.csv"), str(tmp_path / "data.csv")))
     write_csv(tmp_path / "data.csv", sentences(240, seed=1))
-    with pytest.raises(UserError, match=r"run: the data is not what the run began with \(data\.json\); train anew\.$"):
+    reason = r"the data has changed since the run started \(data\.json\)"
+    with pytest.raises(UserError, match=rf"run: {reason}; start a new run\.$"):
         train(resume=True, out=run)
 
 
@@ -255,8 +257,9 @@ def test_the_first_steps_tell_how_many_minutes_a_run_takes(tmp_path: Path, caplo
     texts, labels = zip(*sentences(240), strict=True)
     with caplog.at_level("INFO"):
         fit(texts, labels, epochs=1, width=8, heads=2, batch_size=2)
-    told = re.findall(r"^time {8}about (\d\.\d) minutes, if all epochs are needed: ([\d,]+) tokens/s at first$",
-                      "\n".join(record.message for record in caplog.records), re.MULTILINE)  # fmt: skip
+    messages = "\n".join(record.message for record in caplog.records)
+    line = r"^time {8}up to (\d\.\d) min for all epochs \(([\d,]+) tokens/s\)$"
+    told = re.findall(line, messages, re.MULTILINE)
     assert len(told) == 1
     minutes, tokens_per_second = float(told[0][0]), int(told[0][1].replace(",", ""))
     tokens = 216 * 8  # a tenth of the texts validates; each has six words, [CLS] and [SEP]
