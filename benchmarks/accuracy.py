@@ -266,7 +266,7 @@ def without_test(name: str, folder: Path) -> Path:
     parts: dict[str, list[tuple[str, str]]] = {}
     for key, split in splits.items():
         if key != "test":
-            parts[key] = list(zip(split.texts, split.labels, strict=True))
+            parts[key] = list(zip(split.texts, split.targets, strict=True))
     if name.endswith("_tenth"):
         rows = parts["train"]
         random.Random(0).shuffle(rows)

@@ -24,7 +24,8 @@ from cyclopts import App
 
 from selfattn_lm import train
 from selfattn_lm.config import DataConfig
-from selfattn_lm.data.sources import Split, load_splits
+from selfattn_lm.data.examples import Split
+from selfattn_lm.data.sources import load_splits
 from selfattn_lm.runs import write_json, write_text
 
 ROWS, VALIDATION_ROWS, BATCH = 3000, 150, 32
@@ -36,7 +37,7 @@ def write_jsonl(file: Path, split: Split, rows: range) -> None:
     """Write some rows of a split as JSON lines."""
     lines: list[str] = []
     for row in rows:
-        lines.append(json.dumps({"text": split.texts[row], "label": split.labels[row]}))
+        lines.append(json.dumps({"text": split.texts[row], "label": split.targets[row]}))
     write_text(file, "\n".join(lines) + "\n")
 
 
@@ -56,7 +57,7 @@ def plain(split: Split, batches: Callable[[list[int]], Batches]) -> float:
     """Seconds of a usual epoch with `transformers`: dynamic padding, bf16 autocast, AdamW."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
 
-    names = sorted(set(split.labels[:ROWS]))
+    names = sorted(set(split.targets[:ROWS]))
     tokenizer = AutoTokenizer.from_pretrained(minilm())
     model = AutoModelForSequenceClassification.from_pretrained(
         minilm(), num_labels=len(names)
@@ -69,7 +70,7 @@ def plain(split: Split, batches: Callable[[list[int]], Batches]) -> float:
     for part in parts:
         texts = [split.texts[i] for i in part]
         encoded = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-        labels = torch.tensor([names.index(split.labels[i]) for i in part])
+        labels = torch.tensor([names.index(split.targets[i]) for i in part])
         with torch.autocast("cpu", torch.bfloat16):
             loss = model(**encoded, labels=labels).loss
         loss.backward()
@@ -101,7 +102,7 @@ def main(rounds: int = 3) -> None:
     from transformers import AutoTokenizer
 
     split = load_splits(DataConfig(str(DATA / "clinc150")))["train"]
-    split = split.take(random.Random(0).sample(range(len(split)), ROWS + VALIDATION_ROWS))
+    split = split.select(random.Random(0).sample(range(len(split)), ROWS + VALIDATION_ROWS))
     tokenizer = AutoTokenizer.from_pretrained(minilm())
     tokens = sum(len(ids) for ids in tokenizer(split.texts[:ROWS])["input_ids"])
     ways: dict[str, Callable[[], float]] = {

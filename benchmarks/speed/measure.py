@@ -113,7 +113,7 @@ def rows_of(name: str, split: str) -> tuple[list[str], list[str]]:
     from selfattn_lm.data.sources import load_split
 
     found = load_split(DataConfig(str(DATA / name)), split)
-    return found.texts, found.labels
+    return found.texts, found.targets
 
 
 if __name__ == "__main__":

@@ -75,13 +75,13 @@ def theirs(watch: Watch) -> None:
     from transformers import Trainer, TrainerCallback
 
     from selfattn_lm.config import settings_from
-    from selfattn_lm.data.sources import Split
+    from selfattn_lm.data.examples import Split
     from selfattn_lm.training.data import prepare
 
     texts, labels, held, truth = parts()
     splits = {
-        "train": Split("train", texts, labels),
-        "validation": Split("validation", held, truth),
+        "train": Split.from_lists("train", texts, labels),
+        "validation": Split.from_lists("validation", held, truth),
     }
     data = prepare(splits, settings_from(settings_of("ours", 256, 4, "bf16"), "settings"), None)
 

@@ -77,12 +77,12 @@ def settings_of(way: str, width: int, layers: int, precision: str) -> dict[str, 
 def prepared(way: str, width: int, layers: int, precision: str) -> Any:
     """Our settings and the prepared training data."""
     from selfattn_lm.config import settings_from
-    from selfattn_lm.data.sources import Split
+    from selfattn_lm.data.examples import Split
     from selfattn_lm.training.data import prepare
 
     settings = settings_from(settings_of(way, width, layers, precision), "settings")
     return settings, prepare(
-        {"train": Split("ag_news", *rows_of("ag_news", "train"))}, settings, None
+        {"train": Split.from_lists("ag_news", *rows_of("ag_news", "train"))}, settings, None
     )
 
 
@@ -101,13 +101,13 @@ def ours(
     from selfattn_lm.training.trainer import build_trainer
 
     settings, data = prepared(way, width, layers, precision)
-    model = build_model(data.settings, data.tokenizer, len(data.labels), in_training=True)
+    model = build_model(data.settings, data.tokenizer, data.task.outputs, in_training=True)
     facts = TrainingFacts(
         start="scratch",
         rows=len(data.train),
         tokens=data.train.tokens.total,
         batches=400,
-        labels=len(data.labels),
+        labels=data.task.outputs,
         width=width,
         modules=[branch.encoder for branch in model.branches.values()],
     )
@@ -126,7 +126,7 @@ def ours(
             run_trainer.stop.requested = clock.step(batch.inputs.attention_mask)
 
     with tempfile.TemporaryDirectory() as folder:
-        module = ClassifierModule(model, resolved, len(data.labels), None)
+        module = ClassifierModule(model, resolved, data.task, data.train.targets)
         place = RunFolder(Path(folder) / "run")
         run_trainer = build_trainer(resolved, place, data.train, data.validation)
         callbacks = [Count()]
@@ -169,7 +169,7 @@ def bert(width: int, layers: int, data: Any) -> Any:
     size = data.tokenizer.get_vocab_size()
     config = BertConfig(
         vocab_size=size, hidden_size=width, num_hidden_layers=layers, num_attention_heads=width // HEAD,
-        intermediate_size=4 * width, num_labels=len(data.labels), attn_implementation="eager",
+        intermediate_size=4 * width, num_labels=data.task.outputs, attn_implementation="eager",
     )  # fmt: skip
     return BertForSequenceClassification(config)
 

@@ -94,7 +94,7 @@ def embedding(rounds: int = 5, steps: int = 15) -> dict[str, float]:
     models = {}
     for name in ("all", "rest"):
         models[name] = build_model(
-            data.settings, data.tokenizer, len(data.labels), in_training=True
+            data.settings, data.tokenizer, data.task.outputs, in_training=True
         )
     freeze(models["rest"], "embeddings")
     found: dict[str, list[float]] = {name: [] for name in models}

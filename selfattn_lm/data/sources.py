@@ -1,11 +1,9 @@
-"""DATA, whatever it is, to labelled texts: files, folders, hub names and the embedded corpus."""
+"""From a source, whatever it is, to splits: files, folders, hub names, the embedded corpus."""
 
-import hashlib
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from selfattn_lm.data.columns import (
     refuse_scalars,
     text_of,
 )
+from selfattn_lm.data.examples import Example, Split
 from selfattn_lm.data.folders import find_in_folder, is_one_split, read_one_split
 from selfattn_lm.data.hub import Sources, load_from_hub, read_named_rows, refuse_without_data
 from selfattn_lm.data.lines import is_readable, is_stream
@@ -32,204 +31,233 @@ from selfattn_lm.data.rows import Row, row_of_texts
 from selfattn_lm.errors import UserError
 
 DEFAULT_SPLIT = "test"
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _ADVICE = "fix or remove the row"
 
 
-@dataclass(frozen=True)
-class Split:
-    """Labelled texts, none of them blank; `where` they are from, in which columns, and how many rows were blank.
+def split_in_memory(source: str, texts: Iterable[str], labels: Iterable[str | int]) -> Split:
+    """Build a split from Python lists, arrays or columns, by the same rules as from a file.
 
-    Labels are names, whatever they were given as; `integer_labels` says that all were integers, given in Python.
+    Args:
+        source: How the split is called in messages; `texts` if it is the only one.
+        texts: The texts.
+        labels: Their labels.
+
+    Raises:
+        UserError: There are not as many labels as texts.
+        TypeError: The values are of a kind that has no one meaning.
     """
-
-    where: str
-    texts: list[str]
-    labels: list[str]
-    blank: int = 0
-    text_columns: tuple[str, ...] = AUTO  # of texts in memory, which have no columns
-    label_column: str = "auto"
-    integer_labels: bool = False
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    @classmethod
-    def in_memory(cls, where: str, texts: Iterable[str], labels: Iterable[str | int]) -> "Split":
-        """A split from Python lists, arrays or columns, held to the same rules as a file; `where` begins messages."""
-        prefix = "" if where == "texts" else f"{where} "
-        plain, given = plain_texts(texts, f"{prefix}texts"), plain_labels(labels, f"{prefix}labels")
-        if len(plain) != len(given):
-            raise UserError(f"{where}: {len(plain)} texts but {len(given)} labels; give one label a text.")
-        split = _labelled(where, _pairs(zip(plain, given, strict=True)), DataConfig())
-        return replace(split, text_columns=AUTO, label_column="auto", integer_labels=all_integers(given))
-
-    def take(self, rows: Iterable[int]) -> "Split":
-        """Some of the rows, in the order given."""
-        rows = list(rows)
-        texts, labels = [self.texts[i] for i in rows], [self.labels[i] for i in rows]
-        return replace(self, texts=texts, labels=labels, blank=0)
-
-    @property
-    def columns(self) -> str:
-        """Which columns were read, in words; empty where there are none."""
-        if self.text_columns == AUTO:
-            return ""
-        names = ", ".join(repr(name) for name in self.text_columns)
-        return f"text from {names}; label from {self.label_column!r}"
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A digest of all texts and labels."""
-        digest = hashlib.sha256()
-        for text, label in zip(self.texts, self.labels, strict=True):
-            digest.update(f"{len(text)} {text} {label}\n".encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()
-
-    def describe(self) -> dict[str, Any]:
-        """Plain facts for `data.json`: rows, a fingerprint, label counts."""
-        counts = dict(sorted(Counter(self.labels).items()))
-        return {"rows": len(self), "blank": self.blank, "sha256": self.fingerprint, "labels": counts}
+    prefix = "" if source == "texts" else f"{source} "
+    plain, given = plain_texts(texts, f"{prefix}texts"), plain_labels(labels, f"{prefix}labels")
+    if len(plain) != len(given):
+        counts = f"{len(plain)} texts but {len(given)} labels"
+        raise UserError(f"{source}: {counts}; give one label per text.")
+    split = _read_split(source, _rows(zip(plain, given, strict=True)), DataConfig())
+    return replace(
+        split, text_columns=AUTO, label_column="auto", integer_labels=all_integers(given)
+    )
 
 
 def load_splits(config: DataConfig) -> dict[str, Split]:
-    """Read everything that `config` names: train, and what there is of validation and test."""
-    sources = _find(config)
-    for name, path in _given(config).items():
+    """Read all that the settings name: train, and what there is of validation and test."""
+    sources = _open(config)
+    for name, path in _named_apart(config).items():
         sources[name] = read_one_split(Path(path), _reader(config))
     if "train" not in sources:
         raise UserError(f"{config.source}: no train split; found {', '.join(sources)}.")
-    train = _labelled(*sources["train"], config)
-    known = replace(config, text_column=train.text_columns, label_column=train.label_column)
+    train = _read_split(*sources["train"], config)
+    columns = replace(config, text_column=train.text_columns, label_column=train.label_column)
     splits = {}
-    for name, (where, rows) in sources.items():
-        if name in SPLITS:
-            splits[name] = train if name == "train" else _labelled(where, rows, config, known)
+    for name, (source, rows) in sources.items():
+        if name == "train":
+            splits[name] = train
+        elif name in SPLITS:
+            splits[name] = _read_split(source, rows, config, columns)
     return splits
 
 
 def load_split(config: DataConfig, name: str | None, trained_on: DataConfig | None = None) -> Split:
-    """Read one split of a source, or a whole file, which has none and is not asked for one.
+    """Read one split of a source, or a whole file.
 
-    Columns that a run was `trained_on` are taken if none are asked for.
+    Args:
+        config: What to read, and how.
+        name: The split; None for a file, or for the test split.
+        trained_on: The columns that a run was trained on, which are read if none are asked for.
+
+    Raises:
+        UserError: There is no such split, or a split is asked for of a file.
     """
-    sources = _find(config)
+    sources = _open(config)
     path = Path(config.source)
     if is_one_split(path):
         if name is not None:
             kind = "folder of labels" if path.is_dir() else "file"
-            raise UserError(f"{config.source}: a {kind} has no splits; leave out --split {name}, or name a folder.")
-        (rows,) = sources.values()
-        return _labelled(*rows, config, trained_on)
+            advice = f"leave out --split {name}, or name a folder"
+            raise UserError(f"{config.source}: a {kind} has no splits; {advice}.")
+        (source,) = sources.values()
+        return _read_split(*source, config, trained_on)
     asked = DEFAULT_SPLIT if name is None else name
     split = SPLITS.get(asked, asked)
     if split not in sources:
-        raise UserError(f"{config.source}: no {asked} split; found {', '.join(sources)}. Use --split or name a file.")
-    return _labelled(*sources[split], config, trained_on)
+        found = f"no {asked} split; found {', '.join(sources)}"
+        raise UserError(f"{config.source}: {found}. Use --split or name a file.")
+    return _read_split(*sources[split], config, trained_on)
 
 
 def stream_texts(config: DataConfig) -> Iterator[str]:
-    """The texts of a whole file or of the train split, one by one; labels are not needed, blank texts are left out."""
-    if is_readable(Path(config.source)) and is_stream(Path(config.source)):
+    """Read the texts of a whole file or of the train split, one by one.
+
+    Labels are not needed, and empty texts are left out.
+    """
+    path = Path(config.source)
+    if is_readable(path) and is_stream(path):
         reason = "a pipe can be read only once, and pretraining reads its texts several times"
         raise UserError(f"{config.source}: {reason}; write them to a file.")
-    sources = _find(config, labelled=False)
+    sources = _open(config, labelled=False)
     if "train" not in sources:
         raise UserError(f"{config.source}: no train split; found {', '.join(sources)}.")
-    where, rows = sources["train"]
-    names, some = tuple[str, ...](), False
+    source, rows = sources["train"]
+    names: tuple[str, ...] = ()
+    is_empty = True
     for row in rows:
-        if row.values is None:
-            raise UserError(f"{where}, {row.place}: {row.problem}; {_ADVICE}.")
-        names = names or find_text(list(row.values), config.text_column, where)
-        if row.damaged:
-            _refuse_damage(row, names, where)
-        if text := _text(row.values, names, f"{where}, {row.place}"):
+        values = _values(row, source)
+        if not names:
+            names = find_text(list(values), config.text_column, source)
+        _refuse_damage(row, names, source)
+        text = _text(values, names, f"{source}, {row.place}")
+        if text:
             yield text
-            some = True
-    if not some:
-        raise UserError(f"{where}: no row has a text.")
+            is_empty = False
+    if is_empty:
+        raise UserError(f"{source}: no row has a text.")
 
 
-def _given(config: DataConfig) -> dict[str, str]:
+def _named_apart(config: DataConfig) -> dict[str, str]:
     """The splits that have a file or folder of their own in the settings."""
-    return {name: path for name, path in (("validation", config.validation), ("test", config.test)) if path}
+    named = {"validation": config.validation, "test": config.test}
+    return {name: path for name, path in named.items() if path}
 
 
-def _find(config: DataConfig, *, labelled: bool = True) -> Sources:
-    """The splits of the source, without those that are given apart; `labelled` says whether labels are needed."""
+def _open(config: DataConfig, *, labelled: bool = True) -> Sources:
+    """Find the splits of the source, without those that are named apart.
+
+    Args:
+        config: What to read, and how.
+        labelled: Whether labels are needed.
+    """
     source, path = config.source, Path(config.source)
     if source == stdlib_docs.NAME and not path.exists():
-        return {name: (f"{source} {name}", _pairs(pairs)) for name, pairs in stdlib_docs.load().items()}
+        found: Sources = {}
+        for name, pairs in stdlib_docs.load().items():
+            found[name] = (f"{source} {name}", _rows(pairs))
+        return found
     if is_readable(path):
         return {"train": (source, _reader(config)(path))}
     if path.is_dir():
-        found = find_in_folder(path, _reader(config), labelled=labelled, given=_given(config))
+        apart = _named_apart(config)
+        found = find_in_folder(path, _reader(config), labelled=labelled, given=apart)
         if found:
             return found
         source = str(path)
         refuse_without_data(path)
-    elif format_of(path) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source):
-        raise UserError(f"{source}: no such file or folder, and not a hub name of the form owner/name.")
-    return {SPLITS.get(name, name): rows for name, rows in load_from_hub(source, config.subset).items()}
+    elif format_of(path) or not _HUB_NAME.fullmatch(source):
+        reason = "no such file or folder, and not a hub name of the form owner/name"
+        raise UserError(f"{source}: {reason}.")
+    from_hub = load_from_hub(source, config.subset)
+    return {SPLITS.get(name, name): rows for name, rows in from_hub.items()}
 
 
 def _reader(config: DataConfig) -> Callable[[Path], Iterator[Row]]:
     return partial(read_named_rows, quoting=config.quoting)
 
 
-def _pairs(pairs: Iterable[tuple[str | None, Any]]) -> Iterator[Row]:
-    return (row_of_texts(i, {"text": text, "label": label}) for i, (text, label) in enumerate(pairs, 1))
+def _rows(pairs: Iterable[tuple[str | None, Any]]) -> Iterator[Row]:
+    """Rows with a text and a label."""
+    for number, (text, label) in enumerate(pairs, 1):
+        yield row_of_texts(number, {"text": text, "label": label})
+
+
+def _values(row: Row, source: str) -> Mapping[str, Any]:
+    """The cells of a row; refuses one that could not be read."""
+    if row.values is None:
+        raise UserError(f"{source}, {row.place}: {row.problem}; {_ADVICE}.")
+    return row.values
 
 
 def _text(values: Mapping[str, Any], names: tuple[str, ...], place: str, *also: str) -> str:
     """The text of a row, which must have its columns, and those named `also`."""
-    if missing := [name for name in (*names, *also) if name not in values]:
-        raise UserError(f"{place}: no column {missing[0]!r}; found {', '.join(map(repr, values))}.")
+    for name in (*names, *also):
+        if name not in values:
+            found = ", ".join(repr(column) for column in values)
+            raise UserError(f"{place}: no column {name!r}; found {found}.")
     text = text_of(values, names)
     if text is None:
         raise UserError(f"{place}: {not_a_text(values, names)}.")
     return text
 
 
-def _refuse_damage(row: Row, names: Iterable[str], where: str) -> None:
-    """Refuse a row in which a column that is needed holds bytes or halves of characters that are no text."""
+def _refuse_damage(row: Row, names: Iterable[str], source: str) -> None:
+    """Refuse a row of which a needed column holds bytes or halves of characters that are no text."""
     for name in names:
-        if problem := row.damaged.get(name):
+        problem = row.damaged.get(name)
+        if problem:
             advice = "save the file as UTF-8" if "UTF-8" in problem else _ADVICE
-            raise UserError(f"{where}, {row.place}: {problem} in column {name!r}; {advice}.")
+            raise UserError(f"{source}, {row.place}: {problem} in column {name!r}; {advice}.")
 
 
-def _labelled(where: str, rows: Iterator[Row], config: DataConfig, known: DataConfig | None = None) -> Split:
-    """Read rows; columns that `config` leaves open are those `known` from the training split or the run."""
+def _read_split(
+    source: str, rows: Iterator[Row], config: DataConfig, known: DataConfig | None = None
+) -> Split:
+    """Read the examples of a split.
+
+    Args:
+        source: What the split is called in messages.
+        rows: Its rows.
+        config: The columns that are asked for.
+        known: The columns of the training split or the run, which are read if none are asked for.
+    """
     known = known or DataConfig()
-    texts: list[str] = []
-    labels: list[str] = []
+    examples: list[Example] = []
     names: tuple[str, ...] = ()
-    label, blank = "", 0
+    label_column = ""
+    n_empty = 0
     for row in rows:
-        values = row.values
-        if values is None:
-            raise UserError(f"{where}, {row.place}: {row.problem}; {_ADVICE}.")
+        values = _values(row, source)
         if not names:
-            names = find_text(list(values), config.text_column, where, known.text_column)
-            label = find_label(list(values), config.label_column, where, known.label_column)
-            refuse_one_for_both(names, label, where)
+            columns = list(values)
+            names = find_text(columns, config.text_column, source, known.text_column)
+            label_column = find_label(columns, config.label_column, source, known.label_column)
+            refuse_one_for_both(names, label_column, source)
         if row.damaged:
-            _refuse_damage(row, (*names, label), where)
-        cell, tag = values.get(names[0]), values.get(label)
-        if len(names) == 1 and type(cell) is str and type(tag) is str:  # as nearly all rows are: a shorter way
-            text, name = visible_text(cell), visible_text(tag)
-            if text and name:
-                texts.append(text)
-                labels.append(name)
+            _refuse_damage(row, (*names, label_column), source)
+        example = _plain_example(values, names, label_column)
+        if example is None:
+            place = f"{source}, {row.place}"
+            text = _text(values, names, place, label_column)
+            if not text:
+                n_empty += 1
                 continue
-        place = f"{where}, {row.place}"
-        if text := _text(values, names, place, label):
-            texts.append(text)
-            labels.append(label_of(values, label, place))
-        else:
-            blank += 1
-    if not texts:
-        raise UserError(f"{where}: no row has a text.")
-    refuse_scalars(labels, label, where)
-    return Split(where, texts, labels, blank, names, label)
+            example = Example(text, None, label_of(values, label_column, place))
+        examples.append(example)
+    if not examples:
+        raise UserError(f"{source}: no row has a text.")
+    refuse_scalars([example.target for example in examples], label_column, source)
+    return Split(source, examples, n_empty, names, label_column)
+
+
+def _plain_example(
+    values: Mapping[str, Any], names: tuple[str, ...], label_column: str
+) -> Example | None:
+    """The example of a row with one text and a label, both visible strings: a faster way for most.
+
+    None for any other row.
+    """
+    if len(names) > 1:
+        return None
+    text, target = values.get(names[0]), values.get(label_column)
+    if type(text) is not str or type(target) is not str:
+        return None
+    text, target = visible_text(text), visible_text(target)
+    if text and target:
+        return Example(text, None, target)
+    return None

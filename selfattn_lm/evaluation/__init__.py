@@ -1,6 +1,6 @@
-"""How good a classifier is, and how sure one can be of that."""
+"""How good a classifier is, and how certain that is."""
 
-from selfattn_lm.evaluation.metrics import evaluate_split, score, write_metrics
-from selfattn_lm.evaluation.report import Evaluation
+from selfattn_lm.evaluation.evaluate import evaluate_split, write_metrics
+from selfattn_lm.evaluation.report import VIEWS, Evaluation
 
-__all__ = ["Evaluation", "evaluate_split", "score", "write_metrics"]
+__all__ = ["VIEWS", "Evaluation", "evaluate_split", "write_metrics"]

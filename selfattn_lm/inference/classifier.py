@@ -46,7 +46,9 @@ class TextClassifier:
         labels: The labels: their names, or integers if `fit` was called with integers alone.
     """
 
-    def __init__(self, run: Run, precision: Precision = "auto", *, threads: int | None = None) -> None:
+    def __init__(
+        self, run: Run, precision: Precision = "auto", *, threads: int | None = None
+    ) -> None:
         if threads is not None and threads < 1:
             raise UserError(f"threads must be at least 1, got {threads}.")
         self.run = run
@@ -58,13 +60,14 @@ class TextClassifier:
 
     def _prepare(self) -> None:
         """Derive what follows from the run, the precision and the number of threads."""
-        self.labels = self.run.labels_as_given
+        self._task = self.run.task
+        self.labels = self._task.labels
         self._model = convert_precision(self.run.model, self._precision, self._device, self._floats)
         self._executor = Executor(self._device, self._threads)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but threads, and the model in low precision: its weights are in oneDNN's own order."""
-        left_out = ("labels", "_model", "_executor")
+        left_out = ("labels", "_task", "_model", "_executor")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -108,14 +111,14 @@ class TextClassifier:
 
     def predict(self, texts: Iterable[str]) -> list[Any]:
         """Predict the most probable label of each text: a str, or an int if labels are integers."""
-        return [self.labels[i] for i in self.predict_proba(texts).argmax(1)]
+        return self._task.decide(self.predict_proba(texts))
 
     def predict_proba(self, texts: Iterable[str]) -> np.ndarray:
         """Compute the probability of each label, in the order of `labels`: float32 (N, L).
 
         Raises UserError if the weights are broken, so that the model computes NaN.
         """
-        probabilities = self._compute(self.encode(texts), self.forward, len(self.labels))
+        probabilities = self._compute(self.encode(texts), self.forward, self._task.outputs)
         broken = np.count_nonzero(~np.isfinite(probabilities).all(1))
         if broken:
             raise UserError(
@@ -139,14 +142,15 @@ class TextClassifier:
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Compute the probabilities of a batch on the model's device: (B, T) -> (B, L)."""
-        logits: Tensor = self._model(inputs)
-        return logits.softmax(-1)
+        return self._task.activate(self._model(inputs))
 
     @property
     def _max_length(self) -> int:
         return self.run.resolved.model.max_length
 
-    def _compute(self, tokens: TokenizedTexts, function: Callable[[Inputs], Tensor], width: int) -> np.ndarray:
+    def _compute(
+        self, tokens: TokenizedTexts, function: Callable[[Inputs], Tensor], width: int
+    ) -> np.ndarray:
         """Compute a function of batches of similar length; its results in the texts' order."""
         order = np.argsort(tokens.lengths, kind="stable")
         steps = np.ceil(tokens.lengths[order] / _LENGTH_STEP).astype(np.int64)

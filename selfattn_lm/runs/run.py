@@ -7,6 +7,7 @@ from tokenizers import Tokenizer
 from selfattn_lm.config import BertConfig, PredictionSettings, Settings
 from selfattn_lm.nn import Classifier
 from selfattn_lm.runs.origin import Origin
+from selfattn_lm.tasks import SingleLabel
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,11 @@ class Run:
     head_problem: str = ""
 
     @property
+    def task(self) -> SingleLabel:
+        """What the model predicts."""
+        return SingleLabel(self.labels, self.integer_labels)
+
+    @property
     def labels_as_given(self) -> list[str] | list[int]:
         """The labels, as integers if they were given as integers."""
-        if self.integer_labels:
-            return [int(label) for label in self.labels]
-        return self.labels
+        return self.task.labels

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_lm.config import Settings
-from selfattn_lm.data.sources import Split
+from selfattn_lm.data.examples import Split
 from selfattn_lm.training import TrainResult, open_run, train_classifier
 
 

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_lm.config import STUDIED, Settings
-from selfattn_lm.data.checks import leaked_texts, warnings_about
-from selfattn_lm.data.holdout import hold_out
-from selfattn_lm.data.labels import label_names
-from selfattn_lm.data.sources import Split
+from selfattn_lm.data.checks import text_warnings
+from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.study.cell import train_cell
@@ -20,6 +18,8 @@ from selfattn_lm.study.grid import Cell, Grid
 from selfattn_lm.study.linear import train_tfidf
 from selfattn_lm.study.picture import draw_comparison, require_matplotlib
 from selfattn_lm.study.results import StudyResult
+from selfattn_lm.tasks import SingleLabel, choose_task
+from selfattn_lm.training.data import hold_out, training_splits
 
 log = logging.getLogger(__name__)
 
@@ -55,18 +55,20 @@ def compare(
     _check_arguments(kinds, percentages)
     require_matplotlib()  # before hours of training, not after them
     if "test" not in splits:
-        source = splits["train"].where
+        source = splits["train"].source
         raise UserError(f"{source}: a study needs a test split; name a file with --data.test.")
-    for message in warnings_about(splits):
+    task = choose_task(splits)
+    for message in [*task.warnings(splits), *text_warnings(splits)]:
         log.warning("%s", message)
-    splits = _with_validation(splits, settings)
-
-    labels = label_names(splits)
-    usable = _large_enough(percentages, splits["train"], len(labels))
+    without_shots = replace(settings.data, shots=0)  # which each training applies itself
+    splits = training_splits(splits, without_shots, task, settings.seed)
+    usable = _large_enough(percentages, splits["train"], task.outputs)
     cells = _plan(kinds, usable, settings.seed, seeds)
-    descriptions = {name: split.describe() for name, split in splits.items()}
+    descriptions = {}
+    for name, split in splits.items():
+        descriptions[name] = {**split.describe(), **task.describe(split.targets)}
     grid = Grid(folder, {"settings": asdict(settings), "data": descriptions})
-    compute = partial(_train_and_score, splits=splits, settings=settings, labels=labels)
+    compute = partial(_train_and_score, splits=splits, settings=settings, task=task)
     result = StudyResult(folder, grid.fill(cells, compute))
     result.write(draw_comparison)
     return result
@@ -83,16 +85,6 @@ def _check_arguments(kinds: Sequence[str], percentages: Sequence[float]) -> None
             )
 
 
-def _with_validation(splits: dict[str, Split], settings: Settings) -> dict[str, Split]:
-    """The splits with a validation split, held out from train if there is none."""
-    if "validation" in splits:
-        return splits
-    train, validation = hold_out(splits["train"], settings.data.validation_fraction, settings.seed)
-    for message in leaked_texts(train, validation, "held-out"):
-        log.warning("%s", message)
-    return {**splits, "train": train, "validation": validation}
-
-
 def _large_enough(percentages: Sequence[float], train: Split, labels: int) -> list[float]:
     """The percentages, ascending, that leave two training rows per label; others are logged."""
     needed_rows = _MIN_ROWS_PER_LABEL * labels
@@ -106,7 +98,7 @@ def _large_enough(percentages: Sequence[float], train: Split, labels: int) -> li
             too_small.append(text)
     if too_small:
         log.warning(
-            "%s: skipping %s: fewer than two rows per label", train.where, ", ".join(too_small)
+            "%s: skipping %s: fewer than two rows per label", train.source, ", ".join(too_small)
         )
     return usable
 
@@ -127,13 +119,13 @@ def _plan(
 
 
 def _train_and_score(
-    cell: Cell, splits: dict[str, Split], settings: Settings, labels: list[str]
+    cell: Cell, splits: dict[str, Split], settings: Settings, task: SingleLabel
 ) -> dict[str, Any]:
     train = splits["train"]
     if cell["share"] < 100:  # a stratified sample, with at least one row of each label
-        _, train = hold_out(train, cell["share"] / 100, settings.seed)
+        _, train = hold_out(train, cell["share"] / 100, task, settings.seed)
     if cell["kind"] == "tfidf":
-        return train_tfidf(train, splits["test"], labels)
+        return train_tfidf(train, splits["test"], task)
 
     model = replace(settings.model, kind=cell["kind"])
     settings = replace(settings, seed=cell["seed"], model=model)

@@ -4,16 +4,14 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
 
-from selfattn_lm.data.labels import encode_labels
-from selfattn_lm.data.sources import Split
+from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
-from selfattn_lm.evaluation import score
 from selfattn_lm.features.tokenizer import mostly_unspaced
+from selfattn_lm.tasks import SingleLabel
 
 
-def train_tfidf(train: Split, test: Split, labels: list[str]) -> dict[str, Any]:
+def train_tfidf(train: Split, test: Split, task: SingleLabel) -> dict[str, Any]:
     """Train LinearSVC on TF-IDF features and score it on the test split.
 
     The features are words and pairs of words; for scripts without spaces, one to three characters.
@@ -37,16 +35,15 @@ def train_tfidf(train: Split, test: Split, labels: list[str]) -> dict[str, Any]:
         vectorizer = TfidfVectorizer(sublinear_tf=True, analyzer="char", ngram_range=(1, 3))
     else:
         vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2))
-    classifier = LinearSVC(C=0.5).fit(vectorizer.fit_transform(train.texts), train.labels)
+    classifier = LinearSVC(C=0.5).fit(vectorizer.fit_transform(train.texts), train.targets)
     trained = time.monotonic()
     predicted_names = classifier.predict(vectorizer.transform(test.texts)).tolist()
-    predicted = encode_labels(predicted_names, labels)
+    predicted = task.encode(predicted_names)
     finished = time.monotonic()
 
     # LinearSVC gives no probabilities: all of it goes to the predicted label.
-    probabilities = torch.from_numpy(np.eye(len(labels), dtype=np.float32)[predicted])
-    targets = torch.from_numpy(encode_labels(test.labels, labels))
-    test_scores = score(probabilities, targets, labels)
+    probabilities = np.eye(task.outputs, dtype=np.float32)[predicted]  # (N, L)
+    test_scores = task.score(probabilities, task.encode(test.targets))
     return {
         "accuracy": test_scores["accuracy"],
         "macro_f1": test_scores["macro_f1"],

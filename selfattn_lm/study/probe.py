@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_lm.config import Settings
-from selfattn_lm.data.sources import Split
+from selfattn_lm.data.examples import Example, Split
 from selfattn_lm.evaluation import evaluate_split
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.study.cell import train_cell
@@ -79,12 +79,10 @@ def probe(
 
 def _all_tasks(texts: int, seed: int, distances: tuple[int, ...]) -> Split:
     """One split with the texts of every task at every distance."""
-    all_texts: list[str] = []
-    all_labels: list[str] = []
+    examples: list[Example] = []
     for split in generate(texts, seed, distances).values():
-        all_texts.extend(split.texts)
-        all_labels.extend(split.labels)
-    return Split("the generated texts", all_texts, all_labels)
+        examples.extend(split.examples)
+    return Split("the generated texts", examples)
 
 
 def _train_and_score(

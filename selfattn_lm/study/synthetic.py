@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from selfattn_lm.data.sources import Split
+from selfattn_lm.data.examples import Split
 
 DISTANCES = (3, 6, 12, 24, 48)
 _FILLERS = [f"w{i}" for i in range(20)]
@@ -114,4 +114,4 @@ def _generate_split(task: str, distance: int, count: int, seed: int) -> Split:
         words, label = TASKS[task](random, distance)
         texts.append(" ".join([f"{task}:", *words]))
         labels.append(label)
-    return Split.in_memory(f"{task} at {distance}", texts, labels)
+    return Split.from_lists(f"{task} at {distance}", texts, labels)

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-BRANCH_WEIGHTS = [step / 10 for step in range(11)]  # candidates for the encoder's weight; the bag has the rest
+BRANCH_WEIGHTS = [
+    step / 10 for step in range(11)
+]  # candidates for the encoder's weight; the bag has the rest
 
 
 def choose_branch_weight(accuracy: Sequence[float]) -> int:

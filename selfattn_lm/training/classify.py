@@ -10,14 +10,14 @@ import torch
 
 from selfattn_lm.build import build_model
 from selfattn_lm.config import Resolved
-from selfattn_lm.data.sources import Split
+from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
-from selfattn_lm.evaluation import Evaluation, evaluate_split, write_metrics
+from selfattn_lm.evaluation import VIEWS, Evaluation, evaluate_split, write_metrics
 from selfattn_lm.hardware import choose_device
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.nn import Classifier, TokenEmbedding
 from selfattn_lm.runs import Run, model_card, write_json, write_metadata, write_run, write_text
-from selfattn_lm.training.data import TrainingData, balanced_weights, prepare, train_loader
+from selfattn_lm.training.data import TrainingData, prepare, train_loader
 from selfattn_lm.training.fitting import FitOutcome, fit_module
 from selfattn_lm.training.modules import ClassifierModule
 from selfattn_lm.training.opening import OpenRun
@@ -78,10 +78,7 @@ def train_classifier(run: OpenRun, splits: dict[str, Split]) -> TrainResult:
             model=settings.model,
             training=resolve_training(run.settings.training, _facts(run, data, model)),
         )
-        label_weights = None
-        if resolved.training.class_weights == "balanced":
-            label_weights = balanced_weights(data.train.targets, len(data.labels))
-        module = ClassifierModule(model, resolved, len(data.labels), label_weights)
+        module = ClassifierModule(model, resolved, data.task, data.train.targets)
         run_trainer = build_trainer(resolved, run.folder, data.train, data.validation)
         is_first = run_trainer.is_first
         with run.folder.made_by(is_first):
@@ -109,11 +106,11 @@ def train_classifier(run: OpenRun, splits: dict[str, Split]) -> TrainResult:
 
 def _build(run: OpenRun, data: TrainingData) -> Classifier:
     """The model with its first weights."""
-    outputs = len(data.labels)
+    outputs = data.task.outputs
     model = build_model(data.settings, data.tokenizer, outputs, in_training=True, bert=run.bert)
     initial = run.initial
     if initial is not None:
-        same_labels = data.labels == initial.labels
+        same_labels = data.task.names == initial.labels
         if not same_labels:
             if initial.labels:
                 reason = "the labels differ from those of the model to start from"
@@ -133,15 +130,11 @@ def _facts(run: OpenRun, data: TrainingData, model: Classifier) -> TrainingFacts
         rows=len(data.train),
         tokens=data.train.tokens.total,
         batches=len(loader),
-        labels=len(data.labels),
+        labels=data.task.outputs,
         width=data.settings.model.width,
         modules=[branch.encoder for branch in model.branches.values()],
         recorded_precision=run.recorded_precision,
     )
-
-
-def _labels_as_given(data: TrainingData) -> bool:
-    return all(split.integer_labels for split in data.splits.values())
 
 
 def _begin(run: OpenRun, data: TrainingData, resolved: Resolved) -> None:
@@ -154,10 +147,15 @@ def _begin(run: OpenRun, data: TrainingData, resolved: Resolved) -> None:
         run.folder.reopen()
         return
     run.folder.begin()
-    labels: list[str] | list[int] = data.labels
-    if _labels_as_given(data):
-        labels = [int(label) for label in data.labels]
-    write_metadata(run.folder.work, run.settings, resolved, labels, data.tokenizer, bert=run.bert, origin=run.origin)
+    write_metadata(
+        run.folder.work,
+        run.settings,
+        resolved,
+        data.task.labels,
+        data.tokenizer,
+        bert=run.bert,
+        origin=run.origin,
+    )
     write_json(run.folder.work / "data.json", data.summary())
 
 
@@ -167,16 +165,18 @@ def _trained_run(run: OpenRun, data: TrainingData, resolved: Resolved, model: Cl
     return Run(
         settings=run.settings,
         resolved=resolved,
-        labels=data.labels,
+        labels=data.task.names,
         tokenizer=data.tokenizer,
         model=model.eval(),
         bert=run.bert,
         origin=run.origin,
-        integer_labels=_labels_as_given(data),
+        integer_labels=data.task.are_integers,
     )
 
 
-def _finish(run: OpenRun, data: TrainingData, trained: Run, resolved: Resolved, outcome: FitOutcome) -> TrainResult:
+def _finish(
+    run: OpenRun, data: TrainingData, trained: Run, resolved: Resolved, outcome: FitOutcome
+) -> TrainResult:
     """Write the run, score what was written, and move it to its place."""
     work = run.folder.work
     write_run(work, trained)
@@ -190,8 +190,13 @@ def _finish(run: OpenRun, data: TrainingData, trained: Run, resolved: Resolved, 
             evaluations[name] = evaluate_split(classifier, data.splits[name])
     write_metrics(work, evaluations, training=outcome.summary())
     scores = {name: evaluation.values for name, evaluation in evaluations.items()}
-    name = run.folder.name.name
-    card = model_card(name, trained, data.summary()["train"], scores, outcome.minutes)
+    card = model_card(
+        run.folder.name.name,
+        trained,
+        train=data.summary()["train"],
+        scores=VIEWS[data.task.kind].markdown(scores),
+        minutes=outcome.minutes,
+    )
     write_text(work / "README.md", card)
     run.folder.commit(resumable=outcome.is_interrupted)
     return TrainResult(

@@ -1,4 +1,4 @@
-"""From splits to what the model is trained on: labels, tokenizer, token ids, loaders."""
+"""From splits to what the model is trained on: task, tokenizer, token ids, loaders."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -10,15 +10,15 @@ from tokenizers import Tokenizer
 from torch.utils.data import DataLoader, Dataset
 
 from selfattn_lm.config import DataConfig, PredictionSettings, Settings, TrainingConfig
-from selfattn_lm.data.checks import leaked_texts, warnings_about
-from selfattn_lm.data.holdout import few, hold_out
-from selfattn_lm.data.labels import encode_labels, label_names
-from selfattn_lm.data.sources import Split
+from selfattn_lm.data.checks import leaked_texts, text_warnings
+from selfattn_lm.data.examples import Split
+from selfattn_lm.errors import UserError
 from selfattn_lm.features.batching import LengthBuckets, cut_by_budget, pad
 from selfattn_lm.features.cache import tokenize
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.features.tokenizer import mostly_unspaced
 from selfattn_lm.inputs import Batch
+from selfattn_lm.tasks import SingleLabel, Task, choose_task
 from selfattn_lm.training.resolve import MAX_LENGTH, resolve_model, resolve_tokenizer
 
 log = logging.getLogger(__name__)
@@ -41,11 +41,11 @@ class TokenizedDataset(Dataset[Batch]):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that a classifier is trained on.
+    """All that a model is trained on.
 
     Attributes:
         splits: The splits, among them train and validation.
-        labels: The names of the labels.
+        task: What is predicted.
         tokenizer: The tokenizer.
         train: The tokenized training split.
         validation: The tokenized validation split.
@@ -54,7 +54,7 @@ class TrainingData:
     """
 
     splits: dict[str, Split]
-    labels: list[str]
+    task: SingleLabel
     tokenizer: Tokenizer
     train: TokenizedDataset
     validation: TokenizedDataset
@@ -62,21 +62,27 @@ class TrainingData:
     is_held_out: bool
 
     def summary(self) -> dict[str, Any]:
-        """Plain facts for `data.json`: rows, fingerprints, label counts, truncation."""
-        facts = {name: split.describe() for name, split in self.splits.items()}
+        """Return plain facts for `data.json`: rows, fingerprints, targets, truncation."""
+        facts = {}
+        for name, split in self.splits.items():
+            facts[name] = {**split.describe(), **self.task.describe(split.targets)}
         facts["train"].update(self.train.tokens.truncation())
         facts["validation"].update(self.validation.tokens.truncation())
         return facts
 
 
-def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer | None) -> TrainingData:
-    """Check the data and tokenize it.
+def prepare(
+    splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer | None
+) -> TrainingData:
+    """Check the data, choose the task, and tokenize the texts.
 
     A validation split is held out if there is none, and a tokenizer trained if none is given.
     """
-    labels = label_names(splits)
+    task = choose_task(splits)
+    for sentence in [*task.warnings(splits), *text_warnings(splits)]:
+        log.warning("%s", sentence)
     is_held_out = "validation" not in splits
-    splits = _training_splits(splits, settings)
+    splits = training_splits(splits, settings.data, task, settings.seed)
     train, validation = splits["train"], splits["validation"]
     unspaced = mostly_unspaced(train.texts)
     tokenizer_config = resolve_tokenizer(settings.tokenizer, unspaced=unspaced, rows=len(train))
@@ -84,16 +90,17 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
     if longest == "auto":
         longest = MAX_LENGTH
     tokenizer, tokens = tokenize(train.texts, tokenizer_config, tokenizer, longest)
-    model_config = resolve_model(settings.model, tokenizer_config, tokens.lengths, settings.training.batch_tokens)
+    model_config = resolve_model(
+        settings.model, tokenizer_config, tokens.lengths, settings.training.batch_tokens
+    )
     max_length = model_config.max_length
-    tokens = tokens.truncate(max_length)
     validation_tokens = tokenize(validation.texts, tokenizer_config, tokenizer, max_length)[1]
     return TrainingData(
         splits=splits,
-        labels=labels,
+        task=task,
         tokenizer=tokenizer,
-        train=TokenizedDataset(tokens, encode_labels(train.labels, labels)),
-        validation=TokenizedDataset(validation_tokens, encode_labels(validation.labels, labels)),
+        train=TokenizedDataset(tokens.truncate(max_length), task.encode(train.targets)),
+        validation=TokenizedDataset(validation_tokens, task.encode(validation.targets)),
         settings=PredictionSettings(
             data=_read_columns(settings.data, train), tokenizer=tokenizer_config, model=model_config
         ),
@@ -101,22 +108,37 @@ def prepare(splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer |
     )
 
 
-def _training_splits(splits: dict[str, Split], settings: Settings) -> dict[str, Split]:
-    """The splits with a validation split, and few rows per label if so asked; with warnings."""
+def training_splits(
+    splits: dict[str, Split], config: DataConfig, task: Task, seed: int
+) -> dict[str, Split]:
+    """Hold a validation split out if there is none, and keep few rows if the settings say so."""
     splits = dict(splits)
-    for sentence in warnings_about(splits):
-        log.warning("%s", sentence)
     is_held_out = "validation" not in splits
     if is_held_out:
-        fraction = settings.data.validation_fraction
-        splits["train"], splits["validation"] = hold_out(splits["train"], fraction, settings.seed)
-    if settings.data.shots > 0:
+        splits["train"], splits["validation"] = hold_out(
+            splits["train"], config.validation_fraction, task, seed
+        )
+    if config.shots > 0:
         for name in ("train", "validation"):
-            splits[name] = few(splits[name], settings.data.shots, settings.seed)
+            rows = task.few_shot(splits[name].targets, config.shots, seed)
+            splits[name] = splits[name].select(rows)
     if is_held_out:
         for sentence in leaked_texts(splits["train"], splits["validation"], "held-out"):
             log.warning("%s", sentence)
     return splits
+
+
+def hold_out(split: Split, fraction: float, task: Task, seed: int) -> tuple[Split, Split]:
+    """Divide a split by its targets; returns the rest and what is held out.
+
+    Raises UserError if there are too few rows to hold any out.
+    """
+    held_out = task.hold_out(split.targets, fraction, seed)
+    if not held_out:
+        reason = "no label has two rows, so none can be held out"
+        raise UserError(f"{split.source}: {reason}; name a file with --data.validation.")
+    rest = np.delete(np.arange(len(split)), held_out).tolist()
+    return split.select(rest), split.select(held_out)
 
 
 def _read_columns(config: DataConfig, train: Split) -> DataConfig:
@@ -131,7 +153,12 @@ def train_loader(
 ) -> DataLoader[Batch]:
     """Load batches of texts of similar length, shuffled by (seed, epoch)."""
     sampler = LengthBuckets(
-        dataset.tokens.lengths, config.batch_size, config.batch_tokens, seed=seed, rank=rank, world=world
+        dataset.tokens.lengths,
+        config.batch_size,
+        config.batch_tokens,
+        seed=seed,
+        rank=rank,
+        world=world,
     )
     return DataLoader(dataset, sampler=sampler, batch_size=None)
 
@@ -145,16 +172,3 @@ def validation_loader(
     parts = cut_by_budget(lengths, config.batch_size, config.batch_tokens)
     batches = [order[part].tolist() for part in parts]
     return DataLoader(dataset, sampler=batches, batch_size=None)
-
-
-def balanced_weights(labels: np.ndarray, count: int) -> torch.Tensor:
-    """Compute weights with which each label counts the same in the loss: (L,).
-
-    Over the rows they are one on average. A label without rows has the weight 0, and changes no
-    other's.
-    """
-    rows = np.bincount(labels, minlength=count)  # (L,)
-    occurs = rows > 0
-    weights = np.zeros(count, dtype=np.float32)
-    weights[occurs] = len(labels) / (rows[occurs] * np.count_nonzero(occurs))
-    return torch.from_numpy(weights)

@@ -27,8 +27,13 @@ from selfattn_lm.training.summary import counted
 from selfattn_lm.training.trainer import RunTrainer
 
 # Lightning's warnings that do not concern a run of ours.
-_HARMLESS = ("does not have many workers", "exists and is not empty", "not resumable", "LeafSpec", "sync_dist=True")
-
+_HARMLESS = (
+    "does not have many workers",
+    "exists and is not empty",
+    "not resumable",
+    "LeafSpec",
+    "sync_dist=True",
+)
 
 
 @dataclass(frozen=True)
@@ -146,9 +151,7 @@ def _set_validation_interval(
     run_trainer: RunTrainer, config: ResolvedTraining, batches: int
 ) -> None:
     """Set how many of the batches of an epoch lie between two validations, and the patience."""
-    interval = validation_interval(
-        batches, config.validations_per_epoch, config.accumulate_batches
-    )
+    interval = validation_interval(batches, config.validations_per_epoch, config.accumulate_batches)
     run_trainer.trainer.val_check_interval = interval
     # Lightning counts patience in validations, the setting in epochs.
     run_trainer.early_stopping.patience = config.patience * (batches // interval)
@@ -208,14 +211,18 @@ def raise_if_lost(error: RuntimeError, folder: RunFolder) -> None:
         raise UserError(f"{folder.name}: {reason}; {folder.what_is_left()}") from None
 
 
-def _nothing_kept(folder: RunFolder, resume: bool, is_interrupted: bool, not_finite: str) -> NoReturn:
+def _nothing_kept(
+    folder: RunFolder, resume: bool, is_interrupted: bool, not_finite: str
+) -> NoReturn:
     """End a run that has validated nothing; a resumed one still has its checkpoint."""
     if not_finite:
         raise UserError(f"{folder.name}: {not_finite}.")
     if resume:
         reason = f"{folder.name}: stopped before another validation; {folder.what_is_left()}"
     else:
-        reason = f"{folder.name}: stopped before the first validation, so nothing is kept; train anew."
+        reason = (
+            f"{folder.name}: stopped before the first validation, so nothing is kept; train anew."
+        )
     if is_interrupted:
         raise KeyboardInterrupt(reason)
     raise UserError(reason)

@@ -7,18 +7,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from selfattn_lm.config import Resolved
 from selfattn_lm.features.batching import LengthBuckets
 from selfattn_lm.features.ngrams import add_ngrams
 from selfattn_lm.inputs import Batch, Inputs
 from selfattn_lm.nn import Classifier
+from selfattn_lm.tasks import Task
 from selfattn_lm.training.branches import BRANCH_WEIGHTS, choose_branch_weight
 from selfattn_lm.training.masking import drop_tokens, mask_tokens
 from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, warmup_and_decay
@@ -61,7 +61,9 @@ class BaseModule(LightningModule):
         torch.manual_seed((self.seed * 0x9E3779B97F4A7C15 + step) % 2**63)
 
     def log_loss(self, stage: str, loss: Tensor, size: int) -> None:
-        self.log(f"{stage}/loss", loss, batch_size=size, on_step=False, on_epoch=True, sync_dist=True)
+        self.log(
+            f"{stage}/loss", loss, batch_size=size, on_step=False, on_epoch=True, sync_dist=True
+        )
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Clip by norm: Lightning's own clipping refuses fused optimizers and sparse gradients.
@@ -80,51 +82,47 @@ class BaseModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         config = self.config
-        optimizer = build_optimizer(self.model, config.learning_rate, config.weight_decay, config.layer_decay)
+        optimizer = build_optimizer(
+            self.model, config.learning_rate, config.weight_decay, config.layer_decay
+        )
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = warmup_and_decay(optimizer, steps, config.warmup_fraction)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 class ClassifierModule(BaseModule):
-    """Learns the labels of texts.
+    """Learns the targets of texts.
 
     Args:
         model: The model.
         settings: The settings of the run.
-        labels: The number of labels L.
-        label_weights: The weight in the loss of the rows of each label, (L,); None: all equal.
+        task: What is predicted: it gives the losses and the scores.
+        targets: The encoded targets of the training split.
     """
 
-    label_weights: Tensor | None
-
-    def __init__(self, model: Classifier, settings: Resolved, labels: int, label_weights: Tensor | None) -> None:
+    def __init__(
+        self, model: Classifier, settings: Resolved, task: Task, targets: np.ndarray
+    ) -> None:
         super().__init__(model, settings)
-        self.register_buffer("label_weights", label_weights, persistent=False)
+        self.task = task
+        self.training_loss = task.training_loss(settings.training, targets)
         self.candidates = BRANCH_WEIGHTS if len(model.branches) == 2 else [1.0]
         self.branch_weight = self.candidates[0]
-        metrics = MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(labels, average="micro"),
-                "macro_f1": MulticlassF1Score(labels, average="macro"),
-            },
-            prefix="validation/",
-        )
+        metrics = task.metrics()
         # One for each candidate for the branch weight.
-        self.metrics: Any = torch.nn.ModuleList([metrics.clone() for _ in self.candidates])
+        clones = [metrics.clone(prefix="validation/") for _ in self.candidates]
+        self.metrics: Any = torch.nn.ModuleList(clones)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         by_branch = self.model.branch_logits(self.prepare(batch.inputs)).float()  # (K, B, L)
-        losses = []
-        for logits in by_branch:
-            losses.append(classification_loss(logits, batch.targets, self.label_weights, self.config.label_smoothing))
+        losses = [self.training_loss(logits, batch.targets) for logits in by_branch]
         loss = torch.stack(losses).mean()
         self.log_loss("train", loss, len(batch.targets))
         return nan_if_not_finite(loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         by_branch = self.model.branch_logits(self.prepare(batch.inputs)).float()  # (K, B, L)
-        losses = [F.cross_entropy(logits, batch.targets) for logits in by_branch]
+        losses = [self.task.loss(logits, batch.targets) for logits in by_branch]
         self.log_loss("validation", torch.stack(losses).mean(), len(batch.targets))
         for weight, metrics in zip(self.candidates, self.metrics, strict=True):
             metrics.update(by_branch[0].lerp(by_branch[-1], weight), batch.targets)
@@ -134,8 +132,8 @@ class ClassifierModule(BaseModule):
         scores = [metrics.compute() for metrics in self.metrics]
         best = 0
         if len(self.candidates) > 1:
-            accuracies = [float(score["validation/accuracy"]) for score in scores]
-            best = choose_branch_weight(accuracies)
+            name = f"validation/{self.task.branch_score}"
+            best = choose_branch_weight([float(score[name]) for score in scores])
         self.branch_weight = self.candidates[best]
         self.log_dict(scores[best])
         for metrics in self.metrics:
@@ -150,20 +148,6 @@ class ClassifierModule(BaseModule):
         if len(self.candidates) > 1:
             weight = checkpoint["branch_weight"]
             self.model.branch_weights.copy_(torch.tensor([1 - weight, weight]))
-
-
-def classification_loss(logits: Tensor, labels: Tensor, label_weights: Tensor | None, smoothing: float) -> Tensor:
-    """Compute the cross-entropy with smoothed labels, a weighted mean: (B, L), (B,), (L,) -> ().
-
-    Σ w[yᵢ] · loss(i) / Σ w[yᵢ]: the weight is that of the row, and not of the labels over which its
-    target is smoothed. Torch's own `weight` weighs these too, so that every text would be given a
-    rare label.
-    """
-    losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)  # (B,)
-    if label_weights is None:
-        return losses.mean()
-    weights = label_weights[labels]  # (B,)
-    return (weights * losses).sum() / weights.sum()
 
 
 def nan_if_not_finite(loss: Tensor) -> Tensor:
@@ -194,7 +178,9 @@ class MaskedModule(BaseModule):
         self.log_loss("validation", loss, count)
         self.log("validation/accuracy", accuracy, batch_size=count, on_epoch=True, sync_dist=True)
 
-    def _predict_masked(self, inputs: Inputs, random: torch.Generator | None) -> tuple[Tensor, Tensor, int]:
+    def _predict_masked(
+        self, inputs: Inputs, random: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, int]:
         """Mask tokens and predict them: loss, accuracy, and the number of predicted tokens."""
         ids, masked = mask_tokens(inputs.ids, inputs.attention_mask, self.vocab_size, random)
         prepared = self.prepare(inputs._replace(ids=ids))

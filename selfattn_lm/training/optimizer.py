@@ -71,14 +71,18 @@ class RowAdamW(torch.optim.AdamW):
         state["exp_avg_sq"].index_copy_(0, rows, second_moments)
 
 
-def build_optimizer(model: Classifier, learning_rate: float, weight_decay: float, layer_decay: float = 1.0) -> RowAdamW:
+def build_optimizer(
+    model: Classifier, learning_rate: float, weight_decay: float, layer_decay: float = 1.0
+) -> RowAdamW:
     """Build the optimizer of a model's parameters, without those that are frozen.
 
     Matrices are decayed, but not embeddings, biases and norms. Each encoder layer, and the embedding below the first
     one, learns at `layer_decay` times the rate of the layer above it: what lies deeper is of more general use (Howard
     & Ruder 2018, 1801.06146).
     """
-    tables = [module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)]
+    tables = [
+        module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)
+    ]
     not_decayed = {id(parameter) for table in tables for parameter in table.parameters()}
     parameters: dict[tuple[float, float], list[nn.Parameter]] = {}  # by learning rate and decay
     groups = model.parameter_groups()

@@ -68,7 +68,9 @@ class PretrainResult:
         lines = []
         if self.stopped:
             lines.append(f"stopped     {self.stopped}")
-        lines.append(f"predicted   {100 * self.accuracy:.2f} % of the masked tokens, perplexity {self.perplexity:.1f}")
+        lines.append(
+            f"predicted   {100 * self.accuracy:.2f} % of the masked tokens, perplexity {self.perplexity:.1f}"
+        )
         lines.append(f"run folder  {self.folder}")
         if self.resumable:
             lines.append(f"resume      selfattn pretrain --resume --out {folder}")
@@ -87,7 +89,11 @@ class PretrainingData:
 
     def summary(self) -> dict[str, int]:
         """Plain facts for `data.json`."""
-        return {"texts": len(self.train), "tokens": self.train.tokens.total, "held_out": len(self.validation)}
+        return {
+            "texts": len(self.train),
+            "tokens": self.train.tokens.total,
+            "held_out": len(self.validation),
+        }
 
 
 def pretrain_model(run: OpenRun, texts: Texts) -> PretrainResult:
@@ -121,8 +127,12 @@ def _tokenizer_and_settings(run: OpenRun, texts: Texts) -> tuple[Tokenizer, Pred
     if tokenizer is None:
         tokenizer = train_tokenizer(texts(), tokenizer_config)
     sample = TokenizedTexts.from_texts(tokenizer, islice(texts(), _SAMPLE), MAX_LENGTH)
-    model_config = resolve_model(settings.model, tokenizer_config, sample.lengths, settings.training.batch_tokens)
-    resolved = PredictionSettings(data=settings.data, tokenizer=tokenizer_config, model=model_config)
+    model_config = resolve_model(
+        settings.model, tokenizer_config, sample.lengths, settings.training.batch_tokens
+    )
+    resolved = PredictionSettings(
+        data=settings.data, tokenizer=tokenizer_config, model=model_config
+    )
     return tokenizer, resolved
 
 
@@ -143,7 +153,10 @@ def _tokenize(
         reason = "none of its few texts is left to validate by"
         raise UserError(f"{asked.data.source}: {reason}; {advice}.")
     return PretrainingData(
-        tokenizer=tokenizer, train=_without_targets(train), validation=_without_targets(validation), settings=settings
+        tokenizer=tokenizer,
+        train=_without_targets(train),
+        validation=_without_targets(validation),
+        settings=settings,
     )
 
 
@@ -178,7 +191,13 @@ def _train(run: OpenRun, data: PretrainingData) -> PretrainResult:
         lines = pretraining_lines(source, resolved, vocab_size, model, data.summary())
         log.info("%s", "\n".join(lines))
     outcome = fit_module(
-        run_trainer, module, data.train, data.validation, resolved, run.folder, resume=run.checkpoints is not None
+        run_trainer,
+        module,
+        data.train,
+        data.validation,
+        resolved,
+        run.folder,
+        resume=run.checkpoints is not None,
     )
     trained = Run(run.settings, resolved, [], data.tokenizer, model.eval())
     accuracy = outcome.scores["accuracy"]

@@ -66,7 +66,9 @@ class ProgressLog(Callback):
             self.bar = self.progress.add_task("training", total=self.total_steps, state="")
             self.progress.start()
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, _: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, _: int
+    ) -> None:
         self.tokens += int(batch.inputs.attention_mask.sum())
         # Lightning divides the loss by the number of accumulated batches.
         self.loss += outputs["loss"].detach() * trainer.accumulate_grad_batches

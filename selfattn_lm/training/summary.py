@@ -1,33 +1,33 @@
 """The first lines of a run: data, tokens, model, training, and the settings that differ."""
 
-from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
 from selfattn_lm.config import Resolved, ResolvedTraining, Settings, flatten
-from selfattn_lm.data.sources import Split
 from selfattn_lm.hardware import choose_device
 from selfattn_lm.nn import CharNgramEmbedding, Classifier
 from selfattn_lm.training.data import TrainingData
 from selfattn_lm.training.inheritance import inherited_settings
 from selfattn_lm.training.opening import OpenRun
 
-_MAX_LABELS = 8  # of more, the most frequent and the rarest are shown
 
-
-def classifier_lines(run: OpenRun, data: TrainingData, resolved: Resolved, model: Classifier) -> list[str]:
+def classifier_lines(
+    run: OpenRun, data: TrainingData, resolved: Resolved, model: Classifier
+) -> list[str]:
     """Describe a run that trains a classifier, a line for each subject."""
     train, validation = data.splits["train"], data.splits["validation"]
     test_rows = len(data.splits.get("test", []))
     origin = "given"
     if data.is_held_out:
         origin = f"held out of train ({100 * resolved.data.validation_fraction:g} %)"
-    lines = [f"data        {train.where}: {len(train):,} texts to train on, {test_rows:,} to test on"]
+    lines = [
+        f"data        {train.source}: {len(train):,} texts to train on, {test_rows:,} to test on"
+    ]
     if train.columns:
         lines.append(f"columns     {train.columns}")
     return [
         *lines,
-        f"labels      {len(data.labels)}: {_label_counts(train)}",
+        data.task.summary(train.targets),
         f"validation  {len(validation):,} texts, {origin}; the best weights are chosen by {resolved.training.monitor}",
         _token_line(data, resolved),
         _model_line(run, resolved, model),
@@ -64,14 +64,6 @@ def stored_sizes(model: Classifier) -> dict[str, int]:
 def counted(count: int, noun: str) -> str:
     """Write a number with its noun: 1 epoch, 2 epochs."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _label_counts(train: Split) -> str:
-    counts = Counter(train.labels).most_common()
-    ranked = [f"{name} {count:,}" for name, count in counts]
-    if len(ranked) > _MAX_LABELS:
-        ranked = [*ranked[:3], "…", *ranked[-2:]]
-    return ", ".join(ranked)
 
 
 def _token_line(data: TrainingData, resolved: Resolved) -> str:

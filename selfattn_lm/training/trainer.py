@@ -61,7 +61,9 @@ def build_trainer(
     progress = ProgressLog(folder.work / "log.csv", config.epochs * tokens_per_epoch)
     # It acts at each validation, also where an epoch is a single batch: there Lightning would act at
     # the end of the epoch, and a run that is resumed has no score to look at by then.
-    early_stopping = EarlyStopping(monitor, mode="max", patience=config.patience, check_on_train_epoch_end=False)
+    early_stopping = EarlyStopping(
+        monitor, mode="max", patience=config.patience, check_on_train_epoch_end=False
+    )
     validations = config.epochs * config.validations_per_epoch
     best = BestCheckpoint(folder.work / CHECKPOINTS, monitor, validations)
     callbacks: list[Callback] = [StopWhereNotFinite(), progress, stop]
@@ -77,7 +79,9 @@ def build_trainer(
     return RunTrainer(trainer, stop, progress, early_stopping, best)
 
 
-def _lightning_trainer(config: ResolvedTraining, callbacks: list[Callback], folder: Path) -> Trainer:
+def _lightning_trainer(
+    config: ResolvedTraining, callbacks: list[Callback], folder: Path
+) -> Trainer:
     max_time = None
     if config.max_minutes > 0:
         max_time = timedelta(minutes=config.max_minutes)

@@ -211,14 +211,14 @@ def fit(
     all labels are integers, they come back as integers in Python; everywhere else, as in files, they are texts. What
     has no one meaning, such as one-hot rows, is a TypeError that says what to pass.
     """
-    from selfattn_lm.data.sources import Split
+    from selfattn_lm.data.sources import split_in_memory
     from selfattn_lm.runs import find_origin
 
-    splits = {"train": Split.in_memory("texts", texts, labels)}
+    splits = {"train": split_in_memory("texts", texts, labels)}
     if validation is not None:
         if not isinstance(validation, tuple | list) or len(validation) != 2:
             raise TypeError("validation: give a pair, (texts, labels).")
-        splits["validation"] = Split.in_memory("validation", *validation)
+        splits["validation"] = split_in_memory("validation", *validation)
 
     from selfattn_lm.training import (
         open_run,

@@ -7,7 +7,8 @@ from helpers import write_csv
 from selfattn_lm import evaluate, predict
 from selfattn_lm.config import DataConfig
 from selfattn_lm.data.characters import visible_text
-from selfattn_lm.data.sources import Split, load_split, load_splits, stream_texts
+from selfattn_lm.data.examples import Split
+from selfattn_lm.data.sources import load_split, load_splits, split_in_memory, stream_texts
 from selfattn_lm.errors import UserError
 
 INVISIBLE = {
@@ -27,8 +28,8 @@ INVISIBLE = {
 def test_a_text_without_visible_characters_is_blank(text: str) -> None:
     assert visible_text(text) == ""
     assert visible_text(f"{text}a") == f"{text}a".strip()
-    split = Split.in_memory("texts", ["a", text], ["x", "y"])
-    assert split == Split("texts", ["a"], ["x"], blank=1)
+    split = split_in_memory("texts", ["a", text], ["x", "y"])
+    assert split == Split.from_lists("texts", ["a"], ["x"], n_empty=1)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_invisible_texts_are_blank_in_files_for_training_evaluation_and_predicti
     rows = [("a plum", "fruit"), ("\u200b", "metal"), ("\ufeff\u00ad", "water"), ("tin", "metal")]
     path = write_csv(tmp_path / "a.csv", rows)
     split = load_splits(DataConfig(str(path)))["train"]
-    assert (split.texts, split.blank) == (["a plum", "tin"], 2)
+    assert (split.texts, split.n_empty) == (["a plum", "tin"], 2)
     assert list(stream_texts(DataConfig(str(path)))) == ["a plum", "tin"]
     assert np.sum(evaluate(run, str(path)).values["confusion"]) == 2
     assert predict(run, str(path), out=tmp_path / "out.csv").bad == 2
@@ -61,8 +62,8 @@ def test_labels_lose_the_white_space_around_them_everywhere(run: Path, tmp_path:
     rows = [("a plum", " fruit"), ("tin", "metal\t"), ("rain", "\u3000water"), ("lead", "metal")]
     path = write_csv(tmp_path / "a.csv", rows)
     train = load_splits(DataConfig(str(path)))["train"]
-    assert train.labels == ["fruit", "metal", "water", "metal"]
+    assert train.targets == ["fruit", "metal", "water", "metal"]
     assert np.sum(evaluate(run, str(path)).values["confusion"]) == len(rows)
-    assert Split.in_memory("texts", ["a", "b"], [" x", "x "]).labels == ["x", "x"]
+    assert split_in_memory("texts", ["a", "b"], [" x", "x "]).targets == ["x", "x"]
     (tmp_path / "a.jsonl").write_text('{"text": "a", "label": " x "}', encoding="utf-8")
-    assert load_split(DataConfig(str(tmp_path / "a.jsonl")), None).labels == ["x"]
+    assert load_split(DataConfig(str(tmp_path / "a.jsonl")), None).targets == ["x"]

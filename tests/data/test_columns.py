@@ -205,7 +205,7 @@ def test_the_other_splits_are_read_in_the_columns_of_train(tmp_path: Path) -> No
     write_csv(tmp_path / "test.csv", [("t", "a", "3", "1", "x")], columns)
     splits = load_splits(DataConfig(str(tmp_path)))
     assert (splits["train"].text_columns, splits["train"].label_column) == (("body",), "class")
-    assert (splits["test"].texts, splits["test"].labels) == (["a"], ["1"])
+    assert (splits["test"].texts, splits["test"].targets) == (["a"], ["1"])
 
 
 def test_an_older_run_that_remembers_a_text_with_commas_is_understood(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from selfattn_lm.cli import main
 from selfattn_lm.config import DataConfig
 from selfattn_lm.data.readers import read_rows
 from selfattn_lm.data.rows import NoRowsError, Row
-from selfattn_lm.data.sources import Split, load_splits, stream_texts
+from selfattn_lm.data.sources import load_splits, split_in_memory, stream_texts
 from selfattn_lm.errors import UserError
 from tests.conftest import SMALL, sentences
 
@@ -68,10 +68,10 @@ def test_training_refuses_a_text_or_a_label_that_is_no_text_with_its_row(name: s
 
 def test_texts_in_memory_are_held_to_the_same_rule() -> None:
     with pytest.raises(UserError) as caught:
-        Split.in_memory("texts", ["a", "\ud83d"], ["x", "y"])
+        split_in_memory("texts", ["a", "\ud83d"], ["x", "y"])
     assert str(caught.value) == f"texts, row 2: {HALF} in column 'text'; fix or remove the row."
     with pytest.raises(UserError) as caught:
-        Split.in_memory("texts", ["a", "b"], ["x", "\ud83d"])
+        split_in_memory("texts", ["a", "b"], ["x", "\ud83d"])
     assert str(caught.value) == f"texts, row 2: {HALF} in column 'label'; fix or remove the row."
 
 

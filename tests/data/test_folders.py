@@ -8,7 +8,8 @@ from helpers import sentences, write_csv
 
 from selfattn_lm import evaluate
 from selfattn_lm.config import DataConfig
-from selfattn_lm.data.sources import Split, load_split, load_splits, stream_texts
+from selfattn_lm.data.examples import Split
+from selfattn_lm.data.sources import load_split, load_splits, stream_texts
 from selfattn_lm.errors import UserError
 
 
@@ -44,12 +45,12 @@ def load(source: Path, **config: Any) -> dict[str, Split]:
 def read(source: Path, **config: Any) -> dict[str, list[tuple[str, str]]]:
     rows: dict[str, list[tuple[str, str]]] = {}
     for name, split in load(source, **config).items():
-        rows[name] = list(zip(split.texts, split.labels, strict=True))
+        rows[name] = list(zip(split.texts, split.targets, strict=True))
     return rows
 
 
 def counts(source: Path, **config: Any) -> dict[str, dict[str, int]]:
-    return {name: dict(Counter(split.labels)) for name, split in load(source, **config).items()}
+    return {name: dict(Counter(split.targets)) for name, split in load(source, **config).items()}
 
 
 def refusal(source: Path, **config: Any) -> str:
@@ -218,7 +219,7 @@ def test_a_folder_of_files_for_each_split_is_read_with_its_file_in_messages(tmp_
         "test": [("zinc", "metal")],
         "train": [("an apple", "fruit"), ("tin", "metal")],
     }
-    assert load(tmp_path)["test"].where == str(tmp_path / "test" / "all.csv")
+    assert load(tmp_path)["test"].source == str(tmp_path / "test" / "all.csv")
     write_csv(tmp_path / "train" / "b.csv", [("tin", "")])
     place = f"{tmp_path / 'train'}, b.csv, row 1 (line 2)"
     message = f"{place}: no label in column 'label'; fill it in or remove the row."

@@ -8,10 +8,11 @@ import pytest
 
 from selfattn_lm import evaluate, predict
 from selfattn_lm.config import DataConfig
+from selfattn_lm.data.examples import Split
 from selfattn_lm.data.hub import stored_class_names
-from selfattn_lm.data.labels import label_names
-from selfattn_lm.data.sources import Split, load_split, load_splits
+from selfattn_lm.data.sources import load_split, load_splits
 from selfattn_lm.errors import UserError
+from selfattn_lm.tasks import choose_task
 
 # Not in alphabetical order, so that a stored class number differs from a sorted label's number.
 LABELS = ["water", "metal", "fruit"]
@@ -36,14 +37,14 @@ def test_class_names_stored_in_a_parquet_file_are_its_labels(tmp_path: Path) -> 
     path = tmp_path / "a.parquet"
     with_class_names([0, 1, 2, 2]).to_parquet(path)
     splits = load_splits(DataConfig(str(path)))
-    assert splits["train"].labels == ["water", "metal", "fruit", "fruit"]
-    assert label_names(splits) == ["fruit", "metal", "water"]
+    assert splits["train"].targets == ["water", "metal", "fruit", "fruit"]
+    assert choose_task(splits).names == ["fruit", "metal", "water"]
 
 
 def test_class_names_stored_in_an_arrow_file_are_its_labels(tmp_path: Path) -> None:
     with_class_names([0, 1, 2, 2]).save_to_disk(tmp_path / "saved")
     (path,) = (tmp_path / "saved").glob("*.arrow")
-    assert read(path).labels == ["water", "metal", "fruit", "fruit"]
+    assert read(path).targets == ["water", "metal", "fruit", "fruit"]
 
 
 def test_class_names_are_used_beside_other_kinds_of_columns(tmp_path: Path) -> None:
@@ -57,8 +58,8 @@ def test_class_names_are_used_beside_other_kinds_of_columns(tmp_path: Path) -> N
     }
     with_class_names([0, 2], **more).to_parquet(path)
     assert stored_class_names(path) == {"label": LABELS, "topic": ["b", "a"]}
-    assert read(path).labels == ["water", "fruit"]
-    assert read(path, label_column="topic").labels == ["a", "b"]
+    assert read(path).targets == ["water", "fruit"]
+    assert read(path, label_column="topic").targets == ["a", "b"]
 
 
 def test_class_names_are_used_for_files_of_splits_wherever_they_are_named(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_class_names_are_used_for_files_of_splits_wherever_they_are_named(tmp_pa
     for config in (by_folder, by_file):
         splits = load_splits(config)
         assert sorted(splits) == ["test", "train"]
-        assert splits["train"].labels == splits["test"].labels == LABELS
+        assert splits["train"].targets == splits["test"].targets == LABELS
 
 
 def test_class_names_are_used_in_evaluation_and_prediction_leaves_the_column_as_it_is(
@@ -78,7 +79,7 @@ def test_class_names_are_used_in_evaluation_and_prediction_leaves_the_column_as_
     path = tmp_path / "a.parquet"
     with_class_names([0, 1, 2, 2]).to_parquet(path)
     evaluation = evaluate(run, str(path))
-    assert evaluation.labels == ["fruit", "metal", "water"]
+    assert list(evaluation.values["per_class"]) == ["fruit", "metal", "water"]
     assert [sum(row) for row in evaluation.values["confusion"]] == [2, 1, 1]
     predict(run, str(path), out=tmp_path / "out.parquet")
     out = pq.read_table(tmp_path / "out.parquet")
@@ -127,7 +128,7 @@ def test_what_is_stored_in_an_unknown_form_gives_no_class_names(
     table = pa.table({"text": TEXTS[:2], "label": [0, 1]})
     table = table.replace_schema_metadata({b"huggingface": stored})
     pq.write_table(table, tmp_path / "a.parquet")
-    assert read(tmp_path / "a.parquet").labels == ["0", "1"]
+    assert read(tmp_path / "a.parquet").targets == ["0", "1"]
 
 
 def test_what_the_datasets_library_saved_to_disk_is_read(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_what_the_datasets_library_saved_to_disk_is_read(tmp_path: Path) -> None
     assert sorted(splits) == ["test", "train"]
     for found in splits.values():
         assert found.texts == ["a", "b"]
-        assert found.labels == ["yes", "no"]
+        assert found.targets == ["yes", "no"]
 
 
 def test_a_split_that_the_datasets_library_saved_to_disk_is_read(tmp_path: Path) -> None:
@@ -148,5 +149,5 @@ def test_a_split_that_the_datasets_library_saved_to_disk_is_read(tmp_path: Path)
     split.save_to_disk(tmp_path / "saved", num_shards=2)
     splits = load_splits(DataConfig(str(tmp_path / "saved")))
     assert list(splits) == ["train"]
-    assert (splits["train"].texts, splits["train"].labels) == (["a", "b"], ["x", "y"])
+    assert (splits["train"].texts, splits["train"].targets) == (["a", "b"], ["x", "y"])
     assert read(tmp_path / "saved").texts == ["a", "b"]

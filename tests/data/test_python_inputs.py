@@ -14,7 +14,7 @@ import torch
 
 from selfattn_lm import UserError, fit
 from selfattn_lm.data.python_inputs import all_integers, plain_labels, texts_to_predict
-from selfattn_lm.data.sources import Split
+from selfattn_lm.data.sources import split_in_memory
 
 PLAIN = ["a plum", "a lake"]
 
@@ -150,8 +150,8 @@ def test_a_lone_surrogate_is_refused_by_its_position() -> None:
 
 
 def test_a_missing_text_is_a_blank_row_of_a_split() -> None:
-    split = Split.in_memory("texts", ["a", None, float("nan"), pd.NA, "b"], list("xyzxy"))
-    assert (split.texts, split.labels, split.blank) == (["a", "b"], ["x", "y"], 3)
+    split = split_in_memory("texts", ["a", None, float("nan"), pd.NA, "b"], list("xyzxy"))
+    assert (split.texts, split.targets, split.n_empty) == (["a", "b"], ["x", "y"], 3)
 
 
 @pytest.mark.parametrize(
@@ -255,12 +255,12 @@ def test_only_integers_that_are_not_bools_are_integers() -> None:
 def test_a_missing_label_is_refused_by_its_row(missing: Any) -> None:
     message = r"^texts, row 2: no label in column 'label'; fill it in or remove the row\.$"
     with pytest.raises(UserError, match=message):
-        Split.in_memory("texts", ["a", "b"], ["x", missing])
+        split_in_memory("texts", ["a", "b"], ["x", missing])
 
 
 def test_true_and_false_are_labels_and_named_so() -> None:
-    split = Split.in_memory("texts", ["a", "b"], np.array([True, False]))
-    assert split.labels == ["True", "False"]
+    split = split_in_memory("texts", ["a", "b"], np.array([True, False]))
+    assert split.targets == ["True", "False"]
     assert not split.integer_labels
 
 

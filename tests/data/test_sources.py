@@ -20,9 +20,10 @@ from helpers import assert_says, sentences, write_csv
 
 from selfattn_lm.config import DataConfig
 from selfattn_lm.data import stdlib_docs
-from selfattn_lm.data.labels import label_names
-from selfattn_lm.data.sources import SPLITS, Split, load_split, load_splits
+from selfattn_lm.data.examples import Split
+from selfattn_lm.data.sources import SPLITS, load_split, load_splits, split_in_memory
 from selfattn_lm.errors import UserError
+from selfattn_lm.tasks import choose_task
 
 ROWS: list[tuple[str, ...]] = [("an apple", "fruit"), ("a pear", "fruit"), ("tin", "metal"), ("zinc", "metal")]
 SCALAR = "in column 'label' is a scalar; only classes are supported yet."
@@ -40,7 +41,7 @@ def refusal(source: Path | str, **config: Any) -> str:
 
 
 def pairs(split: Split) -> list[tuple[str, str]]:
-    return list(zip(split.texts, split.labels, strict=True))
+    return list(zip(split.texts, split.targets, strict=True))
 
 
 def texts_in_folders(folder: Path, *labels: str) -> Path:
@@ -56,7 +57,7 @@ def test_a_single_file_is_the_training_split(tmp_path: Path) -> None:
     splits = load(path)
     assert list(splits) == ["train"]
     assert pairs(splits["train"]) == ROWS
-    assert splits["train"].where == str(path)
+    assert splits["train"].source == str(path)
 
 
 def test_validation_and_test_files_may_be_named(tmp_path: Path) -> None:
@@ -207,20 +208,22 @@ def test_several_text_columns_are_joined(tmp_path: Path) -> None:
 
 
 def test_labels_that_are_numbers_are_sorted_as_numbers() -> None:
-    train = Split("a", list("abcdefgh"), ["10", "2", "1", "-1"] * 2)
-    assert label_names({"train": train}) == ["-1", "1", "2", "10"]
-    assert label_names({"train": train, "test": Split("b", ["a"], ["x"])}) == ["-1", "1", "10", "2", "x"]
+    train = Split.from_lists("a", list("abcdefgh"), ["10", "2", "1", "-1"] * 2)
+    assert choose_task({"train": train}).names == ["-1", "1", "2", "10"]
+    test = Split.from_lists("b", ["a"], ["x"])
+    names = choose_task({"train": train, "test": test}).names
+    assert names == ["-1", "1", "10", "2", "x"]
 
 
 @pytest.mark.parametrize(("labels", "names"), [([2, 10], ["2", "10"]), ([2.0, 10.0], ["2", "10"])])
 def test_labels_of_a_parquet_file_may_be_numbers(labels: list[Any], names: list[str], tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": list("abcd"), "label": labels * 2}), tmp_path / "a.parquet")
-    assert label_names(load(tmp_path / "a.parquet")) == names
+    assert choose_task(load(tmp_path / "a.parquet")).names == names
 
 
 def test_rows_without_a_text_are_counted(tmp_path: Path) -> None:
     split = load(write_csv(tmp_path / "a.csv", [*ROWS, ("", "metal"), (" \n ", "fruit"), ("", "")]))["train"]
-    assert (len(split), split.blank) == (4, 3)
+    assert (len(split), split.n_empty) == (4, 3)
     assert refusal(write_csv(tmp_path / "b.csv", [("", "x")])) == f"{tmp_path / 'b.csv'}: no row has a text."
 
 
@@ -228,12 +231,13 @@ def test_rows_without_a_text_are_counted(tmp_path: Path) -> None:
     ("labels", "message"),
     [
         ("aaaa", "every row has the label 'a'; a classifier needs two or more."),
-        ("abcd", "4 rows for 4 labels; give several rows a label, or name the right column with --data.label-column."),
+        ("abcd", "4 rows for 4 labels; give several rows per label, or"
+                 " name the right column with --data.label-column."),
     ],
 )
 def test_labels_that_leave_nothing_to_learn_are_refused(labels: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        label_names({"train": Split("a.csv", list("wxyz"), list(labels))})
+        choose_task({"train": Split.from_lists("a.csv", list("wxyz"), list(labels))})
     assert str(caught.value) == f"a.csv: {message}"
 
 
@@ -265,17 +269,18 @@ def test_a_row_that_cannot_be_used_is_refused_with_its_number(
 
 
 def test_texts_in_memory_are_held_to_the_same_rules() -> None:
-    assert Split.in_memory("texts", ["a", " "], [1, 2]) == Split("texts", ["a"], ["1"], blank=1, integer_labels=True)
-    with pytest.raises(UserError, match=r"^texts: 2 texts but 1 labels; give one label a text\.$"):
-        Split.in_memory("texts", ["a", "b"], ["x"])
+    split = split_in_memory("texts", ["a", " "], [1, 2])
+    assert split == Split.from_lists("texts", ["a"], ["1"], n_empty=1, integer_labels=True)
+    with pytest.raises(UserError, match=r"^texts: 2 texts but 1 labels; give one label per text\.$"):
+        split_in_memory("texts", ["a", "b"], ["x"])
 
 
 def test_the_fingerprint_of_a_split_is_that_of_its_rows_in_their_order() -> None:
-    split = Split("a", *map(list, zip(*sentences(30), strict=True)))
+    split = Split.from_lists("a", *map(list, zip(*sentences(30), strict=True)))
     facts = split.describe()
-    assert facts["labels"] == {"fruit": 10, "metal": 10, "water": 10}
-    assert facts == split.take(range(30)).describe()
-    assert facts["sha256"] != split.take(reversed(range(30))).describe()["sha256"]
+    assert facts["rows"] == 30
+    assert facts == split.select(range(30)).describe()
+    assert facts["sha256"] != split.select(reversed(range(30))).describe()["sha256"]
 
 
 def test_the_embedded_corpus_has_every_topic_in_every_split_and_no_text_twice() -> None:

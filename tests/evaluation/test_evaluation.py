@@ -12,11 +12,12 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassF1Score, MulticlassPrecision, MulticlassRecall
 
 from selfattn_lm import TextClassifier, UserError
-from selfattn_lm.data.sources import Split
-from selfattn_lm.evaluation import Evaluation, evaluate_split, score, write_metrics
-from selfattn_lm.evaluation.intervals import Confusion, wilson_interval
-from selfattn_lm.evaluation.report import percent
+from selfattn_lm.data.sources import split_in_memory
+from selfattn_lm.evaluation import Evaluation, evaluate_split, write_metrics
+from selfattn_lm.evaluation.single_label import percent
 from selfattn_lm.runs import write_json
+from selfattn_lm.tasks.confusion import Confusion, wilson_interval
+from selfattn_lm.tasks.scores import score_labels
 
 NAMES = ["a", "b", "c"]
 
@@ -31,7 +32,7 @@ def predictions(rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def test_scores_are_those_computed_by_hand() -> None:
     probabilities, labels = predictions(200)
-    found = score(probabilities, labels, NAMES, resamples=50)
+    found = score_labels(probabilities, labels, NAMES, resamples=50)
     p, y = probabilities.double().numpy(), labels.numpy()
     confusion = np.zeros((3, 3), int)
     np.add.at(confusion, (y, p.argmax(1)), 1)
@@ -53,7 +54,7 @@ def test_scores_are_those_computed_by_hand() -> None:
 
 def test_a_label_that_is_never_predicted_scores_zero() -> None:
     probabilities = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0]])
-    found = score(probabilities, torch.tensor([0, 1, 2]), NAMES, resamples=10)
+    found = score_labels(probabilities, torch.tensor([0, 1, 2]), NAMES, resamples=10)
     assert found["per_class"]["c"] == {"precision": 0, "recall": 0, "f1": 0, "support": 1}
     assert found["macro_f1"]["value"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert np.isfinite(found["log_loss"])  # a probability of zero is not an infinite loss
@@ -61,14 +62,14 @@ def test_a_label_that_is_never_predicted_scores_zero() -> None:
 
 @pytest.mark.parametrize("name", ["accuracy", "macro_f1"])
 def test_the_interval_holds_the_value_and_narrows_with_more_rows(name: str) -> None:
-    few, many = (score(*predictions(rows), NAMES, resamples=200)[name] for rows in (60, 2000))
+    few, many = (score_labels(*predictions(rows), NAMES, resamples=200)[name] for rows in (60, 2000))
     for found in (few, many):
         assert 0 <= found["low"] < found["value"] < found["high"] <= 1
     assert many["high"] - many["low"] < 0.5 * (few["high"] - few["low"])
 
 
 def test_the_interval_is_as_wide_as_that_of_a_share() -> None:
-    found = score(*predictions(1000), NAMES, resamples=400)["accuracy"]
+    found = score_labels(*predictions(1000), NAMES, resamples=400)["accuracy"]
     expected = 2 * 1.96 * (found["value"] * (1 - found["value"]) / 1000) ** 0.5
     assert found["high"] - found["low"] == pytest.approx(expected, rel=0.2)
 
@@ -76,11 +77,11 @@ def test_the_interval_is_as_wide_as_that_of_a_share() -> None:
 def test_scores_are_the_same_twice_and_leave_the_random_state_alone() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first = score(*predictions(80), NAMES, resamples=50)
+    first = score_labels(*predictions(80), NAMES, resamples=50)
     assert torch.get_rng_state().equal(before)
     torch.manual_seed(6)
-    assert score(*predictions(80), NAMES, resamples=50) == first
-    assert score(*predictions(80), NAMES, resamples=50, seed=1)["macro_f1"] != first["macro_f1"]
+    assert score_labels(*predictions(80), NAMES, resamples=50) == first
+    assert score_labels(*predictions(80), NAMES, resamples=50, seed=1)["macro_f1"] != first["macro_f1"]
 
 
 @pytest.mark.parametrize(("share", "text"), [(0, "0.00"), (0.90123, "90.12"), (0.00009, "0.01"), (1, "100.00")])
@@ -104,7 +105,7 @@ def many_labels(labels: int, rows: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(("labels", "rows"), [(2, 30), (3, 200), (40, 100)])  # of 40 some are never seen
 def test_scores_are_those_of_torchmetrics(labels: int, rows: int) -> None:
     probabilities, true = many_labels(labels, rows)
-    found = score(probabilities, true, [f"label {i}" for i in range(labels)], resamples=2)
+    found = score_labels(probabilities, true, [f"label {i}" for i in range(labels)], resamples=2)
     for name, average in (("macro_f1", "macro"), ("weighted_f1", "weighted")):
         expected = MulticlassF1Score(labels, average=average)(probabilities, true).item()
         value = found[name]["value"] if name == "macro_f1" else found[name]
@@ -141,7 +142,7 @@ def test_the_interval_of_macro_f1_is_that_of_texts_drawn_anew(labels: int, rows:
         drawn = random.integers(0, rows, rows)
         distances.append(abs(metrics.f1_score(y[drawn], predicted[drawn], average="macro") - value))
     expected = np.quantile(distances, 0.95)
-    found = score(probabilities, true, [str(i) for i in range(labels)], resamples=4000)["macro_f1"]
+    found = score_labels(probabilities, true, [str(i) for i in range(labels)], resamples=4000)["macro_f1"]
     assert found["value"] == pytest.approx(value)
     assert found["high"] - value == pytest.approx(min(expected, 1 - value), rel=0.1)
     assert value - found["low"] == pytest.approx(expected, rel=0.1)
@@ -172,7 +173,7 @@ def test_a_resample_is_scored_as_the_value_is() -> None:
 def test_small_and_extreme_evaluations_have_wide_and_finite_intervals(
     predicted: list[int], true: list[int], accuracy: float, macro_f1: float, tmp_path: Path
 ) -> None:
-    found = score(certain(predicted, 3), torch.tensor(true), NAMES)
+    found = score_labels(certain(predicted, 3), torch.tensor(true), NAMES)
     assert found["accuracy"]["value"] == pytest.approx(accuracy)
     assert found["macro_f1"]["value"] == pytest.approx(macro_f1)
     for name in ("accuracy", "macro_f1"):
@@ -187,7 +188,7 @@ def test_a_thousand_labels_take_little_memory_and_no_matrix(tmp_path: Path) -> N
     probabilities, true = many_labels(labels, 1500)
     names = [f"label {i}" for i in range(labels)]
     tracemalloc.start()
-    found = score(probabilities, true, names, resamples=10)
+    found = score_labels(probabilities, true, names, resamples=10)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8e6  # bytes, as much as one matrix of all labels
@@ -196,7 +197,7 @@ def test_a_thousand_labels_take_little_memory_and_no_matrix(tmp_path: Path) -> N
     assert sum(cells.values()) == found["rows"] == 1500
     right = sum(rows for (label, predicted), rows in cells.items() if label == predicted)
     assert right / 1500 == pytest.approx(found["accuracy"]["value"])
-    evaluation = Evaluation("a.csv", names, found, {})
+    evaluation = Evaluation("a.csv", "single_label", found, {})
     write_metrics(tmp_path, {"test": evaluation})
     assert (tmp_path / "metrics.json").stat().st_size < 1e6
     screen = io.StringIO()
@@ -223,10 +224,10 @@ def test_a_model_that_gives_no_numbers_predicts_nothing_and_is_not_scored(run: P
     with pytest.raises(UserError, match=message):
         broken.predict(["a plum", "a lake"])
     with pytest.raises(UserError, match=message):
-        evaluate_split(broken, Split.in_memory("texts", ["a plum", "a lake"], ["fruit", "water"]))
+        evaluate_split(broken, split_in_memory("texts", ["a plum", "a lake"], ["fruit", "water"]))
 
 
 def test_a_certain_and_wrong_prediction_has_a_finite_loss() -> None:
-    found = score(certain([0, 0], 2), torch.tensor([0, 1]), ["a", "b"])
+    found = score_labels(certain([0, 0], 2), torch.tensor([0, 1]), ["a", "b"])
     assert found["log_loss"] == pytest.approx(-np.log(1e-12) / 2)
     assert json.loads(json.dumps(found, allow_nan=False)) == found

@@ -11,7 +11,7 @@ import tokenizers
 from helpers import assert_says, tokenizer_config
 
 from selfattn_lm.config import ResolvedTokenizer, Settings
-from selfattn_lm.data.sources import Split
+from selfattn_lm.data.sources import split_in_memory
 from selfattn_lm.features import cache
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.features.tokenizer import train_tokenizer
@@ -116,7 +116,7 @@ def test_another_version_of_the_library_has_entries_of_its_own(place: Path, monk
 def test_other_labels_of_the_same_texts_use_the_same_entry(place: Path) -> None:
     for labels in (["a", "b"] * 10, ["b", "a"] * 10):
         texts = [text or "dew" for text in TEXTS]
-        splits = {name: Split.in_memory(name, texts, labels) for name in ("train", "validation")}
+        splits = {name: split_in_memory(name, texts, labels) for name in ("train", "validation")}
         prepare(splits, Settings(), None)
     # An entry for train and one for validation, which gets the tokenizer that train taught.
     assert len(list(place.iterdir())) == 2

@@ -154,7 +154,7 @@ def test_no_count_of_words_determines_the_label(task: str, distance: int) -> Non
     """The deciding words are the same for both labels; only their arrangement differs."""
     split = generate(400, 0, (distance,))[task, distance]
     counts: dict[str, Counter[tuple[str, ...]]] = {}
-    for text, label in zip(split.texts, split.labels, strict=True):
+    for text, label in zip(split.texts, split.targets, strict=True):
         words = tuple(sorted(word for word in text.split() if not word.startswith("w")))
         counts.setdefault(label, Counter())[words] += 1
     one, other = counts.values()
@@ -181,13 +181,13 @@ def test_the_deciding_words_are_at_their_distance(distance: int) -> None:
         words = text.split()
         assert words[words.index("not") + distance] in ("good", "bad")
     matching = splits["matching", distance]
-    for text, label in zip(matching.texts, matching.labels, strict=True):
+    for text, label in zip(matching.texts, matching.targets, strict=True):
         words = text.split()
         position = len(words) - 1 - distance
         assert words[-1] == f"{words[position]}?"
         assert words[position + 1] == label
     ends = splits["ends", distance]
-    for text, label in zip(ends.texts, ends.labels, strict=True):
+    for text, label in zip(ends.texts, ends.targets, strict=True):
         words = text.split()[1:]
         assert len(words) == distance + 1
         assert (words[0] == words[-1]) == (label == "same")
@@ -276,10 +276,10 @@ def test_attention_can_detect_a_negation_at_any_distance() -> None:
         head = model.branches["encoder"].head[1].weight
         head[0, good] = head[1, bad] = 10
     for distance, split in splits.items():
-        assert classifier.predict(split.texts) == split.labels, distance
+        assert classifier.predict(split.texts) == split.targets, distance
         opposite = {"positive": "negative", "negative": "positive"}
         twins = [twin("negation", text) for text in split.texts]
-        assert classifier.predict(twins) == [opposite[label] for label in split.labels], distance
+        assert classifier.predict(twins) == [opposite[label] for label in split.targets], distance
 
 
 def test_a_probe_scores_each_model_on_each_task_and_finds_the_bag_no_better_than_chance(

@@ -18,10 +18,12 @@ from selfattn_lm import TextClassifier, UserError, fit, pretrain, train
 from selfattn_lm.build import build_classifier
 from selfattn_lm.cli import main
 from selfattn_lm.inputs import Batch, Inputs
+from selfattn_lm.nn import Classifier
+from selfattn_lm.tasks import SingleLabel
+from selfattn_lm.tasks.single_label import LabelLoss, balanced_weights
 from selfattn_lm.training.branches import BRANCH_WEIGHTS, choose_branch_weight
 from selfattn_lm.training.callbacks import MovingAverage
-from selfattn_lm.training.data import balanced_weights
-from selfattn_lm.training.modules import ClassifierModule, classification_loss
+from selfattn_lm.training.modules import ClassifierModule
 from selfattn_lm.training.resolve import validation_interval
 
 SMALL = {
@@ -156,11 +158,17 @@ def test_validations_fall_between_steps_and_the_only_one_at_the_end(
 TINY = model_config(width=8, max_length=4)
 
 
+def module_of(model: Classifier, labels: int) -> ClassifierModule:
+    """A module that learns some labels."""
+    task = SingleLabel([str(number) for number in range(labels)])
+    return ClassifierModule(model, resolved_settings(TINY), task, np.arange(labels))
+
+
 @pytest.mark.parametrize("decay", [0.95, 0.9959, 0.998])
 def test_the_moving_average_copies_whole_numbers(decay: float) -> None:
     char_ngrams = torch.randint(1, 30_000, (200, 6))
     model = build_classifier(TINY, 200, 2, char_ngrams.clone())
-    module = ClassifierModule(model, resolved_settings(TINY), 2, None)
+    module = module_of(model, 2)
     module.register_buffer("flags", torch.tensor([True, False]))
     callback = MovingAverage(decay)
     callback.setup(None, module, "fit")  # type: ignore[arg-type]
@@ -209,7 +217,7 @@ def test_the_branches_are_weighed_by_what_validates_best(
     ):  # the words say 0, the context says 1
         nn.init.zeros_(branch.head[1].weight)
         branch.head[1].bias.data = nn.functional.one_hot(torch.tensor(says), 3).float()
-    module = ClassifierModule(model, resolved_settings(TINY), 3, None).eval()
+    module = module_of(model, 3).eval()
     ids = torch.randint(4, 10, (3, 4))
     inputs = Inputs(ids, torch.ones_like(ids, dtype=torch.bool))
     for _ in range(2):  # what one validation found is forgotten in the next
@@ -233,10 +241,10 @@ def test_the_weighted_loss_is_that_of_torch_where_nothing_is_smoothed() -> None:
         torch.randint(3, (12,)),
         torch.tensor([0.5, 1.0, 3.0]),
     )
-    ours = classification_loss(logits, labels, weights, 0.0)
+    ours = LabelLoss(0.0, weights)(logits, labels)
     torch.testing.assert_close(ours, F.cross_entropy(logits, labels, weights))
     torch.testing.assert_close(
-        classification_loss(logits, labels, None, 0.1),
+        LabelLoss(0.1, None)(logits, labels),
         F.cross_entropy(logits, labels, label_smoothing=0.1),
     )
 
@@ -252,7 +260,7 @@ def test_the_weighted_and_smoothed_loss_weighs_rows_and_not_the_smoothing() -> N
         for row, label in zip(logits, labels, strict=True)
     )
     torch.testing.assert_close(
-        classification_loss(logits, labels, weights, 0.1), total / weights[labels].sum()
+        LabelLoss(0.1, weights)(logits, labels), total / weights[labels].sum()
     )
 
 
@@ -262,7 +270,7 @@ def test_balanced_weights_let_a_text_without_evidence_have_any_label() -> None:
     weights = balanced_weights(labels.numpy(), 2)
     for smoothing in (0.0, 0.1, 0.3):
         logits = torch.zeros(2, requires_grad=True)
-        classification_loss(logits.expand(2000, 2), labels, weights, smoothing).backward()
+        LabelLoss(smoothing, weights)(logits.expand(2000, 2), labels).backward()
         torch.testing.assert_close(logits.grad, torch.zeros(2), atol=1e-6, rtol=0)
 
 
@@ -370,7 +378,7 @@ def test_a_validation_whose_loss_is_not_finite_is_neither_logged_nor_kept(
 
 
 def test_an_infinite_loss_has_no_finite_gradient() -> None:
-    module = ClassifierModule(build_classifier(TINY, 10, 2), resolved_settings(TINY), 2, None)
+    module = module_of(build_classifier(TINY, 10, 2), 2)
     module.log_loss = lambda *args: None  # type: ignore[method-assign]
     with torch.no_grad():
         for branch in module.model.branches.values():

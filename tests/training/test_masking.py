@@ -1,11 +1,20 @@
+import numpy as np
 import torch
 from helpers import model_config, resolved_settings
 
 from selfattn_lm.build import build_classifier
+from selfattn_lm.config import ResolvedModel
 from selfattn_lm.features.tokenizer import MASK_ID
 from selfattn_lm.inputs import Inputs
+from selfattn_lm.tasks import SingleLabel
 from selfattn_lm.training.masking import drop_tokens, mask_tokens
 from selfattn_lm.training.modules import ClassifierModule
+
+
+def module_of(config: ResolvedModel) -> ClassifierModule:
+    task = SingleLabel(["a", "b"])
+    model = build_classifier(config, 30, task.outputs)
+    return ClassifierModule(model, resolved_settings(config), task, np.array([0, 1]))
 
 
 def test_chosen_tokens_are_a_fraction_of_the_real_ones_and_mostly_masked() -> None:
@@ -50,7 +59,7 @@ def test_tokens_are_dropped_at_random_and_special_ones_never() -> None:
 def test_batches_that_differ_in_a_masked_token_alone_give_the_same_inputs() -> None:
     """N-grams are computed after masking, so they know no more than the ids."""
     config = model_config(max_ngram=3, token_dropout=0.5)
-    module = ClassifierModule(build_classifier(config, 30, 2), resolved_settings(config), 2, None)
+    module = module_of(config)
     ids = torch.tensor([[2, 10, 11, 12, 13, 14, 15, 16, 17]])
     mask = torch.ones_like(ids, dtype=torch.bool)
     torch.manual_seed(0)
@@ -68,7 +77,7 @@ def test_batches_that_differ_in_a_masked_token_alone_give_the_same_inputs() -> N
 
 def test_nothing_is_masked_in_validation() -> None:
     config = model_config(token_dropout=0.5)
-    module = ClassifierModule(build_classifier(config, 30, 2), resolved_settings(config), 2, None)
+    module = module_of(config)
     ids = torch.randint(MASK_ID + 1, 30, (4, 16))
     prepared = module.eval().prepare(Inputs(ids, torch.ones_like(ids, dtype=torch.bool)))
     assert torch.equal(prepared.ids, ids)

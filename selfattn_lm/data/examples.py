@@ -1,0 +1,91 @@
+"""Labelled examples as they are read, before a task gives their targets a meaning."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from selfattn_lm.data.columns import AUTO
+
+
+class Example(NamedTuple):
+    """One example.
+
+    Attributes:
+        text: The text, without white space around it.
+        pair: The second text, where an example consists of two.
+        target: The answer as it was read, without white space around it.
+    """
+
+    text: str
+    pair: str | None
+    target: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples of one split; none of their texts is empty.
+
+    Attributes:
+        source: Where they were read, for messages.
+        examples: The examples.
+        n_empty: How many rows were left out because they have no text.
+        text_columns: The columns of the text; `AUTO` for texts in memory, which have no columns.
+        label_column: The column of the target.
+        integer_labels: Whether the targets were given in Python, all as integers.
+    """
+
+    source: str
+    examples: list[Example]
+    n_empty: int = 0
+    text_columns: tuple[str, ...] = AUTO
+    label_column: str = "auto"
+    integer_labels: bool = False
+
+    @classmethod
+    def from_lists(
+        cls, source: str, texts: Iterable[str], targets: Iterable[str], **more: Any
+    ) -> "Split":
+        """Build a split from texts and their targets; `more` are other attributes."""
+        pairs = zip(texts, targets, strict=True)
+        examples = [Example(text, None, target) for text, target in pairs]
+        return cls(source, examples, **more)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The texts."""
+        return [example.text for example in self.examples]
+
+    @cached_property
+    def targets(self) -> list[str]:
+        """The targets as they were read."""
+        return [example.target for example in self.examples]
+
+    def select(self, rows: Iterable[int]) -> "Split":
+        """Return the split with some of its rows, in the order given."""
+        return replace(self, examples=[self.examples[row] for row in rows], n_empty=0)
+
+    @property
+    def columns(self) -> str:
+        """Which columns were read, as a phrase; empty where there are none."""
+        if self.text_columns == AUTO:
+            return ""
+        names = ", ".join(repr(name) for name in self.text_columns)
+        return f"text from {names}; label from {self.label_column!r}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of all texts and targets."""
+        digest = hashlib.sha256()
+        for text, _, target in self.examples:
+            line = f"{len(text)} {text} {target}\n"
+            digest.update(line.encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain facts for `data.json`: rows, empty rows, a fingerprint."""
+        return {"rows": len(self), "blank": self.n_empty, "sha256": self.fingerprint}

@@ -1,0 +1,79 @@
+"""What a task is: what is predicted of an input, and all that follows from it.
+
+N inputs, B batch, L outputs of the head.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from selfattn_lm.config import TrainingConfig
+from selfattn_lm.data.examples import Split
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+
+class Task(Protocol):
+    """One kind of prediction, such as one label per text.
+
+    Readers yield raw targets. Training, evaluation and prediction ask the task what they mean, how
+    the model learns them, how its outputs are decided and scored, and how predictions are written.
+    """
+
+    kind: str
+
+    @property
+    def outputs(self) -> int:
+        """The number L of outputs of the head."""
+
+    # Targets
+
+    def encode(self, targets: Sequence[str]) -> np.ndarray:
+        """Encode raw targets as the loss needs them: (N, …)."""
+
+    def unknown(self, targets: Sequence[str]) -> dict[str, int]:
+        """Count the targets that cannot be encoded, the most frequent first."""
+
+    def describe(self, targets: Sequence[str]) -> dict[str, Any]:
+        """Return plain facts about targets, for `data.json`."""
+
+    def summary(self, targets: Sequence[str]) -> str:
+        """Describe the targets of the training split in one line."""
+
+    def warnings(self, splits: Mapping[str, Split]) -> list[str]:
+        """Find what is odd about the targets of some splits, a sentence each."""
+
+    def hold_out(self, targets: Sequence[str], fraction: float, seed: int) -> list[int]:
+        """Choose the rows to hold out, as similar as possible to the others, in order."""
+
+    def few_shot(self, targets: Sequence[str], shots: int, seed: int) -> list[int]:
+        """Choose a few rows of each kind, in order."""
+
+    # Learning
+
+    def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> nn.Module:
+        """Build the loss of training: logits (B, L), encoded targets (B, …) -> ()."""
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Compute the loss of a validation, the same for all settings: -> ()."""
+
+    def metrics(self) -> "MetricCollection":
+        """Build the scores of a validation, updated by logits (B, L) and encoded targets."""
+
+    @property
+    def branch_score(self) -> str:
+        """The score by which the branches of a model are weighted."""
+
+    # Predictions
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """Turn logits into outputs, such as probabilities: (B, L) -> (B, L)."""
+
+    def decide(self, outputs: np.ndarray) -> list[Any]:
+        """Turn outputs into predictions, as Python values: (N, L) -> N."""
+
+    def score(self, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+        """Score outputs (N, L) against encoded targets, in plain values, with intervals."""

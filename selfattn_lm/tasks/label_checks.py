@@ -1,0 +1,83 @@
+"""What is odd about labels: sentences for the log, none of which ends a run."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from selfattn_lm.data.characters import is_invisible
+from selfattn_lm.data.checks import counted, listed
+from selfattn_lm.data.examples import Split
+
+_WHOLE_NUMBER = re.compile(r"([+-]?\d{1,18})(\.0*)?")  # 1, 01, +1, 1.0
+
+
+def label_warnings(splits: Mapping[str, Split]) -> list[str]:
+    """Find labels that are rare, missing in the training split, alike, or in conflict."""
+    train = splits["train"]
+    sentences = list(_rare_labels(train))
+    for split in splits.values():
+        sentences += _unseen_labels(split, train)
+    sentences += _alike_labels(splits)
+    sentences += _conflicting_labels(train)
+    return sentences
+
+
+def _rare_labels(train: Split) -> Iterator[str]:
+    counts = Counter(train.targets)
+    single = [repr(name) for name, count in counts.items() if count == 1]
+    if single:
+        yield f"{train.source}: labels with a single training row: {listed(single)}"
+
+
+def _unseen_labels(split: Split, train: Split) -> Iterator[str]:
+    unseen = sorted(set(split.targets) - set(train.targets))
+    if unseen:
+        names = listed([repr(name) for name in unseen])
+        yield f"{split.source}: never seen in train, so never predicted: {names}"
+
+
+def _alike_labels(splits: Mapping[str, Split]) -> Iterator[str]:
+    """Labels, of any split, that were perhaps meant to be the same."""
+    names: set[str] = set()
+    for split in splits.values():
+        names.update(split.targets)
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names):
+        groups.setdefault(_simplified(name), []).append(name)
+    alike = []
+    for group in groups.values():
+        if len(group) > 1:
+            alike.append(" and ".join(_distinct(name) for name in group))
+    if alike:
+        source = splits["train"].source
+        reason = "labels that look alike but count as different ones"
+        yield f"{source}: {reason}: {listed(alike, separator='; ')}"
+
+
+def _simplified(label: str) -> str:
+    """The label without case, white space, invisible characters, full width, and `.0`."""
+    text = unicodedata.normalize("NFKC", label).casefold()
+    text = unicodedata.normalize("NFKC", text)  # folding may have taken a letter and its mark apart
+    text = "".join(character for character in text if not is_invisible(character))
+    number = _WHOLE_NUMBER.fullmatch(text)
+    if number is None:
+        return text
+    return str(int(number[1]))
+
+
+def _distinct(label: str) -> str:
+    """The label in quotes; with escapes if it would look like another in composed letters."""
+    if unicodedata.is_normalized("NFC", label):
+        return repr(label)
+    return ascii(label)
+
+
+def _conflicting_labels(train: Split) -> Iterator[str]:
+    first: dict[str, str] = {}
+    conflicting: set[str] = set()
+    for text, _, label in train.examples:
+        if first.setdefault(text, label) != label:
+            conflicting.add(text)
+    if conflicting:
+        yield f"{train.source}: {counted(len(conflicting), 'text')} with conflicting labels"

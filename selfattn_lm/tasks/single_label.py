@@ -1,0 +1,196 @@
+"""One label per text. N texts, B batch, L labels."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from selfattn_lm.config import TrainingConfig
+from selfattn_lm.data.examples import Split
+from selfattn_lm.errors import UserError
+from selfattn_lm.tasks.label_checks import label_warnings
+from selfattn_lm.tasks.scores import score_labels
+from selfattn_lm.tasks.strata import few_rows, held_out_rows
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+_MAX_NAMED = 8  # labels in a summary
+
+
+@dataclass(frozen=True)
+class SingleLabel:
+    """One label of several per text.
+
+    Attributes:
+        names: The names of the labels, in the order of the head's outputs.
+        are_integers: Whether the labels were given in Python, all as integers, and predictions in
+            Python are to be integers too. Files show them as text.
+    """
+
+    names: list[str]
+    are_integers: bool = False
+    kind = "single_label"
+
+    @classmethod
+    def from_splits(cls, splits: Mapping[str, Split]) -> "SingleLabel":
+        """Find the labels of all splits, whole numbers in their order, others by name.
+
+        Raises UserError if the training split has too few labels or rows to learn from.
+        """
+        train = splits["train"]
+        trained = set(train.targets)
+        if len(trained) == 1:
+            reason = f"every row has the label {train.targets[0]!r}"
+            raise UserError(f"{train.source}: {reason}; a classifier needs two or more.")
+        found = set(trained)
+        for split in splits.values():
+            found.update(split.targets)
+        if len(train) < len(found) or len(train) == len(trained):
+            reason = f"{len(train)} rows for {len(found)} labels"
+            advice = (
+                "give several rows per label, or name the right column with --data.label-column"
+            )
+            raise UserError(f"{train.source}: {reason}; {advice}.")
+        are_integers = all(split.integer_labels for split in splits.values())
+        return cls(_sorted(found), are_integers)
+
+    @property
+    def outputs(self) -> int:
+        """The number of labels."""
+        return len(self.names)
+
+    @property
+    def labels(self) -> list[Any]:
+        """The labels as predictions in Python give them: their names, or integers."""
+        if self.are_integers:
+            return [int(name) for name in self.names]
+        return self.names
+
+    def encode(self, targets: Sequence[str]) -> np.ndarray:
+        """Encode label names as their numbers: int64 (N,)."""
+        numbers = {name: number for number, name in enumerate(self.names)}
+        return np.array([numbers[target] for target in targets], dtype=np.int64)
+
+    def unknown(self, targets: Sequence[str]) -> dict[str, int]:
+        """Count the labels that are not among the names, the most frequent first."""
+        known = set(self.names)
+        counts = Counter(target for target in targets if target not in known)
+        return dict(counts.most_common())
+
+    def describe(self, targets: Sequence[str]) -> dict[str, Any]:
+        """Count the rows of each label."""
+        return {"labels": dict(sorted(Counter(targets).items()))}
+
+    def summary(self, targets: Sequence[str]) -> str:
+        """Name the labels with their rows; of many, the most frequent and the rarest."""
+        counts = [f"{name} {count:,}" for name, count in Counter(targets).most_common()]
+        if len(counts) > _MAX_NAMED:
+            counts = [*counts[:3], "…", *counts[-2:]]
+        return f"labels      {self.outputs}: {', '.join(counts)}"
+
+    def warnings(self, splits: Mapping[str, Split]) -> list[str]:
+        """Find labels that are rare, missing in training, alike, or in conflict."""
+        return label_warnings(splits)
+
+    def hold_out(self, targets: Sequence[str], fraction: float, seed: int) -> list[int]:
+        """Choose a fraction of the rows of each label."""
+        return held_out_rows(targets, fraction, seed)
+
+    def few_shot(self, targets: Sequence[str], shots: int, seed: int) -> list[int]:
+        """Choose at most `shots` rows of each label."""
+        return few_rows(targets, shots, seed)
+
+    def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> "LabelLoss":
+        """Build the cross-entropy, with the label smoothing and the class weights of the settings."""
+        weights = None
+        if config.class_weights == "balanced":
+            weights = balanced_weights(targets, self.outputs)
+        return LabelLoss(config.label_smoothing, weights)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Compute the plain cross-entropy: (B, L), (B,) -> ()."""
+        return F.cross_entropy(logits, targets)
+
+    def metrics(self) -> "MetricCollection":
+        """Build accuracy and macro-F1."""
+        from torchmetrics import MetricCollection  # prediction does not need it
+        from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+        accuracy = MulticlassAccuracy(self.outputs, average="micro")
+        macro_f1 = MulticlassF1Score(self.outputs, average="macro")
+        return MetricCollection({"accuracy": accuracy, "macro_f1": macro_f1})
+
+    @property
+    def branch_score(self) -> str:
+        """Branches are weighted by accuracy, which varies less than macro-F1."""
+        return "accuracy"
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """Compute the probability of each label: (B, L) -> (B, L)."""
+        return logits.softmax(-1)
+
+    def decide(self, outputs: np.ndarray) -> list[Any]:
+        """Choose the most probable label of each text: (N, L) -> N labels."""
+        labels = self.labels
+        return [labels[number] for number in outputs.argmax(1)]
+
+    def score(self, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+        """Score probabilities (N, L) against label numbers (N,)."""
+        return score_labels(torch.from_numpy(outputs), torch.from_numpy(targets), self.names)
+
+
+class LabelLoss(nn.Module):
+    """Cross-entropy with smoothed labels, a weighted mean over the rows.
+
+    Σ w[yᵢ] · loss(i) / Σ w[yᵢ]: the weight is that of the row, and not of the labels over which its
+    target is smoothed. Torch's own `weight` weighs these too, so that every text would be given a
+    rare label.
+
+    Args:
+        smoothing: The fraction of a target that is spread over all labels.
+        weights: The weight of the rows of each label, (L,); None: all equal.
+    """
+
+    weights: Tensor | None
+
+    def __init__(self, smoothing: float, weights: Tensor | None = None) -> None:
+        super().__init__()
+        self.smoothing = smoothing
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Compute the loss: (B, L), (B,) -> ()."""
+        losses = F.cross_entropy(
+            logits, targets, reduction="none", label_smoothing=self.smoothing
+        )  # (B,)
+        if self.weights is None:
+            return losses.mean()
+        weights = self.weights[targets]  # (B,)
+        return (weights * losses).sum() / weights.sum()
+
+
+def balanced_weights(targets: np.ndarray, labels: int) -> Tensor:
+    """Compute weights with which each label counts the same in the loss: (L,).
+
+    Over the rows they are one on average. A label without rows has the weight 0, and changes no
+    other's.
+    """
+    rows = np.bincount(targets, minlength=labels)  # (L,)
+    occurs = rows > 0
+    weights = np.zeros(labels, dtype=np.float32)
+    weights[occurs] = len(targets) / (rows[occurs] * np.count_nonzero(occurs))
+    return torch.from_numpy(weights)
+
+
+def _sorted(names: set[str]) -> list[str]:
+    """The names in the order of their numbers if all are whole numbers, else by name."""
+    if not all(name.removeprefix("-").isdecimal() for name in names):
+        return sorted(names)
+    numbers = [(int(name), name) for name in names]
+    return [name for _, name in sorted(numbers)]
