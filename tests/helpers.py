@@ -6,7 +6,7 @@ import os
 import random
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from selfattn_lm.config import PredictionSettings, Resolved, ResolvedModel, ResolvedTokenizer
 
-WORDS = {
+WORDS: dict[str, Any] = {
     "fruit": ["apple", "pear", "plum", "cherry", "grape", "melon", "lemon", "fig"],
     "metal": ["iron", "copper", "zinc", "silver", "gold", "nickel", "lead", "tin"],
     "water": ["river", "lake", "sea", "rain", "ice", "steam", "cloud", "dew"],
 }
-SMALL = {
+SMALL: dict[str, Any] = {
     "model": {"width": 16, "heads": 2, "layers": 1},
     "training": {"epochs": 6, "batch_size": 16, "learning_rate": 0.02},
 }
@@ -46,7 +46,7 @@ def file_name(name: str) -> str:
     return os.fsdecode(name.encode("utf-8"))
 
 
-def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
+def write_csv(path: Path, rows: Iterable[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
     """A csv file with a header."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -58,7 +58,7 @@ def model_config(**values: Any) -> "ResolvedModel":
     """The settings of a small model without n-grams, with `values` instead of the usual ones."""
     from selfattn_lm.config import ResolvedModel
 
-    usual = {"width": 16, "heads": 2, "layers": 1, "pooling": "mean", "max_length": 16}
+    usual: dict[str, Any] = {"width": 16, "heads": 2, "layers": 1, "pooling": "mean", "max_length": 16}
     return ResolvedModel(**{**usual, "max_ngram": 1, "ngram_buckets": 1024, **values})
 
 
@@ -84,7 +84,7 @@ def resolved_settings(model: "ResolvedModel", **training: Any) -> "Resolved":
     """All settings of a run that trains for one epoch in fp32."""
     from selfattn_lm.config import DataConfig, Resolved, ResolvedTraining
 
-    usual = {"epochs": 1, "learning_rate": 0.01, "ema_decay": 0.0, "patience": 5, "devices": 1}
+    usual: dict[str, Any] = {"epochs": 1, "learning_rate": 0.01, "ema_decay": 0.0, "patience": 5, "devices": 1}
     usual.update(validations_per_epoch=1, precision="32")
     return Resolved(
         seed=0,

@@ -17,7 +17,7 @@ from selfattn_lm.inputs import Inputs
 from selfattn_lm.training import classify, fitting, modules, pretrain as pretraining, trainer as trainers
 from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, use_dense_gradients
 
-TINY = {"width": 8, "heads": 2, "layers": 1, "epochs": 1}
+TINY: dict[str, Any] = {"width": 8, "heads": 2, "layers": 1, "epochs": 1}
 
 
 @pytest.fixture
@@ -137,8 +137,8 @@ def test_where_sparse_gradients_do_not_work_a_run_trains_with_dense_ones(
     texts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fitting, "can_reduce_sparse_gradients", lambda device, processes: False)
-    seen = []
-    clip = modules.clip_gradients
+    seen: list[bool] = []
+    clip = clip_gradients
 
     def look(parameters: Any, norm: float) -> float:
         given = list(parameters)

@@ -15,7 +15,7 @@ from selfattn_lm import hardware, measurements, precision, pretrain, train
 from selfattn_lm.nn import Bag
 from selfattn_lm.training.callbacks import StopOnRequest
 
-TINY = {"width": 8, "heads": 2, "layers": 1, "epochs": 1}
+TINY: dict[str, Any] = {"width": 8, "heads": 2, "layers": 1, "epochs": 1}
 LAYERS = [nn.Linear(16, 64), nn.Linear(64, 16)]
 
 
@@ -244,7 +244,7 @@ def test_a_resumed_run_goes_on_in_the_recorded_precision(
         stop(self, trainer, *arguments)
 
     measured(monkeypatch, 2.0, 1.0)
-    settings = {**TINY, "epochs": 4, "batch_size": 8, "validations_per_epoch": 2}
+    settings: dict[str, Any] = {**TINY, "epochs": 4, "batch_size": 8, "validations_per_epoch": 2}
     with monkeypatch.context() as pressing:
         pressing.setattr(StopOnRequest, "on_train_batch_end", press_in_the_third_epoch)
         stopped = train(texts, out=tmp_path / "run", **settings)

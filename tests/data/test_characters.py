@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from selfattn_lm.data.examples import Split
 from selfattn_lm.data.sources import load_split, load_splits, split_in_memory, stream_texts
 from selfattn_lm.errors import UserError
 
-INVISIBLE = {
+INVISIBLE: dict[str, Any] = {
     "zero-width space": "\u200b",
     "byte order mark": "\ufeff",
     "soft hyphen": "\u00ad",

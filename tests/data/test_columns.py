@@ -16,7 +16,7 @@ from selfattn_lm.data.sources import load_split, load_splits
 from selfattn_lm.errors import UserError
 from selfattn_lm.runs import read_config, read_run
 
-QUICK = {**SMALL, "training": {"epochs": 1}}
+QUICK: dict[str, Any] = {**SMALL, "training": {"epochs": 1}}
 
 
 def refusal(function: Any, *arguments: Any, **more: Any) -> str:
@@ -48,7 +48,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained") / "run"
-    columns = {"text_column": ["title", "Body, full"], "label_column": "gold"}
+    columns: dict[str, Any] = {"text_column": ["title", "Body, full"], "label_column": "gold"}
     return train(str(pairs), out=out, **QUICK, **columns).folder
 
 
@@ -122,7 +122,7 @@ def test_a_flag_may_be_repeated(
 
 
 def test_pretraining_joins_several_columns(pairs: Path, tmp_path: Path) -> None:
-    columns = {"text_column": ["title", "Body, full"]}
+    columns: dict[str, Any] = {"text_column": ["title", "Body, full"]}
     folder = pretrain(str(pairs), out=tmp_path / "run", **QUICK, **columns, validation_fraction=0.2).folder
     assert read_config(folder / "config.yaml")[0].data.text_column == ("title", "Body, full")
 

@@ -4,10 +4,12 @@ import gzip
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers import SMALL, sentences
 
 from selfattn_lm import predict, train
 from selfattn_lm.cli import main
@@ -16,11 +18,10 @@ from selfattn_lm.data.readers import read_rows
 from selfattn_lm.data.rows import NoRowsError, Row
 from selfattn_lm.data.sources import load_splits, split_in_memory, stream_texts
 from selfattn_lm.errors import UserError
-from tests.conftest import SMALL, sentences
 
 HALF = "half a character (\\ud83d)"
 BYTE = "not UTF-8 (byte 0xe9)"
-FILES = {
+FILES: dict[str, Any] = {
     "a.csv": b"id,text,label\n1,one,x\n2,caf\xe9,x\n\xe9,three,y\n4,four,\xe9\n",
     "a.tsv": b"id\ttext\tlabel\n1\tone\tx\n2\tcaf\xe9\tx\n\xe9\tthree\ty\n4\tfour\t\xe9\n",
     "a.jsonl": b'{"id": "1", "text": "one", "label": "x"}\n{"id": "2", "text": "caf\xe9", "label": "x"}\n'

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL, sentences, write_csv
+from helpers import SMALL, sentences, tokenizer_config, write_csv
 
 from selfattn_lm import TextClassifier, UserError, evaluate, export, fit, predict, train
 from selfattn_lm.build import build_bert
@@ -17,7 +17,7 @@ from selfattn_lm.features.tokenizer import train_tokenizer
 from selfattn_lm.runs import Run, read_run, write_run
 
 PLAIN = ["a plum", "a lake"]
-NUMBERS = {"fruit": 10, "metal": -1, "water": 2}
+NUMBERS: dict[str, Any] = {"fruit": 10, "metal": -1, "water": 2}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def integers(tmp_path_factory: pytest.TempPathFactory) -> tuple[TextClassifier, 
     texts, labels = zip(*sentences(60), strict=True)
     numbers = [NUMBERS[label] for label in labels]
     validation = (np.array(texts[:9]), np.array(numbers[:9], dtype=np.int8))
-    settings = {**SMALL, "training": {**SMALL["training"], "epochs": 1, "precision": "32"}}
+    settings: dict[str, Any] = {**SMALL, "training": {**SMALL["training"], "epochs": 1, "precision": "32"}}
     classifier = fit(
         iter(texts), torch.tensor(numbers), validation=validation, out=folder, **settings
     )
@@ -109,7 +109,7 @@ def test_a_labels_file_of_anything_but_names_or_integers_is_refused(
 
 def test_an_export_names_integers_by_text(tmp_path: Path) -> None:
     wanted = TokenizerConfig(type="wordpiece", vocab_size=100, min_frequency=1)
-    tokenizer = train_tokenizer(PLAIN, wanted)
+    tokenizer = train_tokenizer(PLAIN, tokenizer_config(vocab_size=100, min_frequency=1))
     architecture = BertConfig(
         "bert",
         tokenizer.get_vocab_size(),

@@ -16,10 +16,15 @@ PLAIN = ["a plum", "a lake"]
 
 
 def test_one_text_for_predict_is_one_text(run: Path, tmp_path: Path) -> None:
-    for text, rows in (("hello", 1), (["a plum", "a lake"], 2), (np.array(["a plum"]), 1)):
+    given: list[tuple[Any, int]] = [
+        ("hello", 1),
+        (["a plum", "a lake"], 2),
+        (np.array(["a plum"]), 1),
+    ]
+    for text, rows in given:
         assert predict(run, text=text, out=tmp_path / "out.csv").rows == rows
     with pytest.raises(TypeError, match=r"^texts\[0\] is an int"):
-        predict(run, text=[5], out=tmp_path / "out.csv")
+        predict(run, text=[5], out=tmp_path / "out.csv")  # type: ignore[list-item]
 
 
 def test_data_to_train_on_and_to_use_a_run_on_may_be_named_by_a_path(
@@ -53,7 +58,7 @@ def test_texts_where_a_path_belongs_are_refused(verb: Callable[[Any], Any], give
 
 def test_texts_where_predict_wants_a_file_are_refused(run: Path) -> None:
     with pytest.raises(TypeError, match=r"^predict: the file is a list, not the path of a file"):
-        predict(run, ["a plum"])
+        predict(run, ["a plum"])  # type: ignore[arg-type]
 
 
 def generated() -> Iterator[str]:

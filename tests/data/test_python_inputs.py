@@ -150,7 +150,8 @@ def test_a_lone_surrogate_is_refused_by_its_position() -> None:
 
 
 def test_a_missing_text_is_a_blank_row_of_a_split() -> None:
-    split = split_in_memory("texts", ["a", None, float("nan"), pd.NA, "b"], list("xyzxy"))
+    texts: list[Any] = ["a", None, float("nan"), pd.NA, "b"]
+    split = split_in_memory("texts", texts, list("xyzxy"))
     assert (split.texts, split.targets, split.n_empty) == (["a", "b"], ["x", "y"], 3)
 
 

@@ -56,7 +56,7 @@ def arrow(opened: Callable[..., Any]) -> bytes:
     return columnar(write)
 
 
-CONTENTS = {
+CONTENTS: dict[str, Any] = {
     "rows.csv": separated(","),
     "rows.tsv": separated("\t"),
     "array.json": json.dumps(ROWS).encode(),

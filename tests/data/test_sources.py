@@ -21,7 +21,8 @@ from helpers import assert_says, sentences, write_csv
 from selfattn_lm.config import DataConfig
 from selfattn_lm.data import stdlib_docs
 from selfattn_lm.data.examples import Split
-from selfattn_lm.data.sources import SPLITS, load_split, load_splits, split_in_memory
+from selfattn_lm.data.listing import SPLITS
+from selfattn_lm.data.sources import load_split, load_splits, split_in_memory
 from selfattn_lm.errors import UserError
 from selfattn_lm.tasks import choose_task
 
@@ -121,7 +122,7 @@ def test_a_folder_in_the_layout_of_the_hub_gives_labels_their_names(
     names = ["metal", "fruit"]
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
     for split, rows in (("train", ROWS), ("test", ROWS[1:3])):
-        columns = {"text": [row[0] for row in rows], "label": [names.index(row[1]) for row in rows]}
+        columns: dict[str, Any] = {"text": [row[0] for row in rows], "label": [names.index(row[1]) for row in rows]}
         made = datasets.Dataset.from_dict(columns, features=features)
         made.to_parquet(folder / "data" / f"{split}-00000-of-00001.parquet")
     splits = load(folder)

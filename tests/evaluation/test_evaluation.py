@@ -3,6 +3,7 @@ import json
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,7 +107,8 @@ def many_labels(labels: int, rows: int) -> tuple[Tensor, Tensor]:
 def test_scores_are_those_of_torchmetrics(labels: int, rows: int) -> None:
     probabilities, true = many_labels(labels, rows)
     found = score_labels(probabilities, true, [f"label {i}" for i in range(labels)], resamples=2)
-    for name, average in (("macro_f1", "macro"), ("weighted_f1", "weighted")):
+    averages: Any = {"macro_f1": "macro", "weighted_f1": "weighted"}
+    for name, average in averages.items():
         expected = MulticlassF1Score(labels, average=average)(probabilities, true).item()
         value = found[name]["value"] if name == "macro_f1" else found[name]
         assert value == pytest.approx(expected, abs=1e-6)

@@ -67,8 +67,12 @@ def test_self_attention_equals_that_of_torch(batch: int, tokens: int, width: int
     ours, theirs = SelfAttention(width, heads).eval(), nn.MultiheadAttention(width, heads, batch_first=True).eval()
     nn.init.normal_(ours.qkv.bias)
     nn.init.normal_(ours.out.bias)
-    pairs = [(theirs.in_proj_weight, ours.qkv.weight), (theirs.in_proj_bias, ours.qkv.bias)]
-    pairs += [(theirs.out_proj.weight, ours.out.weight), (theirs.out_proj.bias, ours.out.bias)]
+    pairs: list[tuple[Tensor, Tensor]] = [
+        (theirs.in_proj_weight, ours.qkv.weight),
+        (theirs.in_proj_bias, ours.qkv.bias),
+        (theirs.out_proj.weight, ours.out.weight),
+        (theirs.out_proj.bias, ours.out.bias),
+    ]
     with torch.no_grad():
         for target, source in pairs:
             target.copy_(source)
@@ -235,7 +239,8 @@ def test_the_encoder_has_a_dropout_of_its_own(kind: str) -> None:
 )
 def test_every_weight_gets_a_gradient(kind: str, positions: str, pooling: str) -> None:
     model = model_of(kind, positions, pooling)
-    nn.functional.cross_entropy(model(full_batch()), torch.tensor([0, 2])).backward()
+    loss: Any = nn.functional.cross_entropy(model(full_batch()), torch.tensor([0, 2]))
+    loss.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         gradient = parameter.grad.to_dense()
@@ -323,8 +328,9 @@ def test_the_branches_are_weighted_by_the_branch_weights() -> None:
 
 
 def test_the_encoder_moves_the_embeddings_by_a_fraction_of_its_gradient() -> None:
-    both, inputs = model_of("attention", "none", "mean"), full_batch()
-    alone = model_of("attention", "none", "mean", bag_branch=False)
+    both: Any = model_of("attention", "none", "mean")
+    inputs = full_batch()
+    alone: Any = model_of("attention", "none", "mean", bag_branch=False)
     alone.load_backbone(both, with_heads=False)
     alone.branches["encoder"].head.load_state_dict(both.branches["encoder"].head.state_dict())
     for model in (both, alone):
@@ -363,7 +369,8 @@ def test_parameters_are_grouped_from_the_input_up() -> None:
 
 
 def test_a_backbone_is_loaded_whole_or_not_at_all() -> None:
-    model, other = model_of("attention", "none", "mean"), model_of("attention", "none", "mean")
+    model: Any = model_of("attention", "none", "mean")
+    other: Any = model_of("attention", "none", "mean")
     head = model.branches["encoder"].head[1].weight.clone()
     with torch.no_grad():
         for parameter in other.parameters():
@@ -373,8 +380,9 @@ def test_a_backbone_is_loaded_whole_or_not_at_all() -> None:
     assert torch.equal(model.branches["encoder"].head[1].weight, head)
     model.load_backbone(other, with_heads=True)
     assert torch.equal(model(full_batch()), other(full_batch()))
+    usual: dict[str, Any] = {"kind": "attention", "positions": "none", "pooling": "mean"}
     for wrong in ({"positions": "learned"}, {"kind": "cnn"}):
-        another = model_of(**{"kind": "attention", "positions": "none", "pooling": "mean", **wrong})
+        another = model_of(**{**usual, **wrong})
         with pytest.raises(AssertionError, match="not in"):
             model.load_backbone(another, with_heads=False)
         with pytest.raises(AssertionError, match="not in"):

@@ -18,11 +18,11 @@ from selfattn_lm.cli import main
 from selfattn_lm.config import Settings, merge, settings_from
 from selfattn_lm.features.tokenizer import train_tokenizer
 from selfattn_lm.runs import Run
-from selfattn_lm.study import PROBE, probe
+from selfattn_lm.study import PROBE, StudyResult, probe
 from selfattn_lm.study.grid import Grid
 from selfattn_lm.study.synthetic import DISTANCES, TASKS, generate
 
-TINY = {"model": EXACT["model"], "training": {**EXACT["training"], "epochs": 1}}
+TINY: dict[str, Any] = {"model": EXACT["model"], "training": {**EXACT["training"], "epochs": 1}}
 KINDS = ("attention", "cnn", "lstm", "bag", "tfidf")
 
 
@@ -83,6 +83,7 @@ def test_a_study_continues_with_the_missing_cells(
         result = study(str(data), out=copy, shares=(20, 100), **TINY)
     assert "9 of 10 cells are already finished" in caplog.text
     assert (copy / "cells" / "tfidf-100-0.json").is_file()
+    assert isinstance(result, StudyResult)
     means = {(row["kind"], row["share"]): row["accuracy"] for row in result.means()}
     assert means["bag", 20] == pytest.approx(12.3)
 
@@ -90,6 +91,7 @@ def test_a_study_continues_with_the_missing_cells(
 def test_seeds_are_averaged_and_their_spread_is_given(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "seeds"
     result = study(str(data), out=out, kinds=("bag", "tfidf"), shares=(20,), seeds=2, **TINY)
+    assert isinstance(result, StudyResult)
     cells = [cell for cell in result.cells if cell["kind"] == "bag"]
     assert [cell["seed"] for cell in cells] == [0, 1]
     bag, tfidf = result.means()
@@ -193,7 +195,7 @@ def test_the_deciding_words_are_at_their_distance(distance: int) -> None:
         assert (words[0] == words[-1]) == (label == "same")
 
 
-PAIRS = {
+PAIRS: dict[str, Any] = {
     "negation": ("good", "bad"),
     "agreement": ("sheep", "goats"),
     "matching": ("red", "blue"),
@@ -285,7 +287,7 @@ def test_attention_can_detect_a_negation_at_any_distance() -> None:
 def test_a_probe_scores_each_model_on_each_task_and_finds_the_bag_no_better_than_chance(
     tmp_path: Path,
 ) -> None:
-    small = {"model": {"width": 8, "heads": 2, "layers": 1}, "training": {"epochs": 1}}
+    small: dict[str, Any] = {"model": {"width": 8, "heads": 2, "layers": 1}, "training": {"epochs": 1}}
     settings = settings_from(merge(PROBE, small), "probe")
     kinds = ("attention, rotary", "bag")
     result = probe(settings, tmp_path / "probe", texts=50, distances=(3,), kinds=kinds)

@@ -20,7 +20,7 @@ from selfattn_lm.cli import main
 from selfattn_lm.runs import RunFolder, lifecycle
 from selfattn_lm.training.callbacks import BestCheckpoint, StopOnRequest
 
-TINY = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "batch_size": 16}
+TINY: dict[str, Any] = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "batch_size": 16}
 FLAGS = ["--model.width", "8", "--model.heads", "2", "--training.precision", "32", "--training.batch-size", "16"]
 
 
@@ -260,7 +260,7 @@ def test_what_a_killed_process_had_half_written_is_deleted(tmp_path: Path) -> No
 def test_a_run_that_was_moved_goes_on_with_the_same_best_score(
     moved: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {**TINY, "epochs": 6, "learning_rate": 0.02}
+    settings: dict[str, Any] = {**TINY, "epochs": 6, "learning_rate": 0.02}
     whole = train(str(file), out=tmp_path / "whole", **settings).folder
     with ctrl_c_at(14):
         train(str(file), out=tmp_path / "stopped", **settings)

@@ -26,7 +26,7 @@ from selfattn_lm.training.callbacks import MovingAverage
 from selfattn_lm.training.modules import ClassifierModule
 from selfattn_lm.training.resolve import validation_interval
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "width": 8,
     "heads": 2,
     "layers": 1,
@@ -123,7 +123,7 @@ def test_an_interrupted_and_a_resumed_run_score_what_their_logs_say(
 
 
 def test_a_run_with_one_batch_an_epoch_can_be_resumed(noise: Path, tmp_path: Path) -> None:
-    settings = {**SMALL, "batch_size": 1000, "epochs": 4}
+    settings: dict[str, Any] = {**SMALL, "batch_size": 1000, "epochs": 4}
     with ctrl_c_at(2):
         stopped = train(str(noise), out=tmp_path / "run", **settings)
     check_that_the_run_scores_what_its_log_says(stopped.folder, noise)
@@ -167,8 +167,8 @@ def module_of(model: Classifier, labels: int) -> ClassifierModule:
 @pytest.mark.parametrize("decay", [0.95, 0.9959, 0.998])
 def test_the_moving_average_copies_whole_numbers(decay: float) -> None:
     char_ngrams = torch.randint(1, 30_000, (200, 6))
-    model = build_classifier(TINY, 200, 2, char_ngrams.clone())
-    module = module_of(model, 2)
+    model: Any = build_classifier(TINY, 200, 2, char_ngrams.clone())
+    module: Any = module_of(model, 2)
     module.register_buffer("flags", torch.tensor([True, False]))
     callback = MovingAverage(decay)
     callback.setup(None, module, "fit")  # type: ignore[arg-type]
@@ -291,14 +291,14 @@ def test_a_rare_label_does_not_swallow_the_others(tmp_path: Path) -> None:
     pairs += [("gold rare", "seldom")] * 4
     texts, labels = zip(*pairs, strict=True)
     common = ["apple common", "pear common"]
-    settings = {**SMALL, "kind": "bag", "learning_rate": 0.05}
+    settings: dict[str, Any] = {**SMALL, "kind": "bag", "learning_rate": 0.05}
     classifier = fit(
         texts, labels, validation=(texts, labels), class_weights="balanced", **settings
     )
     assert classifier.predict(common) == ["often", "often"]
 
 
-DIVERGING = {
+DIVERGING: dict[str, Any] = {
     "learning_rate": 10.0,
     "weight_decay": 1e9,
 }  # AdamW multiplies matrices by 1 - lr · weight_decay
@@ -385,7 +385,8 @@ def test_an_infinite_loss_has_no_finite_gradient() -> None:
             branch.head[1].bias.copy_(torch.tensor([3e38, -3e38]))
     inputs = Inputs(torch.full((1, 3), 5), torch.ones(1, 3, dtype=torch.bool))
     batch = Batch(inputs, torch.tensor([1]))
-    module.training_step(batch, 0).backward()
+    loss: Any = module.training_step(batch, 0)
+    loss.backward()
     assert all(
         not branch.head[1].bias.grad.isfinite().any() for branch in module.model.branches.values()
     )
@@ -405,7 +406,7 @@ def test_pretraining_that_diverges_leaves_nothing(tmp_path: Path) -> None:
 def test_the_logged_loss_does_not_depend_on_accumulation(
     accumulate: int, noise: Path, tmp_path: Path
 ) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         **SMALL,
         "epochs": 1,
         "learning_rate": 1e-9,
@@ -420,7 +421,7 @@ def test_the_logged_loss_does_not_depend_on_accumulation(
 
 
 def test_patience_counts_epochs_however_often_is_validated(noise: Path, tmp_path: Path) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         **SMALL,
         "epochs": 30,
         "validations_per_epoch": 2,
@@ -447,7 +448,7 @@ def test_no_logger_is_used_unless_one_is_asked_for(
 def test_a_pretrained_run_tells_the_perplexity_of_the_weights_it_keeps(tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"
     file.write_text("\n".join(text for text, _ in sentences(120)))
-    settings = {
+    settings: dict[str, Any] = {
         "width": 8,
         "heads": 2,
         "epochs": 6,

@@ -1,3 +1,5 @@
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -40,7 +42,8 @@ def test_a_row_left_alone_for_a_step_stays_where_plain_adam_moves_it_on() -> Non
 
 
 def test_clipping_scales_sparse_and_dense_gradients_together() -> None:
-    table, line = token_table(4, 2), nn.Linear(2, 1, bias=False)
+    table: Any = token_table(4, 2)
+    line: Any = nn.Linear(2, 1, bias=False)
     line(table(torch.tensor([1, 1, 3]))).sum().mul(100).backward()
     parameters = [table.weight, line.weight]
     before = [p.grad.to_dense().clone() for p in parameters]

@@ -27,7 +27,7 @@ from selfattn_lm.features.tokenizer import train_tokenizer
 from selfattn_lm.runs import Run
 
 PAIRS = [("red", "rose"), ("blue", "sky"), ("green", "leaf"), ("white", "snow")]
-TINY = {"model": EXACT["model"], "training": {**EXACT["training"], "epochs": 8}}
+TINY: dict[str, Any] = {"model": EXACT["model"], "training": {**EXACT["training"], "epochs": 8}}
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,8 @@ def test_training_starts_from_what_was_pretrained(pretrained: Path, tmp_path: Pa
         learning_rate=1e-9,
         ema_decay=0,
     )
-    ours, theirs = result.classifier.run, MaskedModel.load(pretrained).run
+    ours: Any = result.classifier.run
+    theirs: Any = MaskedModel.load(pretrained).run
     assert ours.labels == ["cold", "warm"]
     assert ours.tokenizer.to_str() == theirs.tokenizer.to_str()
     ids = torch.arange(theirs.tokenizer.get_vocab_size())
@@ -184,7 +185,7 @@ def test_a_long_text_is_split_and_nothing_of_it_lost() -> None:
     assert chunks.lengths.tolist() == [4, 4, 2, 2, 4, 1]
     assert owner.tolist() == [0, 0, 0, 1, 2, 2]
     for number in range(3):
-        parts = [chunks[i] for i in np.flatnonzero(owner == number)]
+        parts = [chunks[i] for i in np.flatnonzero(owner == number).tolist()]
         np.testing.assert_array_equal(np.concatenate(parts), tokens[number])
     assert tokens.lengths.tolist() == [10, 2, 5]  # the texts are as they were
 

@@ -15,7 +15,7 @@ from selfattn_lm import TextClassifier, UserError, fit, pretrain, train
 from selfattn_lm.cli import main
 from selfattn_lm.runs import read_config, read_run
 
-TINY = {"width": 8, "heads": 2, "layers": 1, "epochs": 1, "precision": "32"}
+TINY: dict[str, Any] = {"width": 8, "heads": 2, "layers": 1, "epochs": 1, "precision": "32"}
 FILES = ("model.safetensors", "tokenizer.json", "labels.json", "config.yaml")
 
 
@@ -64,7 +64,7 @@ def test_preset_init_and_flags_decide_by_one_rule(
         asked["init"] = request.getfixturevalue(asked["init"])
     else:
         asked["width"] = 8
-    settings = train(data, out=tmp_path / "run", epochs=1, **asked).classifier.run.resolved
+    settings: Any = train(data, out=tmp_path / "run", epochs=1, **asked).classifier.run.resolved
     found = {
         "kind": settings.model.kind,
         "batch_size": settings.training.batch_size,

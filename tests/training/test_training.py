@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_most_of_sixteen_texts_are_learned_by_heart(kind: str) -> None:
 
 @pytest.mark.parametrize("unit", ["wordpiece", "bpe"])
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(unit: str, data: Path, tmp_path: Path) -> None:
-    settings = {**EXACT, "tokenizer": {"type": unit}, "training": {**EXACT["training"], "epochs": 1}}
+    settings: dict[str, Any] = {**EXACT, "tokenizer": {"type": unit}, "training": {**EXACT["training"], "epochs": 1}}
     runs = [train(str(data), out=tmp_path / str(i), seed=max(i, 1), **settings).folder for i in range(3)]
     assert same_bytes(runs[0], runs[1])
     assert (runs[1] / "model.safetensors").read_bytes() != (runs[2] / "model.safetensors").read_bytes()
@@ -118,7 +119,7 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(accumulate: int, data: Path, 
     columns = (0, 1, 3, 5, 6, 7)  # all but minutes and tokens/s
     logs = [np.genfromtxt(tmp_path / name / "log.csv", delimiter=",", usecols=columns) for name in ("killed", "whole")]
     assert logs[0].shape == (7, 6)
-    np.testing.assert_array_equal(*logs)
+    np.testing.assert_array_equal(logs[0], logs[1])
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +199,7 @@ def test_training_stops_early_when_nothing_gets_better(data: Path, tmp_path: Pat
         {"type": "character", "max_length": 8},
     ],
 )
-def test_every_way_to_train_runs(settings: dict[str, object], data: Path, tmp_path: Path) -> None:
+def test_every_way_to_train_runs(settings: dict[str, Any], data: Path, tmp_path: Path) -> None:
     result = train(str(data), out=tmp_path / "run", width=16, epochs=1, **settings)
     assert not result.stopped
     assert result.evaluations["test"].values["rows"] == 60
@@ -268,7 +269,7 @@ def test_the_first_steps_tell_how_many_minutes_a_run_takes(tmp_path: Path, caplo
 
 
 def test_training_can_begin_with_pretraining_on_the_same_texts(data: Path, tmp_path: Path) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "model": SMALL["model"],
         "training": {"epochs": 1, "learning_rate": 1e-9, "ema_decay": 0, "precision": "32"},
     }
