@@ -1,62 +1,81 @@
-"""Rows in chunks that fit in memory: large ones of a file, and of a live stream whatever has arrived."""
+"""Rows in chunks that fit in memory: as large as possible, or whatever a stream has delivered."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from selfattn_lm.data.rows import Row
 
 MAX_ROWS = 4096  # in one chunk
 _MAX_CHARACTERS = 16_000_000  # in one chunk
-_PAUSE = 0.05  # seconds in which rows that were sent together arrive together
+_PAUSE = 0.05  # seconds to wait for more rows, so that rows sent together are predicted together
 _WAKE_UP = 0.5  # seconds; on Windows Ctrl-C reaches a waiting thread only between two waits
 
 
-def chunks_of(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    """Cut the rows of a file into chunks as large as memory allows."""
-    chunk: list[Row] = []
-    characters = 0
+class _Chunk:
+    """Rows, and the number of characters in their cells."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.characters = 0
+
+    def add(self, row: Row) -> None:
+        """Append a row."""
+        self.rows.append(row)
+        cells = (row.values or {}).values()
+        self.characters += sum(len(cell) for cell in cells if isinstance(cell, str))
+
+    def is_full(self) -> bool:
+        """Return whether the chunk should take no further row."""
+        return len(self.rows) >= MAX_ROWS or self.characters >= _MAX_CHARACTERS
+
+
+def file_chunks(rows: Iterator[Row]) -> Generator[list[Row], None, None]:
+    """Split the rows of a file into full chunks."""
+    chunk = _Chunk()
     for row in rows:
-        chunk.append(row)
-        characters += _characters(row)
-        if _is_full(chunk, characters):
-            yield chunk
-            chunk = []
-            characters = 0
-    if chunk:
-        yield chunk
+        chunk.add(row)
+        if chunk.is_full():
+            yield chunk.rows
+            chunk = _Chunk()
+    if chunk.rows:
+        yield chunk.rows
 
 
-def chunks_at_hand(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    """Cut a live stream into chunks: rows that have arrived are not kept waiting for rows that have not."""
-    arrivals = _Arrivals(rows)
-    # A daemon: it may wait for a line that never comes when the program ends.
-    threading.Thread(target=arrivals.read, name="rows", daemon=True).start()
+def stream_chunks(rows: Iterator[Row]) -> Generator[list[Row], None, None]:
+    """Split the rows of a stream into chunks; a row that has arrived does not wait for the next.
+
+    A thread reads the rows. An error that it meets is raised after the rows before it.
+    """
+    buffer = _RowBuffer(rows)
+    # A daemon: at the end of the program it may still wait for a line that never comes.
+    threading.Thread(target=buffer.fill, name="rows", daemon=True).start()
     try:
-        while chunk := arrivals.take():
+        chunk = buffer.take()
+        while chunk:
             yield chunk
-        if arrivals.error is not None:
-            raise arrivals.error
+            chunk = buffer.take()
+        if buffer.error is not None:
+            raise buffer.error
     finally:
-        arrivals.abandon()
+        buffer.abandon()
 
 
-class _Arrivals:
-    """Rows between the thread that reads them and the one that predicts them; at most a chunk is read ahead."""
+class _RowBuffer:
+    """A buffer of at most one chunk between the thread that reads rows and its consumer."""
 
     def __init__(self, rows: Iterator[Row]) -> None:
         self.rows = rows
-        self.waiting: list[Row] = []
-        self.characters = 0
+        self.chunk = _Chunk()
         self.ended = False
         self.abandoned = False
         self.error: BaseException | None = None
         self.changed = threading.Condition()
 
-    def read(self) -> None:
-        """Read all rows; an error is kept for the other thread."""
+    def fill(self) -> None:
+        """Read all rows, and store an error for the consumer."""
         try:
             for row in self.rows:
-                if not self._add(row):
+                if not self._put(row):
                     break
         except BaseException as error:
             self.error = error
@@ -64,45 +83,35 @@ class _Arrivals:
             self.ended = True
             self.changed.notify_all()
 
-    def _add(self, row: Row) -> bool:
-        """Add a row as soon as there is room for it; False if nobody wants it any more."""
+    def _put(self, row: Row) -> bool:
+        """Add a row once there is room for it; return False if the buffer was abandoned."""
         with self.changed:
-            while self._is_full() and not self.abandoned:
+            while self.chunk.is_full() and not self.abandoned:
                 self.changed.wait()
             if self.abandoned:
                 return False
-            self.waiting.append(row)
-            self.characters += _characters(row)
-            if len(self.waiting) == 1 or self._is_full():
+            self.chunk.add(row)
+            is_first = len(self.chunk.rows) == 1
+            if is_first or self.chunk.is_full():
                 self.changed.notify_all()
             return True
 
     def take(self) -> list[Row]:
-        """All rows that wait, at least one; none at the end."""
+        """Wait for a row and return all that have arrived, or an empty list at the end."""
         with self.changed:
-            while not self.waiting and not self.ended:
+            while not self.chunk.rows and not self.ended:
                 self.changed.wait(_WAKE_UP)
-            self.changed.wait_for(lambda: self.ended or self._is_full(), timeout=_PAUSE)
-            taken = self.waiting
-            self.waiting = []
-            self.characters = 0
+            self.changed.wait_for(self._is_complete, timeout=_PAUSE)
+            rows = self.chunk.rows
+            self.chunk = _Chunk()
             self.changed.notify_all()
-            return taken
+            return rows
+
+    def _is_complete(self) -> bool:
+        return self.ended or self.chunk.is_full()
 
     def abandon(self) -> None:
-        """Let the reading thread end at its next row."""
+        """Make the reading thread stop at its next row."""
         with self.changed:
             self.abandoned = True
             self.changed.notify_all()
-
-    def _is_full(self) -> bool:
-        return _is_full(self.waiting, self.characters)
-
-
-def _characters(row: Row) -> int:
-    cells = (row.values or {}).values()
-    return sum(len(cell) for cell in cells if isinstance(cell, str))
-
-
-def _is_full(rows: list[Row], characters: int) -> bool:
-    return len(rows) >= MAX_ROWS or characters >= _MAX_CHARACTERS

@@ -131,14 +131,18 @@ def predict(
     if (source is None) == (not texts):
         raise UserError("predict: give a FILE, or - for standard input, or --text, and only one of them.")
     from selfattn_lm.inference import TextClassifier
-    from selfattn_lm.inference.files import FilePredictor, OutputColumns, RowSource
+    from selfattn_lm.inference.files import FilePredictor
+    from selfattn_lm.inference.output_columns import OutputColumns
+    from selfattn_lm.inference.progress import row_counter
+    from selfattn_lm.inference.row_source import RowSource
     from selfattn_lm.inference.writers import Target
 
     wanted = OutputColumns(top_k, probabilities, min_probability)
     target = Target.of(out, output_format)
     classifier = TextClassifier.load(run, precision)
     if source is None:
-        return FilePredictor(classifier, RowSource.of_texts(texts), target, wanted, ("text",)).run()
+        predictor = FilePredictor(classifier, RowSource.of_texts(texts), target, wanted, ("text",))
+        return predictor.run(row_counter(target))
     path = plain_path(source, "predict: the file")
     form = input_format or format_of(Path(path))
     is_lines = form == "txt" or (form is None and path == "-")
@@ -146,7 +150,8 @@ def predict(
     if names == AUTO and is_lines:
         names = ("text",)  # whatever the run's column was called
     rows = RowSource.of_file(path, form, _quoting(quoting, form, classifier.run.resolved.data))
-    return FilePredictor(classifier, rows, target, wanted, names).run()
+    predictor = FilePredictor(classifier, rows, target, wanted, names)
+    return predictor.run(row_counter(target))
 
 
 def _names(columns: Sequence[str]) -> tuple[str, ...]:

@@ -24,8 +24,8 @@ import selfattn_lm
 from selfattn_lm import UserError
 from selfattn_lm.cli import main
 from selfattn_lm.data.readers import Row
-from selfattn_lm.inference.chunks import chunks_at_hand
-from selfattn_lm.inference.files import OutputColumns
+from selfattn_lm.inference.chunks import stream_chunks
+from selfattn_lm.inference.output_columns import OutputColumns
 
 Capture = pytest.CaptureFixture[str]
 
@@ -41,7 +41,10 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = ("果物", "métal", "5")
     texts = [f"{word} {word}" for word in ("plum", "iron", "rain")]
     folder = tmp_path_factory.mktemp("runs") / file_name("läufe 果")
-    settings: dict[str, Any] = {"model": {"width": 8, "heads": 2, "layers": 1}, "training": {"epochs": 1}}
+    settings: dict[str, Any] = {
+        "model": {"width": 8, "heads": 2, "layers": 1},
+        "training": {"epochs": 1},
+    }
     selfattn_lm.fit(texts * 10, labels * 10, out=folder, **settings)
     return folder
 
@@ -60,14 +63,16 @@ def read_jsonl(path: Path) -> list[Any]:
 
 def test_the_added_columns_have_names_that_no_label_can_take() -> None:
     labels = ["1", "2", "3", "prediction", "_2", ":2", "2) probability"]
-    names = list(OutputColumns(top_k=9, probabilities=True).types(labels))
+    names = list(OutputColumns(top_k=9, probabilities=True).names_and_types(labels))
     assert len(set(names)) == len(names) == 3 * len(labels)
     assert names[:4] == ["prediction", "probability", "prediction_2", "probability_2"]
     assert names[-7:-4] == ["probability:1", "probability:2", "probability:3"]
 
 
 @pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
-def test_a_predicted_file_can_be_predicted_again_and_again(form: str, run: Path, tmp_path: Path) -> None:
+def test_a_predicted_file_can_be_predicted_again_and_again(
+    form: str, run: Path, tmp_path: Path
+) -> None:
     write_csv(tmp_path / "0.csv", [("a plum", "x"), ("iron", "y")])
     selfattn_lm.predict(run, "0.csv", out=f"1.{form}", top_k=2, probabilities=True)
     second = selfattn_lm.predict(run, f"1.{form}", out=f"2.{form}", top_k=2, probabilities=True)
@@ -118,14 +123,17 @@ def test_json_values_keep_their_types_in_parquet_and_those_of_no_single_type_are
     assert table["n"].to_pylist() == [1, -(2**63), None]
     assert table["f"].to_pylist() == [1.0, 2.5, None]
     assert table["tags"].to_pylist() == [["a"], [], None]
-    assert table["meta"].to_pylist() == [{"a": {"b": 1}, "c": None}, {"a": None, "c": [None, 2.5]}, None]
+    assert table["meta"].to_pylist() == [
+        {"a": {"b": 1}, "c": None},
+        {"a": None, "c": [None, 2.5]},
+        None,
+    ]
     assert table["late"].to_pylist() == [None, None, 7]
     assert {name: table[name].to_pylist() for name in TEXTS_OF} == TEXTS_OF
     assert table.column_names[-3:] == ["late", "prediction", "probability"]
     said = capsys.readouterr().err.splitlines()
-    assert said == [
-        f"b.parquet: the values of column {name!r} fit no single type, so it holds texts" for name in TEXTS_OF
-    ]
+    reason = "fit no single type, so they are written as texts"
+    assert said == [f"b.parquet: the values of column {name!r} {reason}" for name in TEXTS_OF]
 
 
 def test_jsonl_keeps_every_value_and_every_missing_key(run: Path, tmp_path: Path) -> None:
@@ -157,7 +165,9 @@ def test_a_column_that_first_appears_late_is_written_to_every_kind_of_file(
     assert [read[0]["late"], read[-1]["late"], read[-1]["prediction"]] == ["", "x", "metal"]
     assert main(["predict", str(run), "a.jsonl"]) == 0
     advice = "so its values are left out (--out FILE or --output-format jsonl keeps them)"
-    assert f"a.jsonl, row 3: column 'late' is not in the header, {advice}\n" in capsys.readouterr().err
+    assert (
+        f"a.jsonl, row 3: column 'late' is not in the header, {advice}\n" in capsys.readouterr().err
+    )
 
 
 def test_values_that_json_has_not_are_written_sensibly(run: Path, tmp_path: Path) -> None:
@@ -180,18 +190,30 @@ def test_values_that_json_has_not_are_written_sensibly(run: Path, tmp_path: Path
 
 
 def test_parquet_keeps_what_its_schema_says_beside_the_types(run: Path) -> None:
-    table = pa.table({"text": ["plum"], "kind": [0]}, metadata={"huggingface": '{"info": {"features": {}}}'})
+    table = pa.table(
+        {"text": ["plum"], "kind": [0]}, metadata={"huggingface": '{"info": {"features": {}}}'}
+    )
     pq.write_table(table, "a.parquet")
     selfattn_lm.predict(run, "a.parquet", out="b.parquet")
     assert pq.read_schema("b.parquet").metadata == table.schema.metadata
 
 
-def test_csv_cells_stay_texts_in_parquet_and_all_newlines_survive_in_csv(run: Path, tmp_path: Path) -> None:
+def test_csv_cells_stay_texts_in_parquet_and_all_newlines_survive_in_csv(
+    run: Path, tmp_path: Path
+) -> None:
     rows = [("007", "a\rb"), ("1.50", "c\r\nd"), ("true", "e\nf"), ("", ' "g" ')]
     write_csv(tmp_path / "a.csv", rows, ("id", "text"))
     selfattn_lm.predict(run, "a.csv", out="b.csv")
     selfattn_lm.predict(run, "b.csv", out="c.parquet")
-    assert list(zip(*(pq.read_table("c.parquet")[name].to_pylist() for name in ("id", "text")), strict=True)) == rows
+    assert (
+        list(
+            zip(
+                *(pq.read_table("c.parquet")[name].to_pylist() for name in ("id", "text")),
+                strict=True,
+            )
+        )
+        == rows
+    )
 
 
 # Encoding
@@ -210,20 +232,27 @@ def ascii_streams() -> Iterator[dict[str, io.BytesIO]]:
             written[name] = io.BytesIO(file.getvalue())
 
 
-def test_output_is_utf_8_whatever_the_encoding_of_the_streams(scripts: Path, tmp_path: Path) -> None:
+def test_output_is_utf_8_whatever_the_encoding_of_the_streams(
+    scripts: Path, tmp_path: Path
+) -> None:
     file = file_name("文.csv")
     write_csv(tmp_path / file, [("ö plum", "果物"), ("iron", "métal")], ("テキスト", "label"))
     columns = ["--data.text-column", "テキスト"]
     with ascii_streams() as written:
         assert main(["predict", str(scripts), file, *columns, "--probabilities"]) == 0
     header, row, _ = written["stdout"].getvalue().decode("utf-8").splitlines()
-    assert header == "テキスト,label,prediction,probability,probability:5,probability:métal,probability:果物"
+    assert (
+        header
+        == "テキスト,label,prediction,probability,probability:5,probability:métal,probability:果物"
+    )
     assert row.startswith("ö plum,果物,")
     with ascii_streams() as written:
         assert main(["evaluate", str(scripts), file, *columns]) == 0
         assert main(["predict", str(scripts), file, "--data.text-column", "größe"]) == 2
     assert "果物" in written["stdout"].getvalue().decode("utf-8").split("confusion")[-1]
-    message = "selfattn: 文.csv: no column 'größe'; found 'テキスト', 'label'. Use --data.text-column.\n"
+    message = (
+        "selfattn: 文.csv: no column 'größe'; found 'テキスト', 'label'. Use --data.text-column.\n"
+    )
     assert written["stderr"].getvalue().decode("utf-8") == message
 
 
@@ -236,14 +265,24 @@ def test_a_file_name_that_the_locale_cannot_read_is_shown_as_utf_8_or_escaped(ru
     assert written["stderr"].getvalue().decode("utf-8") == expected
 
 
-def test_a_text_of_the_command_line_is_read_as_utf_8_whatever_the_locale(run: Path, capsys: Capture) -> None:
-    assert main(["predict", str(run), "--text", "é plum".encode().decode("ascii", "surrogateescape")]) == 0
+def test_a_text_of_the_command_line_is_read_as_utf_8_whatever_the_locale(
+    run: Path, capsys: Capture
+) -> None:
+    assert (
+        main(["predict", str(run), "--text", "é plum".encode().decode("ascii", "surrogateescape")])
+        == 0
+    )
     assert capsys.readouterr().out.splitlines()[1].startswith("é plum,")
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
-def test_half_an_emoji_beside_the_text_is_replaced_and_stops_nothing(form: str, run: Path, tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "a.jsonl", [{"text": "plum", "x\udc00": "\ud83d", "y": {"k\ud83d": ["\ud83d", "😀"]}}])
+def test_half_an_emoji_beside_the_text_is_replaced_and_stops_nothing(
+    form: str, run: Path, tmp_path: Path
+) -> None:
+    write_jsonl(
+        tmp_path / "a.jsonl",
+        [{"text": "plum", "x\udc00": "\ud83d", "y": {"k\ud83d": ["\ud83d", "😀"]}}],
+    )
     selfattn_lm.predict(run, "a.jsonl", out=f"b.{form}")
     if form == "parquet":
         (row,) = pq.read_table("b.parquet").to_pylist()
@@ -260,21 +299,34 @@ def test_half_an_emoji_beside_the_text_is_replaced_and_stops_nothing(form: str, 
 def test_rows_are_printed_to_what_takes_only_texts_too(run: Path) -> None:
     with redirect_stdout(io.StringIO()) as printed:
         summary = selfattn_lm.predict(run, text=["é plum", "iron"])
-    assert [line.split(",")[0] for line in printed.getvalue().splitlines()] == ["text", "é plum", "iron"]
-    assert (summary.rows, summary.bad, summary.out, summary.columns) == (2, 0, None, ("prediction", "probability"))
+    assert [line.split(",")[0] for line in printed.getvalue().splitlines()] == [
+        "text",
+        "é plum",
+        "iron",
+    ]
+    assert (summary.rows, summary.bad, summary.out, summary.columns) == (
+        2,
+        0,
+        None,
+        ("prediction", "probability"),
+    )
 
 
 # Where to
 
 
-def test_the_input_can_be_the_output_unless_something_would_be_lost(run: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_the_input_can_be_the_output_unless_something_would_be_lost(
+    run: Path, tmp_path: Path, capsys: Capture
+) -> None:
     file = write_csv(tmp_path / "a.csv", [("a plum", "x")])
     assert main(["predict", str(run), "a.csv", "--out", "./a.csv"]) == 0
-    assert file.read_text(encoding="utf-8").startswith("text,label,prediction,probability\na plum,x,fruit,")
+    assert file.read_text(encoding="utf-8").startswith(
+        "text,label,prediction,probability\na plum,x,fruit,"
+    )
     file.write_text("text,label\na plum,x\na pear\n", encoding="utf-8")
     capsys.readouterr()
     assert main(["predict", str(run), "a.csv", "--out", "a.csv"]) == 2
-    reason = "is the input, of which 1 rows could not be read and would be lost; name another file with --out."
+    reason = "is the input, and its 1 unreadable rows would be lost; name another file with --out."
     assert capsys.readouterr().err.splitlines()[-1] == f"selfattn: a.csv: {reason}"
     assert file.read_text(encoding="utf-8") == "text,label\na plum,x\na pear\n"
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
@@ -302,7 +354,7 @@ def test_a_row_that_has_arrived_does_not_wait_for_the_next() -> None:
         assert taken.wait(10)
         yield from (Row(number, {"text": "b"}) for number in range(2, 10_002))
 
-    chunks = chunks_at_hand(rows())
+    chunks = stream_chunks(rows())
     assert [row.number for row in next(chunks)] == [1]
     taken.set()
     rest = list(chunks)
@@ -315,7 +367,7 @@ def test_an_error_of_a_stream_comes_after_the_rows_before_it() -> None:
         yield Row(1, {"text": "a"})
         raise UserError("broken")
 
-    chunks = chunks_at_hand(rows())
+    chunks = stream_chunks(rows())
     assert len(next(chunks)) == 1
     with pytest.raises(UserError, match=r"^broken$"):
         next(chunks)
@@ -331,16 +383,18 @@ def test_the_reading_of_a_stream_ends_when_nobody_wants_its_rows() -> None:
         finally:
             ended.set()
 
-    chunks = chunks_at_hand(rows())
+    chunks = stream_chunks(rows())
     assert len(next(chunks)) == 4096
-    chunks.close()  # type: ignore[attr-defined]
+    chunks.close()
     assert ended.wait(10)
 
 
 def test_a_line_is_answered_before_the_next_is_sent_and_ctrl_c_ends_it(scripts: Path) -> None:
     command = [sys.executable, "-m", "selfattn_lm", "predict", str(scripts), "-"]
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252"}
-    pipes: dict[str, Any] = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipes: dict[str, Any] = dict(
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     # A shell lets the jobs in its background ignore Ctrl-C, and what they start too.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     started = subprocess.Popen(command, env=os.environ | locale, **pipes)

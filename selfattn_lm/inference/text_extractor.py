@@ -1,0 +1,71 @@
+"""The text of each row, and a report of the rows that have none."""
+
+import logging
+from collections.abc import Sequence
+
+from selfattn_lm.data.columns import not_a_text, text_of
+from selfattn_lm.data.rows import Row
+
+log = logging.getLogger(__name__)
+_MAX_REPORTED = 20  # bad rows reported one by one; the others are only counted
+
+
+class TextExtractor:
+    """Extracts the text of each row; reports and counts the bad rows.
+
+    Attributes:
+        bad: Number of rows without a text so far.
+        unreadable: Number of those that the reader could not read.
+    """
+
+    def __init__(self, source: str, columns: Sequence[str]) -> None:
+        """Take the name of the source, for messages, and the columns of the text."""
+        self.source = source
+        self.columns = columns
+        self.bad = 0
+        self.unreadable = 0
+        self._has_reported_damage = False
+
+    def text(self, row: Row) -> str:
+        """Return the text of a row; report a bad row and return an empty text for it."""
+        text, problem = self._text_or_problem(row)
+        if text and row.damaged:
+            self._report_damage(row)
+        if row.values is None:
+            self.unreadable += 1
+        if not text:
+            self.bad += 1
+            if self.bad <= _MAX_REPORTED:
+                log.warning("%s, %s: %s, so no prediction", self.source, row.place, problem)
+        return text
+
+    def report_total(self) -> None:
+        """Log the number of bad rows if not all of them were reported."""
+        if self.bad > _MAX_REPORTED:
+            message = "%s: %d bad rows in all got an empty prediction"
+            log.warning(message, self.source, self.bad)
+
+    def _text_or_problem(self, row: Row) -> tuple[str, str]:
+        """Return the text of a row, or an empty text and the reason."""
+        if row.values is None:
+            return "", row.problem
+        for name in self.columns:
+            if name not in row.values:
+                return "", f"no column {name!r}"
+            if name in row.damaged:
+                return "", f"{row.damaged[name]} in column {name!r}"
+        text = text_of(row.values, self.columns)
+        if text is None:
+            return "", not_a_text(row.values, self.columns)
+        if not text:
+            return "", "an empty text"
+        return text, ""
+
+    def _report_damage(self, row: Row) -> None:
+        """Log the first damaged cell beside a good text: it is copied to the output repaired."""
+        if self._has_reported_damage:
+            return
+        self._has_reported_damage = True
+        name, damage = next(iter(row.damaged.items()))
+        message = "%s, %s: %s in column %r, written as U+FFFD"
+        log.warning(message, self.source, row.place, damage, name)
