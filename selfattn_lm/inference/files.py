@@ -216,7 +216,7 @@ class FilePredictor:
     def _refuse_to_lose_rows(self, unreadable: int) -> None:
         """Refuse to replace the input while the output lacks some of its rows."""
         if unreadable and self.target.is_file(self.source.name):
-            reason = f"is the input, and its {unreadable:,} unreadable rows would be lost"
+            reason = f"is the input, and its unreadable rows ({unreadable:,}) would be lost"
             raise UserError(f"{self.target.path}: {reason}; name another file with --out.")
 
 

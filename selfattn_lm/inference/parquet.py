@@ -25,7 +25,7 @@ class DoesNotFit(Exception):
 def input_fields(columns: Sequence[str], schema: pa.Schema | None) -> list[pa.Field]:
     """Return the fields of the input's columns, which are texts if the input has no schema."""
     if schema is None:
-        return [pa.field(name, pa.string()) for name in columns]
+        schema = pa.schema(dict.fromkeys(columns, pa.string()))
     return [schema.field(name) for name in columns]
 
 
