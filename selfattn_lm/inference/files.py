@@ -124,7 +124,8 @@ class FilePredictor:
             return [], error.columns
         columns = _column_names(rows)
         if not columns:
-            reason = f"{rows[0].problem}; no row can be read"
+            problem = rows[0].problem or "an object without columns"
+            reason = f"{problem}; no row can be read"
             raise UserError(f"{self.source.name}, {rows[0].place}: {reason}.")
         return rows, columns
 

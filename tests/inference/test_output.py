@@ -171,6 +171,13 @@ def test_csv_cells_stay_texts_in_parquet_and_all_newlines_survive_in_csv(run: Pa
     assert list(zip(ids, texts, strict=True)) == rows
 
 
+def test_a_file_of_empty_objects_is_refused_with_the_reason(run: Path) -> None:
+    write_jsonl(Path("a.jsonl"), [{}, {}])
+    reason = "an object without columns; no row can be read"
+    with pytest.raises(UserError, match=rf"^a\.jsonl, row 1: {reason}\.$"):
+        selfattn_lm.predict(run, "a.jsonl")
+
+
 # Where to
 
 
