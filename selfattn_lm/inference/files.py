@@ -15,11 +15,11 @@ from selfattn_lm.data.rows import NoRowsError, Row
 from selfattn_lm.errors import UserError
 from selfattn_lm.inference.chunks import MAX_ROWS
 from selfattn_lm.inference.classifier import TextClassifier
-from selfattn_lm.inference.output_columns import OutputColumns
 from selfattn_lm.inference.progress import ShowRows, show_nothing
 from selfattn_lm.inference.row_source import RowSource
 from selfattn_lm.inference.text_extractor import TextExtractor
 from selfattn_lm.inference.writers import OutputSchema, Target, open_writer
+from selfattn_lm.tasks import PredictionOptions
 
 log = logging.getLogger(__name__)
 _OPEN_FORMATS = ("json", "jsonl", None)  # later rows may have further columns
@@ -60,14 +60,14 @@ class FilePredictor:
         classifier: TextClassifier,
         source: RowSource,
         target: Target,
-        output_columns: OutputColumns,
+        options: PredictionOptions,
         text_columns: Sequence[str],
     ) -> None:
-        """Take the classifier, the input, the output and the requested text columns."""
+        """Take the classifier, the input, the output, what is written, and the text columns."""
         self.classifier = classifier
         self.source = source
         self.target = target
-        self.output_columns = output_columns
+        self.options = options
         self.text_columns = text_columns
         self.rows = 0  # predicted so far
         self._dropped: set[str] = set()  # columns reported as left out
@@ -137,7 +137,7 @@ class FilePredictor:
 
     def _free_names(self, columns: list[str]) -> dict[str, type]:
         """Return the added columns under names that the input does not have."""
-        added = self.output_columns.names_and_types(self.classifier.run.labels)
+        added = self.classifier.run.task.columns(self.options)
         taken = [name for name in added if name in columns]
         if not taken:
             return added
@@ -170,13 +170,13 @@ class FilePredictor:
     ) -> list[dict[str, Any]]:
         """Return the output rows of a chunk."""
         texts = [extractor.text(row) for row in chunk]
-        probabilities = iter(self.classifier.predict_proba([text for text in texts if text]))
-        labels = self.classifier.run.labels
+        outputs = iter(self.classifier.predict_proba([text for text in texts if text]))
+        task = self.classifier.run.task
         results: list[dict[str, Any]] = []
         for row, text in zip(chunk, texts, strict=True):
             result = self._input_values(row, schema)
             if text:
-                values = self.output_columns.values(next(probabilities), labels)
+                values = task.column_values(self.options, next(outputs))
                 result.update(zip(schema.added, values, strict=True))
             else:
                 result.update(dict.fromkeys(schema.added))

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from selfattn_lm.data.examples import Split
 from selfattn_lm.tasks.base import Task
+from selfattn_lm.tasks.columns import PredictionOptions
 from selfattn_lm.tasks.single_label import SingleLabel
 
-__all__ = ["SingleLabel", "Task", "choose_task"]
+__all__ = ["PredictionOptions", "SingleLabel", "Task", "choose_task"]
 
 
 def choose_task(splits: Mapping[str, Split]) -> SingleLabel:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from selfattn_lm.config import TrainingConfig
 from selfattn_lm.data.examples import Split
+from selfattn_lm.tasks.columns import PredictionOptions
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -74,6 +75,12 @@ class Task(Protocol):
 
     def decide(self, outputs: np.ndarray) -> list[Any]:
         """Turn outputs into predictions, as Python values: (N, L) -> N."""
+
+    def columns(self, options: PredictionOptions) -> dict[str, type]:
+        """Name the columns that predictions add to a file, with the type of their values."""
+
+    def column_values(self, options: PredictionOptions, outputs: np.ndarray) -> list[Any]:
+        """Compute the values of these columns for one input, given its outputs (L,)."""
 
     def score(self, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
         """Score outputs (N, L) against encoded targets, in plain values, with intervals."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from selfattn_lm.config import TrainingConfig
 from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
+from selfattn_lm.tasks.columns import PredictionOptions, label_columns, label_values
 from selfattn_lm.tasks.label_checks import label_warnings
 from selfattn_lm.tasks.scores import score_labels
 from selfattn_lm.tasks.strata import few_rows, held_out_rows
@@ -139,6 +140,14 @@ class SingleLabel:
         """Choose the most probable label of each text: (N, L) -> N labels."""
         labels = self.labels
         return [labels[number] for number in outputs.argmax(1)]
+
+    def columns(self, options: PredictionOptions) -> dict[str, type]:
+        """Name a column for each predicted label and its probability."""
+        return label_columns(self.names, options)
+
+    def column_values(self, options: PredictionOptions, outputs: np.ndarray) -> list[Any]:
+        """Compute the values of these columns from the probabilities of one text (L,)."""
+        return label_values(self.names, options, outputs)
 
     def score(self, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
         """Score probabilities (N, L) against label numbers (N,)."""

@@ -132,12 +132,12 @@ def predict(
         raise UserError("predict: give a FILE, or - for standard input, or --text, and only one of them.")
     from selfattn_lm.inference import TextClassifier
     from selfattn_lm.inference.files import FilePredictor
-    from selfattn_lm.inference.output_columns import OutputColumns
     from selfattn_lm.inference.progress import row_counter
     from selfattn_lm.inference.row_source import RowSource
     from selfattn_lm.inference.writers import Target
+    from selfattn_lm.tasks import PredictionOptions
 
-    wanted = OutputColumns(top_k, probabilities, min_probability)
+    wanted = PredictionOptions(top_k, probabilities, min_probability)
     target = Target.of(out, output_format)
     classifier = TextClassifier.load(run, precision)
     if source is None:

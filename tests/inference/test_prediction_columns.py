@@ -8,14 +8,15 @@ from helpers import write_csv
 from row_files import read_jsonl
 
 from selfattn_lm import predict
-from selfattn_lm.inference.output_columns import OutputColumns
+from selfattn_lm.tasks import PredictionOptions, SingleLabel
 
 FOR_TWO_LABELS = ("prediction", "probability", "prediction_2", "probability_2")
 
 
 def test_the_added_columns_have_names_that_no_label_can_take() -> None:
     labels = ["1", "2", "3", "prediction", "_2", ":2", "2) probability"]
-    names = list(OutputColumns(top_k=9, probabilities=True).names_and_types(labels))
+    options = PredictionOptions(top_k=9, probabilities=True)
+    names = list(SingleLabel(labels).columns(options))
     assert len(set(names)) == len(names) == 3 * len(labels)
     assert tuple(names[:4]) == FOR_TWO_LABELS
     assert names[-7:-4] == ["probability:1", "probability:2", "probability:3"]
@@ -42,9 +43,11 @@ def test_a_predicted_file_can_be_predicted_again_and_again(
 
 
 def test_a_label_that_is_not_probable_enough_is_left_out_at_every_rank() -> None:
-    labels = ["a", "b", "c"]
-    probabilities = np.array([0.2, 0.7, 0.1], dtype=np.float32)
-    every_rank = OutputColumns(top_k=10, min_probability=0.2)
-    assert every_rank.values(probabilities, labels) == ["b", 0.7, "a", 0.2, None, 0.1]
-    assert OutputColumns(min_probability=0.7).values(probabilities, labels) == ["b", 0.7]
-    assert OutputColumns(min_probability=0.71).values(probabilities, labels) == [None, 0.7]
+    task = SingleLabel(["a", "b", "c"])
+    outputs = np.array([0.2, 0.7, 0.1], dtype=np.float32)
+    every_rank = PredictionOptions(top_k=10, min_probability=0.2)
+    assert task.column_values(every_rank, outputs) == ["b", 0.7, "a", 0.2, None, 0.1]
+    probable = PredictionOptions(min_probability=0.7)
+    assert task.column_values(probable, outputs) == ["b", 0.7]
+    improbable = PredictionOptions(min_probability=0.71)
+    assert task.column_values(improbable, outputs) == [None, 0.7]
