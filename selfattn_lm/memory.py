@@ -13,7 +13,7 @@ _LARGEST = 2**31 - 1
 def keep_memory() -> None:
     """Keep freed memory for reuse, and put large tensors on large pages.
 
-    Otherwise each training step gets its memory anew from the system, which zeroes every page. That
+    Otherwise each training step gets new memory from the system, which zeroes every page. That
     took 5 to 14 % of a step. Call it before torch is imported; it has an effect only on Linux.
     """
     # torch reads this switch at its first allocation.

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "selfattn_lm"
 FLOORS = [
     "errors",
+    "phrases",
     "memory",
     "config",
     "places",

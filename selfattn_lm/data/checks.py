@@ -1,10 +1,9 @@
 """What is odd about texts, whatever their targets: sentences for the log."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from selfattn_lm.data.examples import Split
-
-_SHOWN = 10  # names in a sentence; the others are counted
+from selfattn_lm.phrases import counted
 
 
 def text_warnings(splits: Mapping[str, Split]) -> list[str]:
@@ -36,19 +35,3 @@ def leaked_texts(train: Split, split: Split, name: str) -> Iterator[str]:
     shared = sum(text in trained_on for text in split.texts)
     if shared > 0:
         yield f"{split.source}: {shared:,} of {len(split):,} {name} texts also occur in train"
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a number with its noun: 1 row, 2,000 rows."""
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count:,} {noun}s"
-
-
-def listed(names: Sequence[str], separator: str = ", ") -> str:
-    """Write some names and the number of the others."""
-    shown = separator.join(names[:_SHOWN])
-    others = len(names) - _SHOWN
-    if others > 0:
-        return f"{shown} and {others:,} more"
-    return shown

@@ -12,6 +12,7 @@ from typing import IO, Literal
 from selfattn_lm.data.lines import describe_damage, open_lines, without_newline
 from selfattn_lm.data.rows import NoRowsError, Row, checked_row
 from selfattn_lm.errors import UserError
+from selfattn_lm.phrases import counted
 
 QUOTE = '"'
 DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "pipe"}
@@ -129,7 +130,7 @@ def read_delimited(
                 continue  # a blank line
             number += 1
             if not problem and len(cells) != len(header):
-                problem = f"{len(cells)} fields where the header has {len(header)}"
+                problem = f"{counted(len(cells), 'field')} where the header has {len(header)}"
             if problem:
                 yield Row(number, None, problem, lines.number)
                 continue

@@ -142,7 +142,7 @@ def _find_quoting(file: IO[bytes], where: str, delimiter: str, *, is_tsv: bool) 
         return "standard"
     if evidence.none > evidence.standard:
         if not is_tsv:  # tsv files are often written without quoting
-            reason = "quotes are read as letters, as only so do its rows fit the header"
+            reason = "quotes are read as plain characters: only then do its rows fit the header"
             log.info("%s: %s; --data.quoting standard reads them as quotes", where, reason)
         return "none"
     if evidence.standard > 0 or evidence.first_line == 0:

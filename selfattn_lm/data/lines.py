@@ -159,7 +159,7 @@ def describe_damage(text: str, *, decoded: bool = True) -> str:
     code = ord(found[0])
     if decoded and 0xDC80 <= code <= 0xDCFF:
         return f"not UTF-8 (byte 0x{code - 0xDC00:02x})"
-    return f"half a character (\\u{code:04x})"
+    return f"a lone surrogate (\\u{code:04x})"
 
 
 def replace_surrogates(value: Any) -> Any:

@@ -162,7 +162,7 @@ def _stream_format(file: Any, path: Path, usual: str) -> str:
         return found
     if usual == "txt" and found not in _COLUMNAR:
         advice = f"it begins like {found}; --input-format says what it is"
-        log.warning("-: read as one text a line, but %s", advice)
+        log.warning("-: read as one text per line, but %s", advice)
     return usual
 
 
@@ -200,7 +200,7 @@ def _refuse_other_contents(file: Any, path: Path, form: str) -> None:
     """Refuse a file in a text format that is empty or whose first bytes show another format."""
     head: bytes = file.peek(512)
     if head.startswith(GZIP):
-        raise UserError(f"{path}: is packed by gzip; let its name end in .gz.")
+        raise UserError(f"{path}: is compressed with gzip; rename it to end in .gz.")
     if head.startswith(_ZIP):
         raise UserError(f"{path}: is a zip archive, as workbooks of Excel are; save it as csv.")
     found = _guess_columnar(head)
@@ -216,7 +216,7 @@ def _refuse_other_contents(file: Any, path: Path, form: str) -> None:
 def _advice(path: Path, found: str) -> str:
     """Return what to do with a file that is `found` to be of another format."""
     if not is_stream(path):
-        return f"let its name end in .{found}"
+        return f"rename it to end in .{found}"
     if found in _COLUMNAR:
         return "give the name of a file, or /dev/stdin"
     return f"--input-format {found}"
@@ -231,7 +231,7 @@ def _user_errors(path: Path, form: str | None) -> Iterator[None]:
         raise UserError(f"{path}: broken gzip: {error}.") from None
     except UnicodeDecodeError as error:
         problem = f"a text that is not UTF-8 (byte 0x{error.object[error.start]:02x})"
-        raise UserError(f"{path}: holds {problem}; write it anew.") from None
+        raise UserError(f"{path}: holds {problem}; save the file as UTF-8.") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
     except ValueError as error:  # pyarrow's errors of format are ValueErrors

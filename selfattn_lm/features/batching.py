@@ -27,7 +27,9 @@ def pad(texts: Sequence[np.ndarray], min_length: int = 0) -> Inputs:
 
 
 def cut_by_budget(lengths: np.ndarray, batch_size: int, batch_tokens: int) -> list[slice]:
-    """Divide texts, sorted by rising length, into batches of at most so many texts and tokens.
+    """Divide texts, sorted by rising length, into batches under two limits.
+
+    A batch has at most `batch_size` texts and `batch_tokens` tokens.
 
     Padding counts as tokens: a batch has its number of texts times the length of the longest.
     """

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from selfattn_lm.data.characters import is_invisible
-from selfattn_lm.data.checks import counted, listed
 from selfattn_lm.data.examples import Split
+from selfattn_lm.phrases import counted, listed
 
 _WHOLE_NUMBER = re.compile(r"([+-]?\d{1,18})(\.0*)?")  # 1, 01, +1, 1.0
 

@@ -15,6 +15,7 @@ from selfattn_lm.config import Resolved, ResolvedTraining
 from selfattn_lm.errors import UserError
 from selfattn_lm.hardware import can_reduce_sparse_gradients, choose_device
 from selfattn_lm.inputs import Batch
+from selfattn_lm.phrases import counted
 from selfattn_lm.runs import LAST, RunFolder
 from selfattn_lm.training.callbacks import StopRequested
 from selfattn_lm.training.data import TokenizedDataset, train_loader, validation_loader
@@ -23,7 +24,6 @@ from selfattn_lm.training.optimizer import use_dense_gradients
 from selfattn_lm.training.processes import is_lost_process
 from selfattn_lm.training.progress import rounded
 from selfattn_lm.training.resolve import validation_interval
-from selfattn_lm.training.summary import counted
 from selfattn_lm.training.trainer import RunTrainer
 
 # Lightning's warnings that do not concern a run of ours.
@@ -93,7 +93,7 @@ def fit_module(
         train: The training split.
         validation: The validation split.
         resolved: The settings of the run.
-        folder: The run folder, which has been begun.
+        folder: The run folder, which `RunFolder.begin` has made.
         resume: Whether to continue from the last checkpoint in the folder.
 
     Raises:
@@ -220,9 +220,8 @@ def _nothing_kept(
     if resume:
         reason = f"{folder.name}: stopped before another validation; {folder.what_is_left()}"
     else:
-        reason = (
-            f"{folder.name}: stopped before the first validation, so nothing is kept; train anew."
-        )
+        reason = "stopped before the first validation, so no weights were saved"
+        reason = f"{folder.name}: {reason}; train again."
     if is_interrupted:
         raise KeyboardInterrupt(reason)
     raise UserError(reason)

@@ -41,7 +41,7 @@ class ProgressLog(Callback):
         self._begin_interval()
 
     def _begin_interval(self) -> None:
-        """Begin to measure loss and speed anew, as after each validation."""
+        """Begin to measure loss and speed again, as after each validation."""
         self.interval_began = time.monotonic()
         self.bar_updated = self.interval_began
         self.tokens = 0

@@ -203,7 +203,7 @@ def precision(facts: TrainingFacts, device: hardware.Device) -> FloatPrecision:
 
 
 def validation_interval(batches: int, validations: int, accumulate_batches: int) -> int:
-    """Choose how many batches lie between two validations, for so many validations per epoch.
+    """Choose how many batches lie between two of the `validations` of an epoch.
 
     A validation, and with it a checkpoint, never comes between batches whose gradients add up to
     one step. Where the epoch has room for one only, it comes at the end, which always ends a step.

@@ -6,6 +6,7 @@ from typing import Any
 from selfattn_lm.config import Resolved, ResolvedTraining, Settings, flatten
 from selfattn_lm.hardware import choose_device
 from selfattn_lm.nn import CharNgramEmbedding, Classifier
+from selfattn_lm.phrases import counted
 from selfattn_lm.training.data import TrainingData
 from selfattn_lm.training.inheritance import inherited_settings
 from selfattn_lm.training.opening import OpenRun
@@ -59,11 +60,6 @@ def stored_sizes(model: Classifier) -> dict[str, int]:
             folded.add(id(module.characters.weight))
     named = model.named_parameters()
     return {name: p.numel() for name, p in named if id(p) not in folded}
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a number with its noun: 1 epoch, 2 epochs."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _token_line(data: TrainingData, resolved: Resolved) -> str:

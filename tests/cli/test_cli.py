@@ -110,7 +110,7 @@ def test_a_wrong_config_file_is_refused(text: str, message: str, data: Path, tmp
     ("rows", "message"),
     [
         ([("a", "x"), ("b", "x")], "a.csv: every row has the label 'x'; a classifier needs two or more."),
-        ([("a", "x"), ("b",)], "a.csv, row 2 (line 3): 1 fields where the header has 2; fix or remove the row."),
+        ([("a", "x"), ("b",)], "a.csv, row 2 (line 3): 1 field where the header has 2; fix or remove the row."),
         ([], "a.csv: the file has no rows."),
         (None, "a.csv: no such file or folder, and not a hub name of the form owner/name."),
     ],
@@ -288,7 +288,7 @@ def test_standard_input_that_begins_like_another_format_is_told(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(first.encode())))
     rows, said = predicted(capsys, run, "-")
     assert [row["text"] for row in rows] == [first]
-    assert said == f"-: read as one text a line, but it begins like {form}; --input-format says what it is\n"
+    assert said == f"-: read as one text per line, but it begins like {form}; --input-format says what it is\n"
 
 
 @pytest.mark.parametrize("quoting", ["auto", "standard"])

@@ -19,7 +19,7 @@ from selfattn_lm.data.rows import NoRowsError, Row
 from selfattn_lm.data.sources import load_splits, split_in_memory, stream_texts
 from selfattn_lm.errors import UserError
 
-HALF = "half a character (\\ud83d)"
+HALF = "a lone surrogate (\\ud83d)"
 BYTE = "not UTF-8 (byte 0xe9)"
 FILES: dict[str, Any] = {
     "a.csv": b"id,text,label\n1,one,x\n2,caf\xe9,x\n\xe9,three,y\n4,four,\xe9\n",
@@ -49,7 +49,7 @@ def test_halves_inside_names_lists_and_objects_are_found_and_whole_pairs_are_kep
     line = rb'{"o\ud83d": 1, "list": ["\ude00", {"a": "\ud83d"}], "whole": "\ud83c\udf4e", "text": "a"}'
     row = next(read_rows(written(tmp_path / "a.jsonl", line)))
     assert row.values == {"o\ufffd": 1, "list": ["\ufffd", {"a": "\ufffd"}], "whole": "🍎", "text": "a"}
-    assert row.damaged == {"o\ufffd": HALF, "list": "half a character (\\ude00)"}
+    assert row.damaged == {"o\ufffd": HALF, "list": "a lone surrogate (\\ude00)"}
 
 
 @pytest.mark.parametrize("name", FILES)

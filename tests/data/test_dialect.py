@@ -198,5 +198,5 @@ def test_a_csv_file_that_is_read_without_quoting_is_told(tmp_path: Path, caplog:
             path = tmp_path / name
             path.write_text(lines.replace(",", delimiter), encoding="utf-8")
             assert [row.values["text"] for row in read_rows(path) if row.values] == ["a plum", '"iron', "zinc"]
-    reason = "quotes are read as letters, as only so do its rows fit the header"
+    reason = "quotes are read as plain characters: only then do its rows fit the header"
     assert caplog.messages == [f"{tmp_path / 'a.csv'}: {reason}; --data.quoting standard reads them as quotes"]

@@ -124,7 +124,7 @@ def test_blank_lines_of_jsonl_count_as_lines_and_not_as_rows(tmp_path: Path) -> 
     [
         ('"a" b,x', "broken line: …"),
         ("a,x,y", "3 fields where the header has 2"),
-        ("a", "1 fields where the header has 2"),
+        ("a", "1 field where the header has 2"),
     ],
 )
 def test_a_bad_row_of_csv_is_reported_with_its_number_and_does_not_end_the_stream(
@@ -274,19 +274,19 @@ def no_file_left_open() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("name", "contents", "reason"),
     [
-        ("a.csv", gzip.compress(CONTENTS["rows.csv"], mtime=0), "is packed by gzip; let its name end in .gz."),
-        ("a.txt", gzip.compress(b"a plum\n", mtime=0), "is packed by gzip; let its name end in .gz."),
+        ("a.csv", gzip.compress(CONTENTS["rows.csv"], mtime=0), "is compressed with gzip; rename it to end in .gz."),
+        ("a.txt", gzip.compress(b"a plum\n", mtime=0), "is compressed with gzip; rename it to end in .gz."),
         (
             "a.csv.gz",
             gzip.compress(gzip.compress(b"text\n", mtime=0), mtime=0),
-            "is packed by gzip; let its name end in .gz.",
+            "is compressed with gzip; rename it to end in .gz.",
         ),
         ("a.csv", b"PK\x03\x04" + b"\xff" * 30, "is a zip archive, as workbooks of Excel are; save it as csv."),
-        ("a.txt", CONTENTS["rows.parquet"], "is parquet, not txt; let its name end in .parquet."),
-        ("a.jsonl", CONTENTS["file.arrow"], "is arrow, not jsonl; let its name end in .arrow."),
-        ("a.csv", CONTENTS["rows.jsonl"], "is jsonl, not csv; let its name end in .jsonl."),
-        ("a.tsv", CONTENTS["array.json"], "is json, not tsv; let its name end in .json."),
-        ("a.jsonl", CONTENTS["array.json"], "is json, not jsonl; let its name end in .json."),
+        ("a.txt", CONTENTS["rows.parquet"], "is parquet, not txt; rename it to end in .parquet."),
+        ("a.jsonl", CONTENTS["file.arrow"], "is arrow, not jsonl; rename it to end in .arrow."),
+        ("a.csv", CONTENTS["rows.jsonl"], "is jsonl, not csv; rename it to end in .jsonl."),
+        ("a.tsv", CONTENTS["array.json"], "is json, not tsv; rename it to end in .json."),
+        ("a.jsonl", CONTENTS["array.json"], "is json, not jsonl; rename it to end in .json."),
     ],
 )
 def test_a_file_of_another_format_than_its_name_says_is_refused(

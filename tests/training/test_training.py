@@ -150,7 +150,7 @@ def test_a_run_stopped_before_its_first_validation_leaves_nothing(
     run = tmp_path / "run"
     with ctrl_c_at(1):
         assert main(["train", str(data / "train.csv"), "--model.width", "16", "--out", str(run)]) == 130
-    message = f"selfattn: {run}: stopped before the first validation, so nothing is kept; train anew."
+    message = f"selfattn: {run}: stopped before the first validation, so no weights were saved; train again."
     assert capsys.readouterr().err.splitlines()[-1] == message
     assert not run.exists()
 
