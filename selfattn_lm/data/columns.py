@@ -7,6 +7,7 @@ from typing import Any
 
 from selfattn_lm.data.characters import visible_text
 from selfattn_lm.errors import UserError
+from selfattn_lm.phrases import listed
 
 log = logging.getLogger(__name__)
 AUTO = ("auto",)  # the default of `data.text_column`: choose the column by its name
@@ -172,10 +173,7 @@ def _quoted(names: Sequence[str]) -> list[str]:
 
 def _listed(names: Sequence[str]) -> str:
     """Join names for a message; a file that is read wrongly may seem to have thousands."""
-    shown = ", ".join(_quoted(names[:_MAX_NAMES]))
-    if len(names) <= _MAX_NAMES:
-        return shown
-    return f"{shown} and {len(names) - _MAX_NAMES:,} more"
+    return listed(_quoted(names), _MAX_NAMES)
 
 
 def refuse_one_for_both(texts: Sequence[str], label: str, where: str) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from selfattn_lm.data.hub import FileReader, Sources, labels_are_withheld, read_named_rows
 from selfattn_lm.data.lines import is_readable
 from selfattn_lm.data.listing import (
+    MAX_NAMES,
     Layout,
     Listing,
     entries_of,
@@ -28,10 +29,10 @@ from selfattn_lm.data.listing import (
     list_entries,
     list_split,
     names_of,
-    summarize,
 )
 from selfattn_lm.data.rows import Row, row_of_texts
 from selfattn_lm.errors import UserError
+from selfattn_lm.phrases import listed
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class _FolderReader:
         ignored = names_of(layout.others.files) + list(layout.others.texts)
         if ignored:
             self.notes.append(
-                f"{layout.folder}: ignored {summarize(ignored)} (not named train, validation or"
+                f"{layout.folder}: ignored {listed(ignored, MAX_NAMES)} (not named train, validation or"
                 " test)"
             )
         if layout.folders:
@@ -200,7 +201,7 @@ class _FolderReader:
             splits = ", ".join(self.layout.folder_names)
             raise UserError(
                 f"{self.layout.folder}: folders named after splits ({splits}) beside others that"
-                f" hold texts ({summarize(sorted(others))}); keep only splits or only labels in the"
+                f" hold texts ({listed(sorted(others), MAX_NAMES)}); keep only splits or only labels in the"
                 " folder, name splits with --data.validation and --data.test, or name a file with"
                 " all texts and their labels."
             )
@@ -245,14 +246,14 @@ class _FolderReader:
         if untested:
             self.notes.append(
                 f"{self.layout.folder}: label folders only in train, so nothing tests them:"
-                f" {summarize(untested)}"
+                f" {listed(untested, MAX_NAMES)}"
             )
 
     def _note_skipped(self, skipped: Sequence[Path]) -> None:
         if skipped:
             folder = self.layout.folder
             names = sorted(path.relative_to(folder).as_posix() for path in skipped)
-            self.notes.append(f"{folder}: skipped {summarize(names)}")
+            self.notes.append(f"{folder}: skipped {listed(names, MAX_NAMES)}")
 
 
 @cache

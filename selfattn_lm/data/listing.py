@@ -20,7 +20,7 @@ SPLITS = {
 _UNLABELLED = ("unsup", "unsupervised", "unlabeled", "unlabelled")
 # Files that `save_to_disk` of the `datasets` library writes beside the data.
 _METADATA = ("dataset_dict.json", "dataset_info.json", "state.json")
-_MAX_NAMES = 8  # how many names a message lists
+MAX_NAMES = 8  # that a message lists
 
 
 @dataclass
@@ -273,11 +273,3 @@ def _refuse_two(folder: Path, split: str, first: Path, second: Path) -> None:
 def names_of(paths: Iterable[Path]) -> list[str]:
     """Return the name of each path, without its folder."""
     return [path.name for path in paths]
-
-
-def summarize(names: Sequence[str]) -> str:
-    """Join names for a message; of many, only the first are listed and the rest is counted."""
-    shown = ", ".join(names[:_MAX_NAMES])
-    if len(names) <= _MAX_NAMES:
-        return shown
-    return f"{shown} and {len(names) - _MAX_NAMES:,} more"
