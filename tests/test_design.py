@@ -94,3 +94,10 @@ def test_the_file_tree_of_the_readme_is_true() -> None:
 
 def test_the_changelog_names_this_version_or_what_is_to_come() -> None:
     assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_settings_and_config_files_are_read_without_torch() -> None:
+    code = "from pathlib import Path\nfrom selfattn_lm.config import read_config\n"
+    config = ROOT / "configs" / "clinc150.yaml"
+    loaded = loaded_after(f"{code}read_config(Path({str(config)!r}))")
+    assert not loaded & {"torch", "safetensors", "tokenizers", "numpy"}

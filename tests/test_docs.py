@@ -11,7 +11,7 @@ import pytest
 from helpers import write_csv
 
 from selfattn_lm.cli import main
-from selfattn_lm.runs import read_config
+from selfattn_lm.config import read_config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -17,11 +17,9 @@ from cyclopts import App, ArgumentCollection, Parameter, convert
 from cyclopts.exceptions import CycloptsError
 
 from selfattn_lm import __version__, verbs
-from selfattn_lm.config import STUDIED, Settings, flatten
+from selfattn_lm.config import STUDIED, STUDIED_PERCENTAGES, Preset, Settings, flatten
 from selfattn_lm.errors import UserError
 from selfattn_lm.memory import keep_memory
-from selfattn_lm.verbs.learning import SHARES
-from selfattn_lm.verbs.starting import Preset
 
 _TEXTS = ("--text", "--data.text-column", "--data.label-column")  # other arguments may be file names
 
@@ -116,7 +114,7 @@ def study(
     config: Path | None = None,
     out: Path | None = None,
     kinds: str = ",".join(STUDIED),
-    shares: str = ",".join(map(str, SHARES)),
+    shares: str = ",".join(map(str, STUDIED_PERCENTAGES)),
     seeds: int = 1,
     settings: Annotated[Settings | None, Parameter(name="*")] = None,
 ) -> Any:

@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from selfattn_lm.config.settings import DataConfig, ModelConfig, Settings, TokenizerConfig, TrainingConfig, build, merge
+from selfattn_lm.config.nested import merge
+from selfattn_lm.config.schema import build
+from selfattn_lm.config.settings import (
+    DataConfig,
+    ModelConfig,
+    Settings,
+    TokenizerConfig,
+    TrainingConfig,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

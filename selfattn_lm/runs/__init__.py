@@ -1,17 +1,7 @@
 """The run folder: the product of training, and all that prediction needs. Plain and safe values alone."""
 
 from selfattn_lm.runs.files import atomic, write_json, write_text
-from selfattn_lm.runs.folder import (
-    ConfigFile,
-    precision_recorded_in,
-    read_bert_config,
-    read_config,
-    read_origin,
-    read_run,
-    require_finished,
-    write_metadata,
-    write_run,
-)
+from selfattn_lm.runs.folder import read_bert_config, read_origin, read_run, require_finished, write_metadata, write_run
 from selfattn_lm.runs.hf.bert import is_checkpoint, read_bert, write_bert
 from selfattn_lm.runs.hf.files import locate
 from selfattn_lm.runs.lifecycle import CHECKPOINTS, LAST, RunFolder
@@ -22,7 +12,6 @@ from selfattn_lm.runs.run import Run
 __all__ = [
     "CHECKPOINTS",
     "LAST",
-    "ConfigFile",
     "Origin",
     "Run",
     "RunFolder",
@@ -32,10 +21,8 @@ __all__ = [
     "is_checkpoint",
     "locate",
     "model_card",
-    "precision_recorded_in",
     "read_bert",
     "read_bert_config",
-    "read_config",
     "read_origin",
     "read_run",
     "require_finished",

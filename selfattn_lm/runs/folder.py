@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -21,9 +21,10 @@ from selfattn_lm.config import (
     PredictionSettings,
     Settings,
     differences,
+    read_config,
     resolved_from,
-    settings_from,
 )
+from selfattn_lm.config.io import FORMAT
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.tokenizer import load_tokenizer
 from selfattn_lm.nn import Classifier
@@ -34,7 +35,6 @@ from selfattn_lm.runs.lifecycle import CHECKED, RunFolder, digest, digests
 from selfattn_lm.runs.origin import Origin, origin_from
 from selfattn_lm.runs.run import Run
 
-FORMAT = 2  # 1 had another hash of n-grams, so that its tables would be read at the wrong rows
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 
 
@@ -89,45 +89,6 @@ def _tables_in_half_precision(model: Classifier) -> dict[str, Tensor]:
     return tables
 
 
-class ConfigFile(NamedTuple):
-    """A YAML file of settings.
-
-    Attributes:
-        settings: All settings, those that the file does not name by default.
-        resolved: What `auto` became, in the file of a run.
-        asked: The settings that the file names, nested.
-        init: What to start from, a name or an `Origin` in plain values; None: from scratch.
-        files: The digests of the files that belong to a finished run, by name.
-    """
-
-    settings: Settings
-    resolved: dict[str, Any]
-    asked: dict[str, Any]
-    init: Any
-    files: dict[str, str]
-
-
-def read_config(path: Path) -> ConfigFile:
-    """Read a YAML file of settings, strictly checked."""
-    try:
-        asked = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UserError(f"{path}: the config file cannot be read ({error.strerror}).") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}.") from None
-    if not isinstance(asked, dict):
-        raise UserError(f"{path}: holds {str(asked)[:40]!r}, not settings of the form key: value.")
-    form = asked.pop("format", FORMAT)
-    resolved = asked.pop("resolved", {})
-    init = asked.pop("init", None)
-    files = asked.pop("files", {})
-    if form != FORMAT:
-        advice = "train the run again" if form == 1 else "update selfattn_lm"
-        raise UserError(f"{path}: format {form!r}, and this version reads format {FORMAT}; {advice}.")
-    settings_from(resolved, f"{path}: resolved")
-    return ConfigFile(settings_from(asked, str(path)), resolved, asked, init, files)
-
-
 def read_origin(folder: Path) -> Origin | None:
     """What the run in a folder started from, as recorded; None if from scratch."""
     path = folder / "config.yaml"
@@ -141,12 +102,6 @@ def _origin(init: Any, path: Path) -> Origin | None:
     if origin is None:
         raise UserError(f"{path}: init does not hold what the run started from; train the run again.")
     return origin
-
-
-def precision_recorded_in(config: Path) -> str:
-    """The precision that a run chose by measuring and wrote into its `config.yaml`, or nothing."""
-    recorded = read_config(config)[1].get("training", {})
-    return str(recorded.get("precision", ""))
 
 
 def read_bert_config(folder: Path) -> BertConfig | None:

@@ -4,22 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from selfattn_lm.config import Settings, flatten
+from selfattn_lm.config import ModelConfig, Settings, architecture_fields, flatten
 from selfattn_lm.errors import UserError
 from selfattn_lm.runs import Run
 
-ARCHITECTURE = (
-    "kind",
-    "width",
-    "heads",
-    "layers",
-    "positions",
-    "pooling",
-    "max_length",
-    "max_ngram",
-    "ngram_buckets",
-    "bag_branch",
-)
 _DROPOUTS = ("dropout", "embedding_dropout", "token_dropout")  # inherited from a BERT
 
 
@@ -65,7 +53,7 @@ def inherited_settings(initial: Run) -> dict[str, Any]:
     They are the architecture and the tokenizer, for a BERT the dropout too.
     """
     model = initial.resolved.model
-    names = list(ARCHITECTURE)
+    names = list(architecture_fields(ModelConfig))
     if initial.bert is not None:
         names += _DROPOUTS
     inherited = {f"model.{name}": getattr(model, name) for name in names}

@@ -7,9 +7,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from selfattn_lm.config import BertConfig, Settings
+from selfattn_lm.config import BertConfig, Settings, precision_recorded_in
 from selfattn_lm.features.tokenizer import load_tokenizer
-from selfattn_lm.runs import Origin, Run, RunFolder, precision_recorded_in, read_bert_config, read_origin, read_run
+from selfattn_lm.runs import Origin, Run, RunFolder, read_bert_config, read_origin, read_run
 from selfattn_lm.training.inheritance import inherit
 from selfattn_lm.training.processes import is_first_process, join
 

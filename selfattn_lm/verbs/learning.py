@@ -6,11 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfattn_lm.config import PRETRAINING, STUDIED, Settings, merge, nest, settings_from
+from selfattn_lm.config import PRETRAINING, STUDIED, STUDIED_PERCENTAGES, Preset, Settings, merge, nest, settings_from
 from selfattn_lm.data.python_inputs import without_paths
 from selfattn_lm.errors import UserError
 from selfattn_lm.verbs.starting import (
-    Preset,
     asked_settings,
     named,
     recorded_precision,
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from selfattn_lm.runs import Origin
     from selfattn_lm.study import ProbeResult, StudyResult
     from selfattn_lm.training import PretrainResult, TrainResult
-
-SHARES = (1, 3, 10, 30, 100)
 
 
 def train(
@@ -152,7 +149,7 @@ def study(
     config: Path | str | None = None,
     out: Path | str | None = None,
     kinds: str | Sequence[str] = STUDIED,
-    shares: float | Sequence[float] = SHARES,
+    shares: float | Sequence[float] = STUDIED_PERCENTAGES,
     seeds: int = 1,
     **settings: Any,
 ) -> "StudyResult | ProbeResult":
@@ -183,7 +180,7 @@ def study(
     if not generated and not final.data.source:
         raise UserError("study: no data; name a file, a folder, a hub name, stdlib-docs, or probe.")
     folder = Path(out) if out is not None else Path("studies") / ("probe" if generated else run_name(final.data.source))
-    if generated and (kinds, shares, seeds) != (STUDIED, SHARES, 1):
+    if generated and (kinds, shares, seeds) != (STUDIED, STUDIED_PERCENTAGES, 1):
         raise UserError("study probe: its models are fixed; --kinds, --shares and --seeds are for a study of data.")
     if generated:
         return probe(final, folder)

@@ -4,16 +4,26 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from selfattn_lm.config import FINETUNING, PRESETS, Settings, flatten, merge, nest, settings_from
+from selfattn_lm.config import (
+    FINETUNING,
+    PRESETS,
+    Preset,
+    Settings,
+    flatten,
+    merge,
+    nest,
+    precision_recorded_in,
+    read_config,
+    settings_from,
+)
 from selfattn_lm.data.python_inputs import plain_path, without_paths
 from selfattn_lm.errors import UserError
 
 if TYPE_CHECKING:
     from selfattn_lm.runs import Origin
 
-Preset = Literal["accurate", "quick"]
 _DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather", ".txt")
 
 
@@ -25,7 +35,7 @@ def settings_of_run(
     A preset is a whole: its training suits its model. So what gives the run another model (a flag, a config file, a
     run or a BERT to start from, pretraining) contradicts it, and is refused.
     """
-    from selfattn_lm.runs import is_checkpoint, read_bert_config, read_config, require_finished
+    from selfattn_lm.runs import is_checkpoint, read_bert_config, require_finished
 
     asked_with_preset = with_preset(preset, asked)
 
@@ -67,8 +77,6 @@ def asked_settings(
     source: str | None, config: Path | str | None, settings: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Any]:
     """The settings asked for, nested: those of the call over those of the config file; and the file's `init`."""
-    from selfattn_lm.runs import read_config
-
     asked = nest(without_paths(settings))
     if source is not None:
         asked = merge(asked, {"data": {"source": source}})
@@ -80,8 +88,6 @@ def asked_settings(
 
 def recorded_precision(config: Path | str | None, settings: Mapping[str, Any]) -> str:
     """The precision that the run of a config file chose by measuring, unless this call names one."""
-    from selfattn_lm.runs import precision_recorded_in
-
     if config is None or "precision" in nest(settings).get("training", {}):
         return ""
     return precision_recorded_in(Path(config))
@@ -107,7 +113,7 @@ def resumed(
     out: Path | str | None, asked: Mapping[str, Any], init: Path | str | None, verb: str
 ) -> tuple[Path, Settings]:
     """The folder of the interrupted run and its own settings, which what is `asked` for may not contradict."""
-    from selfattn_lm.runs import RunFolder, read_config, read_origin
+    from selfattn_lm.runs import RunFolder, read_origin
 
     final = settings_from(asked, "settings")
     if out is None and not final.data.source:

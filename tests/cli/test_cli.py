@@ -63,7 +63,7 @@ def predicted(capsys: Capture, *arguments: object) -> tuple[list[dict[str, str]]
         (["--model.kind", "x"], 'Invalid value "x" for --model.kind…'),
         (["--model.width", "2.7"], 'Invalid value for --model.width: …"2.7"…'),
         (["--training.learning-rate", "x"], 'Invalid value for --training.learning-rate: …"x"…'),
-        (["--training.epochs", "0"], "training.epochs: 0 is not from 1 to 1e+09."),
+        (["--training.epochs", "0"], "training.epochs must be at least 1, got 0."),
         (["--model.heads", "3"], "model.heads: 3 heads do not divide model.width 128."),
         (["--init", "none"], "none: no such run folder; `selfattn train DATA --out none` makes one."),
         (["--data.label-column", "topic"], "{data}: no column 'topic'; found 'text', 'label'. Use"
@@ -93,7 +93,7 @@ def test_a_fraction_is_refused_also_where_auto_may_stand(data: Path, capsys: Cap
         ("model: {kind: transformer}", "model.kind: 'transformer' is not 'attention' or 'bag' or 'cnn' or 'lstm'."),
         ("training: {epochs: many}", "training.epochs: 'many' is not a whole number or 'auto'."),
         ("data: {label_column: no}", "data.label_column: False is not a text (quote it)."),
-        ("data: {validation_fraction: 1}", "data.validation_fraction: 1 is not from 0.001 to 0.9."),
+        ("data: {validation_fraction: 1}", "data.validation_fraction must be from 0.001 to 0.9, got 1."),
         ("model: 3", "model holds 3, not settings of the form key: value."),
         ("- model", "holds \"['model']\", not settings of the form key: value."),
         ("format: 3", "format 3, and this version reads format 2; update selfattn_lm."),

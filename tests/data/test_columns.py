@@ -10,11 +10,11 @@ from helpers import SMALL, sentences, write_csv
 
 from selfattn_lm import evaluate, fit, predict, pretrain, train
 from selfattn_lm.cli import main
-from selfattn_lm.config import DataConfig, Settings, settings_from
+from selfattn_lm.config import DataConfig, Settings, read_config, settings_from
 from selfattn_lm.data.columns import find_label, find_text
 from selfattn_lm.data.sources import load_split, load_splits
 from selfattn_lm.errors import UserError
-from selfattn_lm.runs import read_config, read_run
+from selfattn_lm.runs import read_run
 
 QUICK: dict[str, Any] = {**SMALL, "training": {"epochs": 1}}
 

@@ -9,8 +9,8 @@ import yaml
 from helpers import sentences
 
 from selfattn_lm import TextClassifier
-from selfattn_lm.config import differences
-from selfattn_lm.runs import atomic, read_config, read_run, write_run
+from selfattn_lm.config import differences, read_config
+from selfattn_lm.runs import atomic, read_run, write_run
 
 TEXTS = [text for text, _ in sentences(20, seed=9)]
 OTHERS = [" ".join(text for text, _ in sentences(1 + i % 40, seed=i)) for i in range(200)]

@@ -13,7 +13,8 @@ from helpers import ctrl_c_at, sentences, write_csv
 
 from selfattn_lm import TextClassifier, UserError, fit, pretrain, train
 from selfattn_lm.cli import main
-from selfattn_lm.runs import read_config, read_run
+from selfattn_lm.config import read_config
+from selfattn_lm.runs import read_run
 
 TINY: dict[str, Any] = {"width": 8, "heads": 2, "layers": 1, "epochs": 1, "precision": "32"}
 FILES = ("model.safetensors", "tokenizer.json", "labels.json", "config.yaml")
