@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from selfattn_lm.errors import UserError
+from selfattn_lm.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
     from selfattn_lm.inference import MaskedModel, TextClassifier
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Interrupted",
     "MaskedModel",
     "TextClassifier",
     "UserError",
@@ -28,6 +29,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `import selfattn_lm` alone loads no torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(
-        import_module(f"{__name__}.{'inference' if name in ('MaskedModel', 'TextClassifier') else 'verbs'}"), name
-    )
+    module = "verbs"
+    if name in ("MaskedModel", "TextClassifier"):
+        module = "inference"
+    return getattr(import_module(f"{__name__}.{module}"), name)

@@ -1,5 +1,16 @@
-"""The error that a user can fix."""
+"""Errors that the command line reports in one line."""
 
 
 class UserError(Exception):
-    """Says in one sentence what is wrong, where, and what to do instead; our own mistakes are `assert`s."""
+    """An error that the user can fix: the message says what is wrong, where, and what to do instead.
+
+    Our own mistakes are `assert`s. The command line exits with code 2.
+    """
+
+
+class Interrupted(Exception):  # noqa: N818 - the user's decision is no error
+    """The user stopped the run; the message says what was kept.
+
+    The command line exits with code 130. An interruption that nothing reports stays a
+    `KeyboardInterrupt`.
+    """

@@ -94,6 +94,7 @@ def ours(
 
     from selfattn_lm.build import build_model
     from selfattn_lm.config import Resolved
+    from selfattn_lm.errors import Interrupted
     from selfattn_lm.runs.lifecycle import RunFolder
     from selfattn_lm.training.fitting import fit_module
     from selfattn_lm.training.modules import ClassifierModule
@@ -133,7 +134,7 @@ def ours(
         if callback is not None:
             callbacks.append(callback)
         run_trainer.trainer.callbacks[:0] = callbacks
-        with contextlib.suppress(KeyboardInterrupt):  # nothing was validated yet
+        with contextlib.suppress(Interrupted):  # nothing was validated yet
             fit_module(
                 run_trainer, module, data.train, data.validation, resolved, place, resume=False
             )

@@ -18,7 +18,7 @@ from cyclopts.exceptions import CycloptsError
 
 from selfattn_lm import __version__, verbs
 from selfattn_lm.config import STUDIED, STUDIED_PERCENTAGES, Preset, Settings, flatten
-from selfattn_lm.errors import UserError
+from selfattn_lm.errors import Interrupted, UserError
 from selfattn_lm.memory import keep_memory
 
 _TEXTS = ("--text", "--data.text-column", "--data.label-column")  # other arguments may be file names
@@ -179,8 +179,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _run(arguments)
     except (UserError, CycloptsError) as error:
         return _fail(str(error))
-    except KeyboardInterrupt as interrupt:
-        return _fail(str(interrupt) or "interrupted; nothing was written.", code=130)
+    except Interrupted as interruption:
+        return _fail(str(interruption), code=130)
+    except KeyboardInterrupt:
+        return _fail("interrupted; nothing was written.", code=130)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         _forget_output()
     except OSError as error:  # what nothing else has reported, such as a full disk below standard output

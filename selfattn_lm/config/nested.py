@@ -21,7 +21,7 @@ SECTION_OF = _section_of_each_setting()
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings by dotted name: `{"model": {"width": 64}}` -> `{"model.width": 64}`."""
+    """Return settings by dotted name: `{"model": {"width": 64}}` -> `{"model.width": 64}`."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):

@@ -12,7 +12,7 @@ from selfattn_lm.data.columnar import holds_texts
 from selfattn_lm.data.columns import find_text
 from selfattn_lm.data.readers import schema_of
 from selfattn_lm.data.rows import NoRowsError, Row
-from selfattn_lm.errors import UserError
+from selfattn_lm.errors import Interrupted, UserError
 from selfattn_lm.inference.chunks import MAX_ROWS
 from selfattn_lm.inference.classifier import TextClassifier
 from selfattn_lm.inference.progress import ShowRows, show_nothing
@@ -88,7 +88,7 @@ class FilePredictor:
         except KeyboardInterrupt:
             if self.target.path is not None or not self.rows:
                 raise
-            raise KeyboardInterrupt(f"interrupted after {self.rows:,} rows.") from None
+            raise Interrupted(f"interrupted after {self.rows:,} rows.") from None
 
     def _run(self, progress: AbstractContextManager[ShowRows]) -> PredictionSummary:
         with closing(self.source.chunks()) as chunks:

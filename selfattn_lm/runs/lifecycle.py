@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from selfattn_lm.errors import UserError
+from selfattn_lm.errors import Interrupted, UserError
 from selfattn_lm.runs.files import CannotWrite, sync
 
 CHECKPOINTS = "checkpoints"
@@ -99,8 +99,8 @@ class RunFolder:
             if is_first and not self.can_go_on():
                 with suppress(OSError):  # the first error is the one to report
                     self.discard()
-            if isinstance(error, KeyboardInterrupt) and not str(error):
-                raise KeyboardInterrupt(f"{self.name}: interrupted; {self.what_is_left()}") from None
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted(f"{self.name}: interrupted; {self.what_is_left()}") from None
             if isinstance(error, CannotWrite) and self.can_go_on():
                 raise UserError(f"{error.reason}; {self.what_is_left()}") from None
             if isinstance(error, OSError):
@@ -169,7 +169,7 @@ class RunFolder:
                 reason = f"{self.name}: the complete run in {self.work} cannot be moved there ({error.strerror})"
                 raise UserError(f"{reason}; when it can be, `--resume` moves it.") from None
         if held:
-            raise KeyboardInterrupt(f"{self.name}: interrupted when the run was done; it is in its place.")
+            raise Interrupted(f"{self.name}: interrupted when the run was done; it is in its place.")
 
     def _commit(self, resumable: bool) -> None:
         if not resumable:

@@ -7,6 +7,7 @@ from typing import Any
 
 from selfattn_lm.config import Settings
 from selfattn_lm.data.examples import Split
+from selfattn_lm.errors import Interrupted
 from selfattn_lm.training import TrainResult, open_run, train_classifier
 
 
@@ -17,14 +18,14 @@ def train_cell(settings: Settings, splits: dict[str, Split]) -> tuple[TrainResul
         The result, without its folder; and the number of `parameters` and the training `seconds`.
 
     Raises:
-        KeyboardInterrupt: The training was stopped. An unfinished training is not a cell.
+        Interrupted: The training was stopped. An unfinished training is not a cell.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         run = open_run(settings, Path(temporary) / "run")
         result = train_classifier(run, splits)
     if result.resumable:
-        raise KeyboardInterrupt
+        raise Interrupted("the training was stopped.")
     seconds = time.monotonic() - started
     model = result.classifier.run.model
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from selfattn_lm.errors import UserError
+from selfattn_lm.errors import Interrupted, UserError
 from selfattn_lm.runs import write_json
 
 log = logging.getLogger(__name__)
@@ -127,9 +127,9 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _explain_interruption(folder: Path) -> Iterator[None]:
-    """Give a KeyboardInterrupt a message that says how to continue."""
+    """Give an interruption a message that says how to continue."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         reason = "stopped; finished cells are saved"
-        raise KeyboardInterrupt(f"{folder}: {reason}; repeat the command to continue.") from None
+        raise Interrupted(f"{folder}: {reason}; repeat the command to continue.") from None

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from selfattn_lm.config import Resolved, ResolvedTraining
-from selfattn_lm.errors import UserError
+from selfattn_lm.errors import Interrupted, UserError
 from selfattn_lm.hardware import can_reduce_sparse_gradients, choose_device
 from selfattn_lm.inputs import Batch
 from selfattn_lm.phrases import counted
@@ -98,7 +98,7 @@ def fit_module(
 
     Raises:
         UserError: The loss was not finite before the first validation, or another process ended.
-        KeyboardInterrupt: It was interrupted before the first validation.
+        Interrupted: It was interrupted before the first validation.
     """
     trainer = run_trainer.trainer
     config = resolved.training
@@ -223,7 +223,7 @@ def _nothing_kept(
         reason = "stopped before the first validation, so no weights were saved"
         reason = f"{folder.name}: {reason}; train again."
     if is_interrupted:
-        raise KeyboardInterrupt(reason)
+        raise Interrupted(reason)
     raise UserError(reason)
 
 

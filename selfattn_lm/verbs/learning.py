@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfattn_lm.config import PRETRAINING, STUDIED, STUDIED_PERCENTAGES, Preset, Settings, merge, nest, settings_from
 from selfattn_lm.data.python_inputs import without_paths
-from selfattn_lm.errors import UserError
+from selfattn_lm.errors import Interrupted, UserError
 from selfattn_lm.verbs.starting import (
     asked_settings,
     named,
@@ -97,7 +97,7 @@ def _pretrained(folder: Path, asked: Mapping[str, Any], final: Settings, overwri
         run = open_run(settings, place, overwrite=overwrite, recorded_precision=precision)
     result = pretrain_model(run, partial(stream_texts, final.data))
     if result.resumable:
-        raise KeyboardInterrupt(f"{place}: stopped; the same command goes on.")
+        raise Interrupted(f"{place}: stopped; the same command goes on.")
     return find_origin(place)
 
 

@@ -19,6 +19,7 @@ import pytest
 import yaml
 from helpers import assert_says, write_csv
 
+from selfattn_lm import Interrupted
 from selfattn_lm.cli import main
 
 TEXTS = ["the apple and a plum", "rain on the lake", "very iron tin"]
@@ -428,3 +429,25 @@ def test_parquet_keeps_the_types_of_its_columns(run: Path, tmp_path: Path) -> No
     added = [("prediction", pa.string()), ("probability", pa.float64())]
     assert [(field.name, field.type) for field in written.schema] == types + added
     assert written["prediction"].to_pylist() == ["fruit", None]
+
+
+@pytest.mark.parametrize(
+    ("interruption", "message"),
+    [
+        (Interrupted("run: stopped; the run is kept."), "run: stopped; the run is kept."),
+        (KeyboardInterrupt(), "interrupted; nothing was written."),
+    ],
+)
+def test_an_interruption_is_reported_in_one_line_with_exit_code_130(
+    interruption: BaseException,
+    message: str,
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise interruption
+
+    monkeypatch.setattr("selfattn_lm.runs.read_run", interrupted)
+    assert main(["export", str(run), "--out", "exported"]) == 130
+    assert capsys.readouterr().err == f"selfattn: {message}\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import ctrl_c_at, run_killed_at, sentences, write_csv, write_run_with_set_weights
 
-from selfattn_lm import TextClassifier, UserError, pretrain, train
+from selfattn_lm import Interrupted, TextClassifier, UserError, pretrain, train
 from selfattn_lm.cli import main
 from selfattn_lm.runs import RunFolder, lifecycle, read_run, write_run
 
@@ -178,7 +178,7 @@ def test_a_run_folder_may_be_a_symbolic_link(data: str, tmp_path: Path) -> None:
 def test_a_replacement_that_is_interrupted_leaves_the_run_that_it_should_replace(data: str, tmp_path: Path) -> None:
     run = train(data, out=tmp_path / "run", epochs=1, **TINY).folder
     before = (run / "model.safetensors").read_bytes()
-    with ctrl_c_at(1), pytest.raises(KeyboardInterrupt, match="stopped before the first validation"):
+    with ctrl_c_at(1), pytest.raises(Interrupted, match="stopped before the first validation"):
         train(data, out=run, overwrite=True, seed=1, epochs=3, **TINY)
     assert (run / "model.safetensors").read_bytes() == before
     assert TextClassifier.load(run).predict(["apple"])

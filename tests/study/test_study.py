@@ -12,7 +12,7 @@ import sklearn.svm  # noqa: F401
 import torch
 from helpers import EXACT, model_config, prediction_settings, sentences, tokenizer_config, write_csv
 
-from selfattn_lm import TextClassifier, study
+from selfattn_lm import Interrupted, TextClassifier, study
 from selfattn_lm.build import build_model
 from selfattn_lm.cli import main
 from selfattn_lm.config import Settings, merge, settings_from
@@ -143,7 +143,7 @@ def test_ctrl_c_saves_the_finished_cells(tmp_path: Path) -> None:
         return {"accuracy": {"value": 0.5}, "seconds": 1.0}
 
     grid = Grid(tmp_path / "grid", {"one": 1})
-    with pytest.raises(KeyboardInterrupt) as stopped:
+    with pytest.raises(Interrupted) as stopped:
         grid.fill([{"kind": "a"}, {"kind": "b"}], compute)
     message = "stopped; finished cells are saved; repeat the command to continue."
     assert str(stopped.value) == f"{tmp_path / 'grid'}: {message}"

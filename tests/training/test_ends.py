@@ -15,7 +15,7 @@ import pytest
 import torch
 from helpers import ctrl_c_at, same_bytes, sentences, write_csv
 
-from selfattn_lm import TextClassifier, UserError, train
+from selfattn_lm import Interrupted, TextClassifier, UserError, train
 from selfattn_lm.cli import main
 from selfattn_lm.runs import RunFolder, lifecycle
 from selfattn_lm.training.callbacks import BestCheckpoint, StopOnRequest
@@ -208,7 +208,7 @@ def test_a_signal_waits_for_the_end_of_a_commit(
     number: int, complete: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_third_step(monkeypatch, lambda: signal.raise_signal(number))
-    with pytest.raises(KeyboardInterrupt, match=r"run: interrupted when the run was done; it is in its place\.$"):
+    with pytest.raises(Interrupted, match=r"run: interrupted when the run was done; it is in its place\.$"):
         complete.commit()
     assert (complete.target / "log.csv").read_text() == "new"
     assert not complete.work.exists()
