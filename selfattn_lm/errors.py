@@ -8,7 +8,7 @@ class UserError(Exception):
     """
 
 
-class Interrupted(Exception):  # noqa: N818 - the user's decision is no error
+class Interrupted(Exception):
     """The user stopped the run; the message says what was kept.
 
     The command line exits with code 130. An interruption that nothing reports stays a
