@@ -23,23 +23,56 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_the_readme_is_short_and_begins_with_what_to_type() -> None:
+def selfattn_commands() -> list[list[str]]:
+    """The arguments of each `selfattn` command in the README's blocks marked `sh`."""
+    commands = []
+    for block in blocks("sh"):
+        for line in block.splitlines():
+            if line.startswith("selfattn "):
+                commands.append(shlex.split(line, comments=True)[1:])
+    return commands
+
+
+COMMANDS = selfattn_commands()
+
+
+def test_the_readme_is_short_and_shows_commands_and_python_first() -> None:
     lines = README.splitlines()
     assert len(lines) < 250
-    assert lines.index("make demo") < 25
+    assert lines.index("```sh") < 25
+    assert lines.index("```python") < 25
 
 
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("selfattn")]
+def test_the_prose_of_the_readme_is_wrapped() -> None:
+    prose, _, _ = README.partition("## The files")
+    assert [line for line in prose.splitlines() if len(line) > 120] == []
+
+
+def test_the_readme_quotes_the_lines_of_attention() -> None:
+    source = (ROOT / "selfattn_lm" / "nn" / "attention.py").read_text(encoding="utf-8")
+    lines = [line.strip() for line in source.splitlines()]
+    (quoted,) = [block for block in blocks("text") if block.startswith("query = ")]
+    for line in quoted.splitlines():
+        assert line == "..." or line in lines
+
+
+def test_the_model_is_as_small_as_the_readme_says() -> None:
+    assert "one file of fewer than 80 lines, the whole model fewer than 800" in " ".join(README.split())
+    lines = 0
+    for file in (ROOT / "selfattn_lm" / "nn").glob("*.py"):
+        lines += len(file.read_text(encoding="utf-8").splitlines())
+    assert lines < 800
 
 
 @pytest.fixture(scope="module")
 def first_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the README's first command was run."""
     folder = tmp_path_factory.mktemp("readme")
-    rows = [(f"{word} {word}", stars) for word, stars in (("good", "5"), ("bad", "1")) for _ in range(20)]
-    write_csv(folder / "reviews.csv", rows, header=("review", "stars"))  # so simple that training stops early
+    rows = [("good good", "5"), ("bad bad", "1")] * 20  # so simple that training stops early
+    for name in ("reviews.csv", "test.csv"):
+        write_csv(folder / name, rows, header=("review", "stars"))
     with chdir(folder):
-        assert main(shlex.split(COMMANDS[0])[1:]) == 0
+        assert main(COMMANDS[0]) == 0
     return folder
 
 
@@ -47,16 +80,19 @@ def test_the_commands_of_the_readme_run(first_command: Path) -> None:
     assert len(COMMANDS) >= 5
     with chdir(first_command):
         for command in COMMANDS[1:]:
-            assert main(shlex.split(command)[1:]) == 0, command
+            assert main(command) == 0, command
     assert len((first_command / "predicted.csv").read_text().splitlines()) == 41
     assert (first_command / "scores" / "metrics.json").is_file()
 
 
-def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:
+def test_the_python_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     (block,) = blocks("python")
     exec(compile(block, "README.md", "exec"), {})
     assert (tmp_path / "runs" / "films" / "model.safetensors").is_file()
+    assert capsys.readouterr().out == "['pos']\n"
 
 
 @pytest.mark.slow
