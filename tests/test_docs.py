@@ -57,11 +57,30 @@ def test_the_readme_quotes_the_lines_of_attention() -> None:
 
 
 def test_the_model_is_as_small_as_the_readme_says() -> None:
-    assert "one file of fewer than 80 lines, the whole model fewer than 800" in " ".join(README.split())
+    assert "one file of fewer than 80 lines, the whole model fewer than 800" in " ".join(
+        README.split()
+    )
     lines = 0
     for file in (ROOT / "selfattn_lm" / "nn").glob("*.py"):
         lines += len(file.read_text(encoding="utf-8").splitlines())
     assert lines < 800
+
+
+def test_the_tables_of_the_docs_are_the_measured_ones() -> None:
+    documents = ""
+    for file in (ROOT / "docs").glob("*.md"):
+        documents += file.read_text(encoding="utf-8")
+    for file in (ROOT / "benchmarks" / "results").glob("*.md"):
+        table = file.read_text(encoding="utf-8")
+        rows = [line for line in table.splitlines() if line.startswith("| ")]
+        for row in rows[1:]:  # the first is the header
+            assert row in documents, file
+
+
+def test_the_files_that_contributing_names_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = re.findall(r"`([\w./]+\.(?:py|md))`", text)
+    assert [name for name in names if not (ROOT / name).exists()] == []
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +144,13 @@ def test_the_scripts_are_the_same_verbs(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"the development data is not in {DATA} (SELFATTN_DATA)")
+@pytest.mark.skipif(
+    not DATA.is_dir(), reason=f"the development data is not in {DATA} (SELFATTN_DATA)"
+)
 def test_clinc150_reaches_its_figure(tmp_path: Path) -> None:
     from selfattn_lm import train
 
-    result = train(str(DATA / "clinc150"), config=ROOT / "configs" / "clinc150.yaml", out=tmp_path / "run")
+    result = train(
+        str(DATA / "clinc150"), config=ROOT / "configs" / "clinc150.yaml", out=tmp_path / "run"
+    )
     assert result.evaluations["test"].values["accuracy"]["value"] >= 0.89
