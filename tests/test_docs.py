@@ -87,7 +87,8 @@ def test_the_files_that_contributing_names_exist() -> None:
 def first_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the README's first command was run."""
     folder = tmp_path_factory.mktemp("readme")
-    rows = [("good good", "5"), ("bad bad", "1")] * 20  # so simple that training stops early
+    rows: list[tuple[str, ...]] = [("good good", "5"), ("bad bad", "1")] * 20
+    # so simple that training stops early
     for name in ("reviews.csv", "test.csv"):
         write_csv(folder / name, rows, header=("review", "stars"))
     with chdir(folder):

@@ -30,7 +30,7 @@ INSTEAD = {
     r"tells|told": "report, say",
     r"stands?(?! for)|stood": "is, occurs",
     r"of (no )?use": "useful, useless",
-    r"rounds": "epochs, repetitions",
+    r"(the|these|all|more|fewer|[0-9]+|two|three|ten|alternating) rounds": "epochs, repetitions",
     r"(begin|began) with|begun": "start",
     r"shares? of": "fraction",
     r"(is|are|was|were) asked(?! for)": "is set, is given",
