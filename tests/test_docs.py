@@ -1,3 +1,4 @@
+import operator
 import os
 import re
 import runpy
@@ -121,7 +122,7 @@ def test_the_make_targets_of_the_readme_run(target: str) -> None:
     subprocess.run(["make", target], cwd=ROOT, check=True)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", CONFIGS, ids=operator.attrgetter("stem"))
 def test_every_config_loads_and_says_what_was_measured(config: Path) -> None:
     settings, resolved, asked, *_ = read_config(config)
     assert settings.training.epochs == "auto" or settings.training.epochs > 0

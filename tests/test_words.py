@@ -94,7 +94,7 @@ def line_ends(match: re.Match[str]) -> str:
 def found(file: Path) -> list[str]:
     """Find what should be worded otherwise in a file, a line for each."""
     complaints = []
-    name = file.relative_to(ROOT).as_posix()
+    name = name_of(file)
     for first_line, original in prose(file):
         text = without_exceptions(original, name)
         for pattern, instead in PATTERNS.items():
@@ -105,9 +105,12 @@ def found(file: Path) -> list[str]:
     return complaints
 
 
-@pytest.mark.parametrize(
-    "file", [*SOURCES, *DOCUMENTS], ids=lambda path: str(path.relative_to(ROOT))
-)
+def name_of(file: Path) -> str:
+    """Return the path of a file within the repository."""
+    return file.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("file", [*SOURCES, *DOCUMENTS], ids=name_of)
 def test_the_words_are_those_of_the_field(file: Path) -> None:
     assert found(file) == []
 
