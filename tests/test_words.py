@@ -31,7 +31,7 @@ INSTEAD = {
     r"stands?(?! for)|stood": "is, occurs",
     r"of (no )?use": "useful, useless",
     r"(the|these|all|more|fewer|[0-9]+|two|three|ten|alternating) rounds": "epochs, repetitions",
-    r"(begin|began) with|begun": "start",
+    r"began with|begun": "started with",
     r"shares? of": "fraction",
     r"(is|are|was|were) asked(?! for)": "is set, is given",
     r"data sets?": "dataset",
@@ -46,6 +46,8 @@ PATTERNS = {
 # Names of measured rows, by which saved results are found, and ordinary uses.
 ALLOWED = {
     "selfattn_lm/data/hub.py": ("check the spelling",),
+    "selfattn_lm/nn/embedding.py": ("Tokens that are spelled similarly",),
+    "selfattn_lm/study/picture.py": ("texts a second",),
     "selfattn_lm/runs/hf/files.py": ("check the spelling",),
     "docs/results.md": ("no spelling", "no tokens hidden"),
     "docs/pretrained.md": ("rows a label",),

@@ -29,11 +29,11 @@ def find_dialect(
     Args:
         file: A file that can be read twice.
         where: Its name in messages.
-        delimiter: The delimiter that the file name tells.
+        delimiter: The delimiter that the file name implies.
         quoting: The quoting; `auto` finds it.
 
     Raises:
-        UserError: The delimiter is another than the name tells, or the quoting is ambiguous.
+        UserError: The delimiter is another than the name implies, or the quoting is ambiguous.
     """
     found = _find_delimiter(file, where, delimiter, quoting)
     if quoting != "auto":

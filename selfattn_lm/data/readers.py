@@ -42,7 +42,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def format_of(path: Path) -> str | None:
-    """Return the format that the file name tells, `.gz` aside; None if it is not a known one."""
+    """Return the format that the file name implies, `.gz` aside; None if it is not a known one."""
     if is_packed(path):
         path = path.with_suffix("")
     suffix = path.suffix.lstrip(".").lower()
@@ -132,7 +132,7 @@ def _read_format(file: Any, path: Path, form: str, quoting: Quoting) -> Iterator
 
 
 def _read_separated(file: Any, where: str, quoting: Quoting, delimiter: str) -> Iterator[Row]:
-    """Read a csv or tsv file, whose `delimiter` is the one that its name tells."""
+    """Read a csv or tsv file, whose name implies the `delimiter`."""
     if file.seekable():
         found, resolved = find_dialect(file, where, delimiter, quoting)
         return read_delimited(file, where, found, resolved)
@@ -154,7 +154,7 @@ def _stream_format(file: Any, path: Path, usual: str) -> str:
 
     Standard input (`-`) always has the usual format; a warning says if it looks like another.
     """
-    found = _guess_format(file)
+    found = _detect_format(file)
     if found is None or found == usual:
         return usual
     if str(path) != "-":
@@ -166,10 +166,10 @@ def _stream_format(file: Any, path: Path, usual: str) -> str:
     return usual
 
 
-def _guess_format(file: Any) -> str | None:
-    """Guess the format of a stream by its first bytes, or by a column name in its header."""
+def _detect_format(file: Any) -> str | None:
+    """Detect the format of a stream by its first bytes, or by a column name in its header."""
     head: bytes = file.peek(512)
-    form = _guess_columnar(head) or _guess_json(head)
+    form = _detect_columnar(head) or _detect_json(head)
     if form is not None:
         return form
     text = head.decode("utf-8-sig", errors="ignore").lstrip()
@@ -180,14 +180,14 @@ def _guess_format(file: Any) -> str | None:
     return None
 
 
-def _guess_columnar(head: bytes) -> str | None:
+def _detect_columnar(head: bytes) -> str | None:
     for magic, form in _MAGIC.items():
         if head.startswith(magic):
             return form
     return None
 
 
-def _guess_json(head: bytes) -> str | None:
+def _detect_json(head: bytes) -> str | None:
     text = head.decode("utf-8-sig", errors="ignore").lstrip()
     if re.match(r'\{\s*"', text):
         return "jsonl"
@@ -203,9 +203,9 @@ def _refuse_other_contents(file: Any, path: Path, form: str) -> None:
         raise UserError(f"{path}: is compressed with gzip; rename it to end in .gz.")
     if head.startswith(_ZIP):
         raise UserError(f"{path}: is a zip archive, as workbooks of Excel are; save it as csv.")
-    found = _guess_columnar(head)
+    found = _detect_columnar(head)
     if found is None and form in ("csv", "tsv", "jsonl"):
-        found = _guess_json(head)
+        found = _detect_json(head)
     if found is not None and found != form:
         raise UserError(f"{path}: is {found}, not {form}; {_advice(path, found)}.")
     refuse_other_encodings(file, str(path))

@@ -1,4 +1,4 @@
-"""A trained model at work: texts in, probabilities or guesses out."""
+"""A trained model at work: texts in; labels, probabilities or masked tokens out."""
 
 from selfattn_lm.inference.classifier import TextClassifier
 from selfattn_lm.inference.files import PredictionSummary

@@ -138,7 +138,7 @@ def _facts(run: OpenRun, data: TrainingData, model: Classifier) -> TrainingFacts
 
 
 def _begin(run: OpenRun, data: TrainingData, resolved: Resolved) -> None:
-    """Write what a resumed run needs; or see whether a resumed run has the data it began with."""
+    """Write what a resumed run needs; or check that a resumed run has the data it started with."""
     if run.checkpoints is not None:
         text = (run.checkpoints / "data.json").read_text(encoding="utf-8")
         if json.loads(text) != data.summary():

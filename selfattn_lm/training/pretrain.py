@@ -236,7 +236,7 @@ def _facts(run: OpenRun, data: PretrainingData, model: Classifier) -> TrainingFa
 
 
 def _begin(run: OpenRun, data: PretrainingData, resolved: Resolved) -> None:
-    """Write what a resumed run needs; or see whether a resumed run has the texts it began with."""
+    """Write what a resumed run needs; or check that a resumed run has the texts it started with."""
     file = run.folder.work / "data.json"
     if run.checkpoints is None:
         write_metadata(run.folder.work, run.settings, resolved, [], data.tokenizer)

@@ -30,7 +30,7 @@ _VALIDATION_COST = 1 / 3  # of a token, in training: there is no backward pass
 
 
 class RunTrainer(NamedTuple):
-    """Lightning's trainer for one run, with the callbacks that are asked afterwards."""
+    """Lightning's trainer for one run, with the callbacks that are needed afterwards."""
 
     trainer: Trainer
     stop: StopOnRequest
