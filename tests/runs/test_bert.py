@@ -14,10 +14,12 @@ from torch import Tensor
 
 from selfattn_lm import TextClassifier, UserError, export, fit, train
 from selfattn_lm.cli import main
+from selfattn_lm.config import Pooling
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.inputs import Inputs
 from selfattn_lm.nn import Classifier, SelfAttention
 from selfattn_lm.runs import locate, read_bert
+from selfattn_lm.runs.hf.names import hf_parameter_names
 from selfattn_lm.training.callbacks import StopRequested
 from selfattn_lm.training.optimizer import build_optimizer, freeze
 
@@ -125,6 +127,23 @@ def test_logits_and_gradients_equal_those_of_transformers(name: str, training: b
     table: Any = ours.embedding
     torch.testing.assert_close(table.tokens.weight.grad.to_dense(), tokens, atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(ours.branches["encoder"].head[1].weight.grad, theirs.classifier.weight.grad)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("pooling", ["auto", "cls"])
+def test_a_weight_that_is_not_converted_is_noticed(
+    name: str, pooling: Pooling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_one_norm(*args: Any, **options: Any) -> dict[str, tuple[str, ...]]:
+        converted = hf_parameter_names(*args, **options)
+        del converted["branches.encoder.encoder.layers.1.norm2.bias"]
+        return converted
+
+    checkpoint(tmp_path, name)
+    read_bert(tmp_path, pooling)
+    monkeypatch.setattr("selfattn_lm.runs.hf.bert.hf_parameter_names", without_one_norm)
+    with pytest.raises(AssertionError, match=r"not in the checkpoint: .*layers\.1\.norm2\.bias"):
+        read_bert(tmp_path, pooling)
 
 
 def test_dropout_acts_in_training_and_only_there(tmp_path: Path) -> None:
@@ -286,8 +305,8 @@ HEADS: list[tuple[dict[str, Any], str]] = [
     ({"id2label": {"a": "0", "b": "1", "c": "2"}},
      "id2label holds no labels by their number, such as {'0': 'no', '1': 'yes'}"),
     ({"id2label": ["a", "b", "c"]}, "id2label holds no labels by their number, such as {'0': 'no', '1': 'yes'}"),
-    ({"id2label": {"0": "a", "1": "b"}}, "it tells of 2 labels, but classifier.weight has 3 rows"),
-    ({"id2label": None, "num_labels": 4}, "it tells of 4 labels, but classifier.weight has 3 rows"),
+    ({"id2label": {"0": "a", "1": "b"}}, "it names 2 labels, but classifier.weight has 3 rows"),
+    ({"id2label": None, "num_labels": 4}, "it names 4 labels, but classifier.weight has 3 rows"),
     ({"id2label": None, "num_labels": "three"}, "num_labels 'three' is not a whole number above 0"),
 ]  # fmt: skip
 
@@ -530,17 +549,17 @@ def test_what_cannot_be_exported_is_refused(
 
     out = tmp_path / "out"
     assert refusal(run, "--out", out) == (
-        "export: the run is of our own encoder, with norms before its blocks and vectors for n-grams, which BERT has "
-        "not; only runs that began with --init BERT can be written as one."
+        "export: this run uses the encoder of selfattn_lm, which is not a BERT; only runs that started with "
+        "--init BERT can be exported as one."
     )
     checkpoint(tmp_path / "masked", "BertForMaskedLM")
     assert refusal(tmp_path / "masked", "--out", out) == (
-        "export: the run classifies nothing; `selfattn train` makes a classifier of it."
+        "export: this run is not a classifier; `selfattn train` makes a classifier of it."
     )
     texts, labels = zip(*sentences(30), strict=True)
     fit(texts, labels, init=tmp_path / "masked", out=tmp_path / "mean", epochs=1)
     assert refusal(tmp_path / "mean", "--out", out) == (
-        "export: the run pools by mean, which BertForSequenceClassification cannot; train it with --model.pooling cls."
+        "export: this run pools by mean, which BertForSequenceClassification cannot; train it with --model.pooling cls."
     )
     assert refusal(tuned, "--out", tuned) == f"{tuned}: exists; name another folder with --out."
     assert not out.exists()

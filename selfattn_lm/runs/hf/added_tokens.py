@@ -23,11 +23,22 @@ _FLAGS = ("single_word", "lstrip", "rstrip", "normalized")  # of an added token:
 def named_tokens(folder: Path, options: Mapping[str, Any]) -> dict[str, AddedToken]:
     """The tokens of options such as `cls_token`, by its name; BERT's five must be called as BERT calls them."""
     for name, usual in SPECIAL.items():
-        if name in options and (options[name] is None or _token(folder, options[name]).content != usual):
-            raise UserError(f"{folder}: {name} is {_shown(options[name])}, and only {usual} is supported.")
-    order = [*_OWN_NAMES, *(name for name in options if name.endswith("_token") and name not in _OWN_NAMES)]
+        if name in options and (
+            options[name] is None or _token(folder, options[name]).content != usual
+        ):
+            raise UserError(
+                f"{folder}: {name} is {_shown(options[name])}, and only {usual} is supported."
+            )
+    order = [
+        *_OWN_NAMES,
+        *(name for name in options if name.endswith("_token") and name not in _OWN_NAMES),
+    ]
     values = {**SPECIAL, **options}
-    return {name: _token(folder, values[name]) for name in order if isinstance(values.get(name), str | dict)}
+    return {
+        name: _token(folder, values[name])
+        for name in order
+        if isinstance(values.get(name), str | dict)
+    }
 
 
 def extra_special_tokens(
@@ -40,7 +51,9 @@ def extra_special_tokens(
         return newer or older or []
     if [token.content for token in newer] != [token.content for token in older]:
         files = "tokenizer_config.json and special_tokens_map.json"
-        raise UserError(f"{folder}: {files} list different additional special tokens; correct one of them.")
+        raise UserError(
+            f"{folder}: {files} list different additional special tokens; correct one of them."
+        )
     return newer
 
 
@@ -61,7 +74,9 @@ def numbered_tokens(
     return dict(sorted(found.items()))
 
 
-def special_by_name(folder: Path, named: Mapping[str, AddedToken], options: Mapping[str, Any]) -> list[str]:
+def special_by_name(
+    folder: Path, named: Mapping[str, AddedToken], options: Mapping[str, Any]
+) -> list[str]:
     """The tokens that are special if added_tokens.json alone tells of them."""
     tokens = [token for name, token in named.items() if name in _OWN_NAMES]
     tokens += _listed_tokens(folder, options) or []
@@ -89,18 +104,26 @@ def refuse_forgotten_tokens(folder: Path, contents: Mapping[str, Any], known: li
         if token["content"] not in known:
             reason = "is not in the added_tokens_decoder of tokenizer_config.json"
             file = folder / "tokenizer.json"
-            raise UserError(f"{file}: its added token {token['content']!r} {reason}; correct one of the files.")
+            raise UserError(
+                f"{file}: its added token {token['content']!r} {reason}; correct one of the files."
+            )
 
 
-def require_ids(folder: Path, vocabulary: Mapping[str, int], numbered: Mapping[int, AddedToken]) -> None:
+def require_ids(
+    folder: Path, vocabulary: Mapping[str, int], numbered: Mapping[int, AddedToken]
+) -> None:
     """Refuse added tokens with other ids than the files state, and two tokens with one id."""
     for i, token in numbered.items():
         found = vocabulary.get(token.content)
         if found != i:
             reason = f"has the id {i} in the tokenizer's files, but {found} after the vocabulary"
-            raise UserError(f"{folder}: the added token {token.content!r} {reason}; they do not belong together.")
+            raise UserError(
+                f"{folder}: the added token {token.content!r} {reason}; they do not belong together."
+            )
     if len(set(vocabulary.values())) < len(vocabulary):
-        raise UserError(f"{folder}: two tokens of the tokenizer have the same id; download it again.")
+        raise UserError(
+            f"{folder}: two tokens of the tokenizer have the same id; download it again."
+        )
 
 
 def _listed_tokens(folder: Path, options: Mapping[str, Any]) -> list[AddedToken] | None:

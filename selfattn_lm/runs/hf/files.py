@@ -25,7 +25,11 @@ def locate(name: str | Path, revision: str | None = None) -> Path:
     `revision` is a commit of a model on the hub; its newest by default.
     """
     path = Path(name)
-    if (path.parent.is_dir() and path.parent != Path()) or path.exists() or not _HUB_NAME.fullmatch(str(name)):
+    if (
+        (path.parent.is_dir() and path.parent != Path())
+        or path.exists()
+        or not _HUB_NAME.fullmatch(str(name))
+    ):
         return path
     import huggingface_hub
 
@@ -83,7 +87,9 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read as JSON ({' '.join(str(error).split())}).") from None
+        raise UserError(
+            f"{file}: cannot be read as JSON ({' '.join(str(error).split())})."
+        ) from None
     if not isinstance(values, dict):
         raise UserError(f"{file}: holds no JSON object.")
     return values

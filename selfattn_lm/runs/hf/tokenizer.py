@@ -44,7 +44,9 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         return _read_tokenizer(folder)
     except UserError:
         raise
-    except Exception as error:  # of all kinds, as a file may hold anything; tokenizers raises plain Exception
+    except (
+        Exception
+    ) as error:  # of all kinds, as a file may hold anything; tokenizers raises plain Exception
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{folder}: its files cannot be read as a tokenizer ({reason}).") from None
 
@@ -61,12 +63,18 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
     special_names = special_by_name(folder, named, options)
     numbered = numbered_tokens(folder, options, contents, special_names)
     for token in numbered.values():
-        token.special = token.special or token.content in [other.content for other in named.values()]
+        token.special = token.special or token.content in [
+            other.content for other in named.values()
+        ]
     numbered_names = [token.content for token in numbered.values()]
-    unnumbered = [token for token in [*named.values(), *extra] if token.content not in numbered_names]
+    unnumbered = [
+        token for token in [*named.values(), *extra] if token.content not in numbered_names
+    ]
     if _made_by_class(folder, options):
         tokenizer = _from_vocabulary(folder, options, contents)
-        refuse_forgotten_tokens(folder, contents, [*numbered_names, *(token.content for token in unnumbered)])
+        refuse_forgotten_tokens(
+            folder, contents, [*numbered_names, *(token.content for token in unnumbered)]
+        )
     else:
         tokenizer = _from_file(folder, contents, split_special_tokens)
     for special in SPECIAL.values():
@@ -97,7 +105,9 @@ def strips_accents(tokenizer: Tokenizer) -> bool:
     return tokenizer.normalizer is not None and tokenizer.normalizer.normalize_str("é") == "e"
 
 
-def write_tokenizer(tokenizer: Tokenizer, max_length: int, folder: Path, *, has_token_types: bool = True) -> None:
+def write_tokenizer(
+    tokenizer: Tokenizer, max_length: int, folder: Path, *, has_token_types: bool = True
+) -> None:
     """Write the tokenizer's files, of which `transformers` makes one with the same ids.
 
     Without `has_token_types` they say that the model takes none, as DistilBERT's `forward` refuses them.
@@ -113,10 +123,18 @@ def write_tokenizer(tokenizer: Tokenizer, max_length: int, folder: Path, *, has_
             "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
         }
         write_text(folder / "vocab.txt", _vocabulary_lines(contents["model"]["vocab"]))
-    added = {str(token["id"]): {k: v for k, v in token.items() if k != "id"} for token in contents["added_tokens"]}
+    added = {
+        str(token["id"]): {k: v for k, v in token.items() if k != "id"}
+        for token in contents["added_tokens"]
+    }
     options |= {"model_max_length": max_length, **SPECIAL, "added_tokens_decoder": added}
-    if any(token["special"] and token["content"] not in SPECIAL.values() for token in contents["added_tokens"]):
-        options["split_special_tokens"] = True  # such a token is plain text where it stands in a text
+    if any(
+        token["special"] and token["content"] not in SPECIAL.values()
+        for token in contents["added_tokens"]
+    ):
+        options["split_special_tokens"] = (
+            True  # such a token is plain text where it stands in a text
+        )
     if not has_token_types:
         options["model_input_names"] = ["input_ids", "attention_mask"]
     write_json(folder / "tokenizer_config.json", options)
@@ -132,29 +150,45 @@ def _vocabulary_lines(vocabulary: Mapping[str, int]) -> str:
 
 def _made_by_class(folder: Path, options: Mapping[str, Any]) -> bool:
     """Whether the tokenizer is made of its vocabulary and options, and not of all that tokenizer.json holds."""
-    named = options.get("tokenizer_class") or read_if_there(folder / "config.json").get("tokenizer_class")
+    named = options.get("tokenizer_class") or read_if_there(folder / "config.json").get(
+        "tokenizer_class"
+    )
     name = str(named or "BertTokenizer").removesuffix("Fast")
     if name not in (*_BERT_CLASSES, *_FILE_CLASSES):
         supported = ", ".join((*_BERT_CLASSES, "PreTrainedTokenizerFast"))
-        raise UserError(f"{folder}: tokenizer_class {named!r} is not supported (supported: {supported}).")
+        raise UserError(
+            f"{folder}: tokenizer_class {named!r} is not supported (supported: {supported})."
+        )
     return name in _BERT_CLASSES
 
 
-def _from_vocabulary(folder: Path, options: Mapping[str, Any], contents: Mapping[str, Any]) -> Tokenizer:
+def _from_vocabulary(
+    folder: Path, options: Mapping[str, Any], contents: Mapping[str, Any]
+) -> Tokenizer:
     """BERT's own tokenizer, of the vocabulary in tokenizer.json or else in vocab.txt."""
     for name, allowed in _OPTIONS.items():
         if name in options and not any(options[name] is value for value in allowed):
-            raise UserError(f"{folder / 'tokenizer_config.json'}: {name}: {options[name]!r} is not true or false.")
+            raise UserError(
+                f"{folder / 'tokenizer_config.json'}: {name}: {options[name]!r} is not true or false."
+            )
     if contents:
         if part := _differs_from_bert(contents):
-            advice = "if tokenizer.json is right, name PreTrainedTokenizerFast in tokenizer_config.json"
-            raise UserError(f"{folder / 'tokenizer.json'}: its {part} is not that of a BertTokenizer; {advice}.")
+            advice = (
+                "if tokenizer.json is right, name PreTrainedTokenizerFast in tokenizer_config.json"
+            )
+            raise UserError(
+                f"{folder / 'tokenizer.json'}: its {part} is not that of a BertTokenizer; {advice}."
+            )
         vocabulary = contents["model"]["vocab"]
     elif not (folder / "vocab.txt").is_file():
-        raise UserError(f"{folder}: neither tokenizer.json nor vocab.txt is there; download the tokenizer too.")
+        raise UserError(
+            f"{folder}: neither tokenizer.json nor vocab.txt is there; download the tokenizer too."
+        )
     else:
         vocabulary = models.WordPiece.read_file(str(folder / "vocab.txt"))
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer = Tokenizer(
+        models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100)
+    )
     tokenizer.normalizer = normalizers.BertNormalizer(
         lowercase=options.get("do_lower_case", True),
         strip_accents=options.get("strip_accents"),
@@ -167,7 +201,11 @@ def _from_vocabulary(folder: Path, options: Mapping[str, Any], contents: Mapping
 
 def _differs_from_bert(contents: Mapping[str, Any]) -> str:
     """The first part of a tokenizer.json that is not as in BERT, but for the options of its normalizer; else ''."""
-    model = {"type": "WordPiece", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
+    model = {
+        "type": "WordPiece",
+        "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 100,
+    }
     model |= contents.get("model") or {}
     normalizer = contents.get("normalizer") or {}
     pre_tokenizer = contents.get("pre_tokenizer") or {}
@@ -193,12 +231,16 @@ def _from_file(folder: Path, contents: Mapping[str, Any], split_special_tokens: 
         raise UserError(f"{folder}: tokenizer.json is not there; download the tokenizer too.")
     added = [dict(token) for token in contents.get("added_tokens") or []]
     for token in added:
-        token["special"] = is_plain_text(token["content"], token.get("special", False), split_special_tokens)
+        token["special"] = is_plain_text(
+            token["content"], token.get("special", False), split_special_tokens
+        )
     tokenizer = Tokenizer.from_str(json.dumps({**contents, "added_tokens": added}))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     around = tokenizer.encode("").tokens
     if around != ["[CLS]", "[SEP]"]:
         found = " ".join(around) or "nothing"
-        raise UserError(f"{file}: it puts {found} around a text, and not [CLS] and [SEP], so it is not BERT's.")
+        raise UserError(
+            f"{file}: it puts {found} around a text, and not [CLS] and [SEP], so it is not BERT's."
+        )
     return tokenizer
