@@ -6,12 +6,14 @@ import os
 import random
 import re
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pytest
+
     from selfattn_lm.config import PredictionSettings, Resolved, ResolvedModel, ResolvedTokenizer
 
 WORDS: dict[str, Any] = {
@@ -192,3 +194,21 @@ def assert_says(message: str, expected: str) -> None:
     pattern = ".+".join(re.escape(part) for part in expected.split("…"))
     if re.fullmatch(pattern, message, re.DOTALL) is None:
         assert message == expected
+
+
+def call_before_each_step(monkeypatch: "pytest.MonkeyPatch", action: Callable[[], None]) -> None:
+    """Have a function called before each step of a commit, which moves or deletes one file."""
+    from selfattn_lm.runs import commit
+
+    move, delete = commit._move, commit._delete
+
+    def move_after_action(source: Path, target: Path) -> None:
+        action()
+        move(source, target)
+
+    def delete_after_action(path: Path) -> None:
+        action()
+        delete(path)
+
+    monkeypatch.setattr(commit, "_move", move_after_action)
+    monkeypatch.setattr(commit, "_delete", delete_after_action)

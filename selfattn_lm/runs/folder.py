@@ -28,10 +28,11 @@ from selfattn_lm.config.io import FORMAT
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.tokenizer import load_tokenizer
 from selfattn_lm.nn import Classifier
-from selfattn_lm.runs.files import atomic, write_json, write_text
+from selfattn_lm.runs.files import atomic, digest, write_json, write_text
 from selfattn_lm.runs.hf.bert import is_checkpoint, read_bert
 from selfattn_lm.runs.hf.files import read_json
-from selfattn_lm.runs.lifecycle import CHECKED, RunFolder, digest, digests
+from selfattn_lm.runs.layout import CHECKED
+from selfattn_lm.runs.lifecycle import RunFolder
 from selfattn_lm.runs.origin import Origin, origin_from
 from selfattn_lm.runs.run import Run
 
@@ -73,7 +74,12 @@ def write_run(folder: Path, run: Run) -> None:
     weights.update(_tables_in_half_precision(run.model))
     with atomic(folder / "model.safetensors") as temporary:
         temporary.write_bytes(safetensors.torch.save(weights))
-    _write_config(folder, run.settings, run.resolved, run.origin, digests(folder))
+    _write_config(folder, run.settings, run.resolved, run.origin, _digests(folder))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """The digests of the files of a run that belong together."""
+    return {name: digest(folder / name) for name in CHECKED if (folder / name).is_file()}
 
 
 def _tables_in_half_precision(model: Classifier) -> dict[str, Tensor]:
@@ -172,7 +178,7 @@ def _require_digests(folder: Path, files: Mapping[str, str]) -> None:
 
 def require_finished(folder: Path) -> None:
     """Refuse a folder that is no run folder, or of a run that is unfinished or lacks a file."""
-    if not folder.is_dir() and RunFolder(folder).can_go_on():
+    if not folder.is_dir() and RunFolder(folder).can_resume():
         advice = f"go on with `selfattn train --resume --out {shlex.quote(str(folder))}`"
         raise UserError(f"{folder}: training has not finished; {advice}.")
     if not folder.is_dir():

@@ -81,7 +81,7 @@ def train_classifier(run: OpenRun, splits: dict[str, Split]) -> TrainResult:
         module = ClassifierModule(model, resolved, data.task, data.train.targets)
         run_trainer = build_trainer(resolved, run.folder, data.train, data.validation)
         is_first = run_trainer.is_first
-        with run.folder.made_by(is_first):
+        with run.folder.discard_on_error(is_first):
             if is_first:
                 lines = classifier_lines(run, data, resolved, model)
                 log.info("%s", "\n".join(lines))

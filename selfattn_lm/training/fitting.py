@@ -208,7 +208,7 @@ def raise_if_lost(error: RuntimeError, folder: RunFolder) -> None:
     """Raise a UserError if an error means that another process of the run has ended."""
     if is_lost_process(error):
         reason = "another process of the run has ended, and its last words say why"
-        raise UserError(f"{folder.name}: {reason}; {folder.what_is_left()}") from None
+        raise UserError(f"{folder.name}: {reason}; {folder.how_to_resume()}") from None
 
 
 def _nothing_kept(
@@ -218,7 +218,7 @@ def _nothing_kept(
     if not_finite:
         raise UserError(f"{folder.name}: {not_finite}.")
     if resume:
-        reason = f"{folder.name}: stopped before another validation; {folder.what_is_left()}"
+        reason = f"{folder.name}: stopped before another validation; {folder.how_to_resume()}"
     else:
         reason = "stopped before the first validation, so no weights were saved"
         reason = f"{folder.name}: {reason}; train again."

@@ -104,7 +104,7 @@ def pretrain_model(run: OpenRun, texts: Texts) -> PretrainResult:
     """
     tokenizer, settings = _tokenizer_and_settings(run, texts)
     is_first = is_first_process()
-    with run.folder.made_by(is_first), tempfile.TemporaryDirectory() as temporary:
+    with run.folder.discard_on_error(is_first), tempfile.TemporaryDirectory() as temporary:
         # Each process has a file of its own: writing it again would cut off one that is mapped.
         ids_folder = Path(temporary)
         if is_first:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import ctrl_c_at, run_killed_at, sentences, write_csv, write_run_with_set_weights
+from helpers import call_before_each_step, ctrl_c_at, run_killed_at, sentences, write_csv, write_run_with_set_weights
 
 from selfattn_lm import Interrupted, TextClassifier, UserError, pretrain, train
 from selfattn_lm.cli import main
-from selfattn_lm.runs import RunFolder, lifecycle, read_run, write_run
+from selfattn_lm.runs import RunFolder, read_run, write_run
 
 TINY = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "batch_size": 16}
 
@@ -49,20 +49,19 @@ class Killed(BaseException):
 @pytest.fixture
 def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Have a commit end before its step of some number."""
-    original = lifecycle._Step.__call__
-    left = [10**9]
+    steps_left = 10**9
 
-    def step(self: lifecycle._Step) -> None:
-        if left[0] == 0:
+    def before() -> None:
+        nonlocal steps_left
+        if steps_left == 0:
             raise Killed
-        left[0] -= 1
-        original(self)
-
-    monkeypatch.setattr(lifecycle._Step, "__call__", step)
+        steps_left -= 1
 
     def at(number: int) -> None:
-        left[0] = number
+        nonlocal steps_left
+        steps_left = number
 
+    call_before_each_step(monkeypatch, before)
     return at
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import ctrl_c_at, same_bytes, sentences, write_csv
+from helpers import call_before_each_step, ctrl_c_at, same_bytes, sentences, write_csv
 
 from selfattn_lm import Interrupted, TextClassifier, UserError, train
 from selfattn_lm.cli import main
-from selfattn_lm.runs import RunFolder, lifecycle
+from selfattn_lm.runs import RunFolder
 from selfattn_lm.training.callbacks import BestCheckpoint, StopOnRequest
 
 TINY: dict[str, Any] = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "batch_size": 16}
@@ -191,16 +191,15 @@ def complete(run: Path, tmp_path: Path) -> RunFolder:
 
 def at_third_step(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
     """Have something happen before the third step of a commit."""
-    original = lifecycle._Step.__call__
-    steps: list[int] = []
+    steps = 0
 
-    def step(self: lifecycle._Step) -> None:
-        steps.append(1)
-        if len(steps) == 3:
+    def before() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
             action()
-        original(self)
 
-    monkeypatch.setattr(lifecycle._Step, "__call__", step)
+    call_before_each_step(monkeypatch, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -220,7 +220,7 @@ def test_an_error_of_one_process_ends_the_other(wrong: int, data: Path, tmp_path
         commands.append(["train", source, *FLAGS, "--training.epochs", "2", "--out", str(tmp_path / "run")])
     codes, said = together(tmp_path, *commands)
     assert codes == [2, 2]
-    ended = "another process of the run has ended, and its last words say why; nothing is kept; train anew."
+    ended = "another process of the run has ended, and its last words say why; nothing was saved; start a new run."
     assert said[1 - wrong].splitlines()[-1] == f"selfattn: {tmp_path / 'run'}: {ended}"
     assert sorted(os.listdir(tmp_path)) == ["log-0", "log-1"]
 

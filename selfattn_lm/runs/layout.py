@@ -1,0 +1,17 @@
+"""The files of a run folder."""
+
+CONFIG = "config.yaml"
+WEIGHTS = "model.safetensors"
+
+# The files whose digests are in config.yaml and are checked when a run is read.
+CHECKED = ("labels.json", "tokenizer.json", "bert.json", WEIGHTS)
+
+# All files that a run writes, in the order in which they replace those of an older run. Once
+# config.yaml is replaced, its digests do not fit the other files, so the folder is refused until
+# the weights, the last, are replaced too.
+FILES = (CONFIG, "metrics.json", "README.md", "log.csv", "data.json", *CHECKED)
+
+# The folder of checkpoints, and the files that a run writes there.
+CHECKPOINTS = "checkpoints"
+CHECKPOINT_FILES = ("best.ckpt", "last.ckpt", "tokens.int32")
+LAST = f"{CHECKPOINTS}/last.ckpt"  # an interrupted run is resumed from it
