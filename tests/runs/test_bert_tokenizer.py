@@ -9,7 +9,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from selfattn_lm import UserError
-from selfattn_lm.runs.hf.tokenizer import longest_text, lowercases, read_tokenizer, strips_accents, write_tokenizer
+from selfattn_lm.runs.hf.tokenizer import read_max_length, lowercases, read_tokenizer, strips_accents, write_tokenizer
 
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 transformers = pytest.importorskip("transformers")
@@ -175,7 +175,7 @@ def test_what_is_written_gives_the_same_ids_in_transformers(case: str, tmp_path:
     write_tokenizer(tokenizer, 64, tmp_path / "two")
     assert ids_of_transformers(tmp_path / "two") == ids_of(tokenizer)
     assert ids_of(read_tokenizer(tmp_path / "two")) == ids_of(tokenizer)
-    assert longest_text(tmp_path / "two") == 64
+    assert read_max_length(tmp_path / "two") == 64
 
 
 def test_a_vocabulary_with_gaps_or_foreign_line_ends_keeps_its_ids(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_nonsense_in_the_files_is_no_traceback(options: dict[str, Any], files: d
 @pytest.mark.parametrize(
     ("limit", "longest"), [(128, 128), (10**30, 10**9), (1e30, 10**9), (None, 10**9), ("x", 10**9)]
 )
-def test_the_longest_text_is_what_the_tokenizer_says(limit: Any, longest: int, tmp_path: Path) -> None:
+def test_the_read_max_length_is_what_the_tokenizer_says(limit: Any, longest: int, tmp_path: Path) -> None:
     for name in ("model_max_length", "max_len"):
         write_folder(tmp_path, "vocab.txt", {name: limit})
-        assert longest_text(tmp_path) == longest
+        assert read_max_length(tmp_path) == longest

@@ -40,8 +40,8 @@ from selfattn_lm.runs.hf.names import (
     pooler_weight,
 )
 from selfattn_lm.runs.hf.tokenizer import (
-    longest_text,
     lowercases,
+    read_max_length,
     read_tokenizer,
     strips_accents,
     write_tokenizer,
@@ -154,7 +154,7 @@ def _settings(
         heads=config.heads,
         layers=config.layers,
         pooling=pooling,
-        max_length=min(config.bert.max_positions, longest_text(folder), _MOST_TOKENS),
+        max_length=min(config.bert.max_positions, read_max_length(folder), _MOST_TOKENS),
         max_ngram=1,
         ngram_buckets=1,
         bag_branch=False,
