@@ -9,7 +9,13 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from selfattn_lm import UserError
-from selfattn_lm.runs.hf.tokenizer import read_max_length, lowercases, read_tokenizer, strips_accents, write_tokenizer
+from selfattn_lm.runs.hf.tokenizer import (
+    lowercases,
+    read_max_length,
+    read_tokenizer,
+    strips_accents,
+    write_tokenizer,
+)
 
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 transformers = pytest.importorskip("transformers")
@@ -54,7 +60,9 @@ def write_folder(
     for name, values in files.items():
         (folder / f"{name}.json").write_text(json.dumps(values))
     if "vocab.txt" in form:
-        (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in VOCABULARY), encoding="utf-8")
+        (folder / "vocab.txt").write_text(
+            "".join(f"{token}\n" for token in VOCABULARY), encoding="utf-8"
+        )
     if "tokenizer.json" in form:
         standard(lowercase, in_file).save(str(folder / "tokenizer.json"))
 
@@ -92,19 +100,46 @@ OPTIONS: list[dict[str, Any] | None] = [
     {"do_lower_case": True, "strip_accents": False},
     {"do_lower_case": False, "strip_accents": True},
     {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": False},
-    {"tokenizer_class": "BertTokenizerFast", "do_lower_case": False, "tokenize_chinese_chars": False},
+    {
+        "tokenizer_class": "BertTokenizerFast",
+        "do_lower_case": False,
+        "tokenize_chinese_chars": False,
+    },
     {"tokenizer_class": "DistilBertTokenizer", "do_lower_case": False},
-    {"tokenizer_class": "ElectraTokenizerFast", "do_basic_tokenize": False, "never_split": ["iron"]},
-    {"model_max_length": 512, "cls_token": {"__type": "AddedToken", **added("[CLS]", normalized=True)}},
-    {"unk_token": "[UNK]", "mask_token": "[MASK]", "clean_up_tokenization_spaces": True, "max_len": 12},
+    {
+        "tokenizer_class": "ElectraTokenizerFast",
+        "do_basic_tokenize": False,
+        "never_split": ["iron"],
+    },
+    {
+        "model_max_length": 512,
+        "cls_token": {"__type": "AddedToken", **added("[CLS]", normalized=True)},
+    },
+    {
+        "unk_token": "[UNK]",
+        "mask_token": "[MASK]",
+        "clean_up_tokenization_spaces": True,
+        "max_len": 12,
+    },
     {"additional_special_tokens": ["<url>", "@user"]},
     {"extra_special_tokens": ["[E1]"], "do_lower_case": False},
     {"extra_special_tokens": {"link": "<url>"}, "bos_token": "[CLS]"},
     {"user_token": "@user"},
     {"additional_special_tokens": ["<url>"], "split_special_tokens": True},
     {"added_tokens_decoder": {**FIVE, str(NEXT): added("@user")}},
-    {"added_tokens_decoder": {**FIVE, str(NEXT): added("[E1]", special=True, lstrip=True, rstrip=True)}},
-    {"added_tokens_decoder": {**FIVE, str(NEXT): added("@USER", normalized=True), str(NEXT + 1): added("<url")}},
+    {
+        "added_tokens_decoder": {
+            **FIVE,
+            str(NEXT): added("[E1]", special=True, lstrip=True, rstrip=True),
+        }
+    },
+    {
+        "added_tokens_decoder": {
+            **FIVE,
+            str(NEXT): added("@USER", normalized=True),
+            str(NEXT + 1): added("<url"),
+        }
+    },
 ]
 
 
@@ -114,7 +149,9 @@ READ_SINCE_5 = ("12", "14", "an older list and its ids")
 
 @pytest.mark.parametrize("form", ["vocab.txt", "tokenizer.json", "vocab.txt and tokenizer.json"])
 @pytest.mark.parametrize("case", [str(i) for i in range(len(OPTIONS))])
-def test_the_options_of_a_tokenizer_are_read_as_transformers_reads_them(form: str, case: str, tmp_path: Path) -> None:
+def test_the_options_of_a_tokenizer_are_read_as_transformers_reads_them(
+    form: str, case: str, tmp_path: Path
+) -> None:
     skip_if_it_reads_otherwise(case)
     options = OPTIONS[int(case)]
     write_folder(tmp_path, form, options)
@@ -157,7 +194,9 @@ ADDED: dict[str, tuple[str, dict[str, Any] | None, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", ADDED)
-def test_added_tokens_are_found_in_texts_as_transformers_finds_them(case: str, tmp_path: Path) -> None:
+def test_added_tokens_are_found_in_texts_as_transformers_finds_them(
+    case: str, tmp_path: Path
+) -> None:
     skip_if_it_reads_otherwise(case)
     form, options, files = ADDED[case]
     write_folder(tmp_path, form, options, **files)
@@ -194,11 +233,17 @@ def test_a_vocabulary_with_gaps_or_foreign_line_ends_keeps_its_ids(tmp_path: Pat
 
 def test_the_five_special_tokens_in_a_text_are_where_the_ids_differ(tmp_path: Path) -> None:
     write_folder(tmp_path, "vocab.txt", {"additional_special_tokens": ["<url>"]})
-    tokenizer, theirs = read_tokenizer(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    tokenizer, theirs = (
+        read_tokenizer(tmp_path),
+        transformers.AutoTokenizer.from_pretrained(tmp_path),
+    )
     assert theirs.tokenize("[MASK] <url>") == ["[MASK]", "<url>"]
     assert tokenizer.encode("[MASK] <url>").tokens == ["[CLS]", "[", "mask", "]", "<url>", "[SEP]"]
     for special in SPECIAL:
-        assert VOCABULARY[special] not in tokenizer.encode(f"iron {special}").ids[1:-1] or special == "[UNK]"
+        assert (
+            VOCABULARY[special] not in tokenizer.encode(f"iron {special}").ids[1:-1]
+            or special == "[UNK]"
+        )
 
 
 def change(folder: Path, part: str, value: Any) -> None:
@@ -233,7 +278,9 @@ def test_a_file_that_is_not_of_its_class_is_refused_and_read_with_the_class_of_f
         f"{tmp_path / 'tokenizer.json'}: its {part} is not that of a BertTokenizer; if tokenizer.json is right, name "
         "PreTrainedTokenizerFast in tokenizer_config.json."
     )
-    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "PreTrainedTokenizerFast"}'
+    )
     tokenizer = read_tokenizer(tmp_path)
     assert ids_of(tokenizer) == ids_of_transformers(tmp_path)
     write_folder(tmp_path / "back", "")
@@ -301,16 +348,22 @@ def test_a_file_without_its_special_tokens_around_a_text_is_refused(tmp_path: Pa
         ({}, {"tokenizer": {"model": {"vocab": ["a"]}}}),
     ],
 )
-def test_nonsense_in_the_files_is_no_traceback(options: dict[str, Any], files: dict[str, Any], tmp_path: Path) -> None:
+def test_nonsense_in_the_files_is_no_traceback(
+    options: dict[str, Any], files: dict[str, Any], tmp_path: Path
+) -> None:
     write_folder(tmp_path, "vocab.txt", options, **files)
-    with pytest.raises(UserError, match=r"^.*: (its files cannot be read as a tokenizer|its normalizer is not)"):
+    with pytest.raises(
+        UserError, match=r"^.*: (its files cannot be read as a tokenizer|its normalizer is not)"
+    ):
         read_tokenizer(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("limit", "longest"), [(128, 128), (10**30, 10**9), (1e30, 10**9), (None, 10**9), ("x", 10**9)]
 )
-def test_the_read_max_length_is_what_the_tokenizer_says(limit: Any, longest: int, tmp_path: Path) -> None:
+def test_the_read_max_length_is_what_the_tokenizer_says(
+    limit: Any, longest: int, tmp_path: Path
+) -> None:
     for name in ("model_max_length", "max_len"):
         write_folder(tmp_path, "vocab.txt", {name: limit})
         assert read_max_length(tmp_path) == longest

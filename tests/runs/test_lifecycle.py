@@ -8,7 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import call_before_each_step, ctrl_c_at, run_killed_at, sentences, write_csv, write_run_with_set_weights
+from helpers import (
+    call_before_each_step,
+    ctrl_c_at,
+    run_killed_at,
+    sentences,
+    write_csv,
+    write_run_with_set_weights,
+)
 
 from selfattn_lm import Interrupted, TextClassifier, UserError, pretrain, train
 from selfattn_lm.cli import main
@@ -98,7 +105,10 @@ def test_a_commit_killed_at_any_step_leaves_one_run_or_is_refused_and_goes_on(
             assert str(caught.value).endswith(
                 f"a newer run is half in its place; `selfattn train --resume --out {target}` completes it."
             )
-            with pytest.raises(UserError, match="the run was finished but only half in its place, and is complete now"):
+            with pytest.raises(
+                UserError,
+                match="the run was finished but only half in its place, and is complete now",
+            ):
                 place.unfinished()
             assert state_of(target) == "new"
         if state_of(target) == "new":
@@ -130,7 +140,9 @@ def test_a_run_without_bert_removes_the_shape_of_a_bert_before_it(
 
 
 @pytest.mark.parametrize("name", ["labels.json", "tokenizer.json", "model.safetensors"])
-def test_files_of_two_runs_are_refused(name: str, old_and_new: tuple[Path, Path], tmp_path: Path) -> None:
+def test_files_of_two_runs_are_refused(
+    name: str, old_and_new: tuple[Path, Path], tmp_path: Path
+) -> None:
     old, new = old_and_new
     run = tmp_path / "run"
     shutil.copytree(old, run)
@@ -165,7 +177,9 @@ def test_a_run_folder_may_be_a_symbolic_link(data: str, tmp_path: Path) -> None:
     link = tmp_path / "run"
     link.symlink_to(tmp_path / "disk" / "real", target_is_directory=True)
     train(data, out=link, epochs=1, **TINY)
-    other = write_csv(tmp_path / "other.csv", [(text, f"new {label}") for text, label in sentences(60)])
+    other = write_csv(
+        tmp_path / "other.csv", [(text, f"new {label}") for text, label in sentences(60)]
+    )
     with ctrl_c_at(5):
         result = train(str(other), out=link, overwrite=True, epochs=9, **TINY)
     assert result.stopped.startswith("by Ctrl-C")
@@ -174,7 +188,9 @@ def test_a_run_folder_may_be_a_symbolic_link(data: str, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "disk")) == ["real"]
 
 
-def test_a_replacement_that_is_interrupted_leaves_the_run_that_it_should_replace(data: str, tmp_path: Path) -> None:
+def test_a_replacement_that_is_interrupted_leaves_the_run_that_it_should_replace(
+    data: str, tmp_path: Path
+) -> None:
     run = train(data, out=tmp_path / "run", epochs=1, **TINY).folder
     before = (run / "model.safetensors").read_bytes()
     with ctrl_c_at(1), pytest.raises(Interrupted, match="stopped before the first validation"):
@@ -184,10 +200,28 @@ def test_a_replacement_that_is_interrupted_leaves_the_run_that_it_should_replace
     assert os.listdir(tmp_path) == ["run"]
 
 
-def test_a_run_that_was_killed_is_neither_lost_nor_replaced_unasked(data: str, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_is_neither_lost_nor_replaced_unasked(
+    data: str, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
-    settings = ["--model.width", "8", "--model.heads", "2", "--training.precision", "32", "--training.epochs", "2"]
-    settings += ["--training.validations-per-epoch", "2", "--training.batch-size", "16", "--out", str(run)]
+    settings = [
+        "--model.width",
+        "8",
+        "--model.heads",
+        "2",
+        "--training.precision",
+        "32",
+        "--training.epochs",
+        "2",
+    ]
+    settings += [
+        "--training.validations-per-epoch",
+        "2",
+        "--training.batch-size",
+        "16",
+        "--out",
+        str(run),
+    ]
     run_killed_at(4, ["train", data, *settings])
     assert sorted(os.listdir(tmp_path)) == ["run.partial"]
     with pytest.raises(UserError) as caught:
@@ -226,7 +260,9 @@ def test_pretraining_has_the_same_life(data: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with ctrl_c_at(8):
         pretrain(data, out=run, epochs=3, **TINY)
-    with pytest.raises(UserError, match=r"run: exists; --overwrite replaces it, --out names another folder\.$"):
+    with pytest.raises(
+        UserError, match=r"run: exists; --overwrite replaces it, --out names another folder\.$"
+    ):
         pretrain(data, out=run, epochs=3, **TINY)
     (run / "notes.txt").write_text("mine", encoding="utf-8")
     assert not pretrain(resume=True, out=run).stopped
@@ -251,7 +287,10 @@ def test_a_folder_that_cannot_be_made_is_refused_in_a_sentence(
 ) -> None:
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     run = tmp_path / place
-    assert main(["train", data, "--out", str(run), "--model.width", "8", "--training.epochs", "1"]) == 2
+    assert (
+        main(["train", data, "--out", str(run), "--model.width", "8", "--training.epochs", "1"])
+        == 2
+    )
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"selfattn: {run}")
     assert os.listdir(tmp_path) == ["file"]
@@ -263,8 +302,14 @@ def test_a_circle_of_links_and_the_root_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         RunFolder(tmp_path / "a")
     reason = "its symbolic links lead in a circle"
-    assert str(caught.value) == f"{tmp_path / 'a'}: cannot be a run folder ({reason}); name another with --out."
+    assert (
+        str(caught.value)
+        == f"{tmp_path / 'a'}: cannot be a run folder ({reason}); name another with --out."
+    )
     with pytest.raises(UserError) as caught:
         RunFolder(Path("/"))
     reason = "it is the root of the disk"
-    assert str(caught.value) == f"{Path('/')}: cannot be a run folder ({reason}); name another with --out."
+    assert (
+        str(caught.value)
+        == f"{Path('/')}: cannot be a run folder ({reason}); name another with --out."
+    )
