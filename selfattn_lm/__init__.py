@@ -1,4 +1,4 @@
-"""A small self-attention text classifier that its user owns; the command line's verbs are functions here."""
+"""A small self-attention text classifier that its user owns; each command is a function here."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from selfattn_lm.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
+    from selfattn_lm.api import evaluate, export, fit, predict, pretrain, study, train
     from selfattn_lm.inference import MaskedModel, TextClassifier
-    from selfattn_lm.verbs import evaluate, export, fit, predict, pretrain, study, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,7 +29,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `import selfattn_lm` alone loads no torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "verbs"
+    module = "api"
     if name in ("MaskedModel", "TextClassifier"):
         module = "inference"
     return getattr(import_module(f"{__name__}.{module}"), name)

@@ -2,9 +2,10 @@
 
 
 class UserError(Exception):
-    """An error that the user can fix: the message says what is wrong, where, and what to do instead.
+    """An error that the user can fix; the command line exits with code 2.
 
-    Our own mistakes are `assert`s. The command line exits with code 2.
+    The message says in one sentence what is wrong, where, and what to do instead. Our own mistakes
+    are `assert`s.
     """
 
 

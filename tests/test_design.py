@@ -29,7 +29,9 @@ FLOORS = [
     "evaluation",
     "training",
     "study",
-    "verbs",
+    "run_names",
+    "start",
+    "api",
     "cli",
     "__main__",
 ]

@@ -130,6 +130,35 @@ def test_a_missing_or_wrong_verb_or_data_is_refused(capsys: Capture) -> None:
     assert refusal(capsys, "train") == message
 
 
+@pytest.mark.parametrize(
+    "arguments", [["train", "-"], ["pretrain", "-"], ["study", "-"], ["evaluate", "run", "-"]]
+)
+def test_standard_input_is_refused_where_a_file_is_needed(
+    arguments: list[str], capsys: Capture
+) -> None:
+    reason = "-: only the FILE of `selfattn predict` may be standard input"
+    assert refusal(capsys, *arguments) == f"{reason}; name a file, a folder or a hub name."
+
+
+def test_the_flags_of_one_call_do_not_count_in_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def remember(data: str, **options: Any) -> None:
+        calls.append(options)
+
+    monkeypatch.setattr("selfattn_lm.api.train", remember)
+    assert main(["train", "a.csv", "--model.width", "128", "--training.epochs", "auto"]) == 0
+    assert main(["train", "a.csv", "--seed", "3"]) == 0
+    first, second = calls
+    # A flag that is given counts, even with the value of its default.
+    assert (first["model.width"], first["training.epochs"]) == (128, "auto")
+    assert "seed" not in first
+    assert second["seed"] == 3
+    assert "model.width" not in second
+
+
 def test_a_run_is_neither_replaced_nor_contradicted_nor_resumed_unasked(
     broken: Path, data: Path, capsys: Capture
 ) -> None:

@@ -150,6 +150,6 @@ def test_a_run_that_began_in_python_is_not_resumed_with_files_that_lie_about(
     classifier.save(tmp_path / "run")
     (tmp_path / "run" / "checkpoints").mkdir()
     (tmp_path / "run" / "checkpoints" / "last.ckpt").touch()
-    message = r"began with texts given in Python, which it does not keep; call `fit` again"
+    message = r"the run was trained on texts given in Python, which are not kept; call `fit` again"
     with pytest.raises(UserError, match=message):
         train(resume=True, out=tmp_path / "run")

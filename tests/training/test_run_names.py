@@ -63,7 +63,7 @@ def test_a_run_is_called_like_its_data(
 
 
 def test_a_file_that_is_a_link_gives_the_name_of_the_link(tmp_path: Path) -> None:
-    from selfattn_lm.verbs.starting import run_name
+    from selfattn_lm.run_names import run_name
 
     blob = write_csv(tmp_path / "blobs" / "0fab", [("a", "x")])
     (tmp_path / "films").mkdir()

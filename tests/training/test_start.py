@@ -233,7 +233,7 @@ def test_a_resumed_run_takes_its_start_by_any_of_its_names(
     monkeypatch.chdir(pretrained.parent)
     with ctrl_c_at(2):
         train(data, init="pretrained", out=tmp_path / "run", epochs=3, precision="32")
-    with pytest.raises(UserError, match=r"^--init: other is asked, but .* began from pretrained; leave it out\.$"):
+    with pytest.raises(UserError, match=r"^--init other contradicts the .* started from pretrained; leave it out\.$"):
         train(init="other", out=tmp_path / "run", resume=True)
     assert not train(init=pretrained, out=tmp_path / "run", resume=True).stopped
 
@@ -253,7 +253,7 @@ def test_a_preset_that_there_is_not_is_refused(data: str, tmp_path: Path) -> Non
 def test_a_resumed_run_refuses_a_preset_that_it_did_not_begin_with(data: str, tmp_path: Path) -> None:
     with ctrl_c_at(2):
         train(data, out=tmp_path / "run", **{**TINY, "epochs": 3})
-    message = "model.kind: 'bag' is asked, but .* began with 'attention'; leave it out"
+    message = "model.kind='bag' contradicts .*, which has 'attention'; leave it out"
     with pytest.raises(UserError, match=message):
         train(out=tmp_path / "run", resume=True, preset="quick")
     assert not train(out=tmp_path / "run", resume=True).stopped
