@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from selfattn_lm.config.settings import Settings, settings_from
 from selfattn_lm.errors import UserError
 
@@ -53,6 +51,8 @@ def read_config(path: Path) -> ConfigFile:
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
+    import yaml  # only where it is needed, as it slows down `selfattn --help`
+
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
