@@ -199,7 +199,7 @@ class RunFolder:
         """Whether a complete run is still in the work folder, in full or in part.
 
         A commit deletes the last checkpoint or moves config.yaml first. Where both are beside the
-        weights no commit has begun, and the run can be resumed from the checkpoint.
+        weights no commit has started, and the run can be resumed from the checkpoint.
         """
         if not (self.work / WEIGHTS).is_file():
             return False

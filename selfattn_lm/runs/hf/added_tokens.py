@@ -23,7 +23,7 @@ SPECIAL = {
 # The options that name a special token in any tokenizer, in the order in which they are added.
 _STANDARD_OPTIONS = ("bos_token", "eos_token", *SPECIAL)
 
-_FLAGS = ("single_word", "lstrip", "rstrip", "normalized")  # where in a text a token is found
+_FLAGS = ("single_word", "lstrip", "rstrip", "normalized")  # how a token is matched in a text
 
 
 class TokenizerFiles(NamedTuple):
