@@ -55,7 +55,11 @@ def ours(split: Split) -> float:
 
 def plain(split: Split, batches: Callable[[list[int]], Batches]) -> float:
     """Seconds of a usual epoch with `transformers`: dynamic padding, bf16 autocast, AdamW."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        get_linear_schedule_with_warmup,
+    )
 
     names = sorted(set(split.targets[:ROWS]))
     tokenizer = AutoTokenizer.from_pretrained(minilm())

@@ -74,7 +74,9 @@ def build_classifier(
     return Classifier(embedding, {"bag": bag, "encoder": branch})
 
 
-def build_masked_model(config: ResolvedModel, vocab_size: int, char_ngrams: Tensor | None = None) -> Classifier:
+def build_masked_model(
+    config: ResolvedModel, vocab_size: int, char_ngrams: Tensor | None = None
+) -> Classifier:
     """Build a model that predicts masked tokens: its head scores each token of the vocabulary."""
     embedding, encoder = _embedding_and_encoder(config, vocab_size, char_ngrams)
     head = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, vocab_size))
@@ -143,7 +145,12 @@ def build_bert(bert: BertConfig, config: ResolvedModel, outputs: int) -> Classif
     layers = [_bert_layer(bert, config) for _ in range(config.layers)]
     encoder = Encoder(layers, nn.Identity())
     embedding = BertEmbedding(
-        bert.vocab_size, bert.max_positions, bert.type_vocab_size, config.width, bert.norm_eps, config.dropout
+        bert.vocab_size,
+        bert.max_positions,
+        bert.type_vocab_size,
+        config.width,
+        bert.norm_eps,
+        config.dropout,
     )
     return Classifier(embedding, {"encoder": Branch(encoder, pool, head)})
 

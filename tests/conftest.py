@@ -14,9 +14,13 @@ __all__ = ["SMALL", "sentences", "write_csv"]
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches a network
 os.environ["HF_DATASETS_OFFLINE"] = "1"
-_cache = tempfile.TemporaryDirectory(prefix="selfattn-tests-")  # no test reads or writes the user's cache
+_cache = tempfile.TemporaryDirectory(
+    prefix="selfattn-tests-"
+)  # no test reads or writes the user's cache
 os.environ["SELFATTN_CACHE"] = _cache.name
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are so small that a second thread only waits
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # the models are so small that a second thread only waits
 
 
 def pytest_sessionstart() -> None:
@@ -55,7 +59,9 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+def said(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> pytest.LogCaptureFixture:
     """What the package logs, also after a test that ran the command line, which keeps it to itself."""
     monkeypatch.setattr(logging.getLogger("selfattn_lm"), "propagate", True)
     return caplog

@@ -26,7 +26,10 @@ SMALL: dict[str, Any] = {
     "training": {"epochs": 6, "batch_size": 16, "learning_rate": 0.02},
 }
 # The same for tests that compare numbers or bytes, or ask for an accuracy: other precisions differ by processor.
-EXACT: dict[str, Any] = {"model": SMALL["model"], "training": {**SMALL["training"], "precision": "32"}}
+EXACT: dict[str, Any] = {
+    "model": SMALL["model"],
+    "training": {**SMALL["training"], "precision": "32"},
+}
 NEEDED = ("model.safetensors", "tokenizer.json", "labels.json")
 
 
@@ -37,7 +40,9 @@ def sentences(rows: int, seed: int = 0) -> list[tuple[str, str]]:
     pairs = []
     for i in range(rows):
         label = sorted(WORDS)[i % len(WORDS)]
-        words = [chance.choice(WORDS[label]) for _ in range(2)] + [chance.choice(filler) for _ in range(4)]
+        words = [chance.choice(WORDS[label]) for _ in range(2)] + [
+            chance.choice(filler) for _ in range(4)
+        ]
         chance.shuffle(words)
         pairs.append((" ".join(words), label))
     return pairs
@@ -48,7 +53,9 @@ def file_name(name: str) -> str:
     return os.fsdecode(name.encode("utf-8"))
 
 
-def write_csv(path: Path, rows: Iterable[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
+def write_csv(
+    path: Path, rows: Iterable[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")
+) -> Path:
     """A csv file with a header."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -60,7 +67,13 @@ def model_config(**values: Any) -> "ResolvedModel":
     """The settings of a small model without n-grams, with `values` instead of the usual ones."""
     from selfattn_lm.config import ResolvedModel
 
-    usual: dict[str, Any] = {"width": 16, "heads": 2, "layers": 1, "pooling": "mean", "max_length": 16}
+    usual: dict[str, Any] = {
+        "width": 16,
+        "heads": 2,
+        "layers": 1,
+        "pooling": "mean",
+        "max_length": 16,
+    }
     return ResolvedModel(**{**usual, "max_ngram": 1, "ngram_buckets": 1024, **values})
 
 
@@ -86,7 +99,13 @@ def resolved_settings(model: "ResolvedModel", **training: Any) -> "Resolved":
     """All settings of a run that trains for one epoch in fp32."""
     from selfattn_lm.config import DataConfig, Resolved, ResolvedTraining
 
-    usual: dict[str, Any] = {"epochs": 1, "learning_rate": 0.01, "ema_decay": 0.0, "patience": 5, "devices": 1}
+    usual: dict[str, Any] = {
+        "epochs": 1,
+        "learning_rate": 0.01,
+        "ema_decay": 0.0,
+        "patience": 5,
+        "devices": 1,
+    }
     usual.update(validations_per_epoch=1, precision="32")
     return Resolved(
         seed=0,
@@ -161,7 +180,9 @@ def _die_at(step: int, arguments: list[str]) -> None:
 
 def run_killed_at(step: int, arguments: list[str]) -> None:
     """Run the command line in a process that is killed at a step, without a chance to clean up."""
-    process = multiprocessing.get_context("forkserver").Process(target=_die_at, args=(step, arguments))
+    process = multiprocessing.get_context("forkserver").Process(
+        target=_die_at, args=(step, arguments)
+    )
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL

@@ -42,7 +42,9 @@ def floor(name: str) -> int:
     return FLOORS.index(name.split(".")[1])
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if f.name != "__init__.py"], ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if f.name != "__init__.py"], ids=lambda f: f.name
+)
 def test_an_import_points_only_down_the_floors(file: Path) -> None:
     own = ".".join(file.relative_to(ROOT).with_suffix("").parts)
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -56,7 +58,9 @@ def test_an_import_points_only_down_the_floors(file: Path) -> None:
 def loaded_after(code: str) -> set[str]:
     script = f"import sys\n{code}\nprint(' '.join(sys.modules))"
     return set(
-        subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+        subprocess.run(
+            [sys.executable, "-c", script], check=True, capture_output=True, text=True
+        ).stdout.split()
     )
 
 
@@ -90,7 +94,9 @@ def test_the_file_tree_of_the_readme_is_true() -> None:
     there = {file.name for file in FILES if not file.name.startswith("__")}
     assert there <= named
     assert named - there <= {
-        file.name for folder in ("scripts", "benchmarks", "tools") for file in (ROOT / folder).iterdir()
+        file.name
+        for folder in ("scripts", "benchmarks", "tools")
+        for file in (ROOT / folder).iterdir()
     }
 
 

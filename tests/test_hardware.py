@@ -14,7 +14,13 @@ from selfattn_lm.build import build_classifier
 from selfattn_lm.features.ngrams import add_ngrams
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.inputs import Inputs
-from selfattn_lm.training import classify, fitting, modules, pretrain as pretraining, trainer as trainers
+from selfattn_lm.training import (
+    classify,
+    fitting,
+    modules,
+    pretrain as pretraining,
+    trainer as trainers,
+)
 from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, use_dense_gradients
 
 TINY: dict[str, Any] = {"width": 8, "heads": 2, "layers": 1, "epochs": 1}

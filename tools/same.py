@@ -100,7 +100,11 @@ class Side:
         finally:
             sys.stdin = before
         text = printed.getvalue().replace(str(self.out), "OUT").replace(str(self.data), "DATA")
-        if arguments[0] in ("train", "pretrain", "study"):  # their figures are in files; times are in these lines
+        if arguments[0] in (
+            "train",
+            "pretrain",
+            "study",
+        ):  # their figures are in files; times are in these lines
             text = ""
         (self.out / f"{name}.printed").write_text(f"exit code {code}\n{text}", encoding="utf-8")
         return code
@@ -143,11 +147,15 @@ def positions(side: Side) -> None:
 @case
 def regularisation(side: Side) -> None:
     side.train("token-dropout", {"model.token_dropout": 0.5})
-    side.train("no-dropout", {"model.token_dropout": 0, "model.dropout": 0, "model.embedding_dropout": 0})
+    side.train(
+        "no-dropout", {"model.token_dropout": 0, "model.dropout": 0, "model.embedding_dropout": 0}
+    )
     side.train("average", {"training.ema": 0.9, "training.validations": 2})
     side.train("no-average", {"training.ema": 0})
     side.train("accumulate", {"training.accumulate": 2})
-    side.train("class-weights", {"training.class_weights": "balanced", "training.monitor": "accuracy"})
+    side.train(
+        "class-weights", {"training.class_weights": "balanced", "training.monitor": "accuracy"}
+    )
     side.train("context-alone", {"model.words": False, "model.pooling": "max"})
     side.train("few", {"data.shots": 5, "seed": 3})
 
@@ -157,7 +165,14 @@ def starts(side: Side) -> None:
     first = side.train("start")
     side("init", "train", side.data / "other.csv", "--init", first, "--out", side.out / "init",
          *side.flags({"training.epochs": 1, "training.precision": 32}))  # fmt: skip
-    side("pretrained", "pretrain", side.data / "texts.txt", "--out", side.out / "pretrained", *side.flags(SMALL))
+    side(
+        "pretrained",
+        "pretrain",
+        side.data / "texts.txt",
+        "--out",
+        side.out / "pretrained",
+        *side.flags(SMALL),
+    )
     side("from-pretrained", "train", side.data / "train.csv", "--init", side.out / "pretrained",
          "--out", side.out / "from-pretrained",
          *side.flags({"training.epochs": 1, "training.precision": 32}))  # fmt: skip
@@ -183,7 +198,9 @@ def bert(side: Side) -> None:
          *side.flags({"training.epochs": 1, "training.precision": 32, "training.freeze": 1,
                       "training.layer_decay": 0.8, "model.pooling": "cls"}))  # fmt: skip
     side("export", "export", side.out / "tuned", "--out", side.out / "exported")
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(side.out / "exported").eval()
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        side.out / "exported"
+    ).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(side.out / "exported")
     with torch.inference_mode():
         logits = model(**tokenizer(["the apple and a river"], return_tensors="pt")).logits
@@ -229,8 +246,25 @@ def prediction(side: Side) -> None:
             side(f"predict-{form}-{precision}", "predict", run, side.data / f"bad.{form}", *flags)
     lines = "the apple\n\nsome gold 🙂\n".encode() + b"caf\xe9\nrain"
     side("predict-stdin", "predict", run, "-", "--precision", "32", stdin=lines)
-    side("evaluate", "evaluate", run, side.data / "test.csv", "--precision", "32", "--out", out / "scores")
-    side("evaluate-unknown", "evaluate", run, side.data / "other.csv", "--precision", "32", "--skip-unknown")
+    side(
+        "evaluate",
+        "evaluate",
+        run,
+        side.data / "test.csv",
+        "--precision",
+        "32",
+        "--out",
+        out / "scores",
+    )
+    side(
+        "evaluate-unknown",
+        "evaluate",
+        run,
+        side.data / "other.csv",
+        "--precision",
+        "32",
+        "--skip-unknown",
+    )
 
 
 @case
@@ -273,7 +307,11 @@ def translated(text: str, table: dict[str, str]) -> str:
 def plain(value: Any, table: dict[str, str]) -> Any:
     """Plain values with keys translated, without what differs from run to run."""
     if isinstance(value, dict):
-        return {table.get(key, key): plain(item, table) for key, item in value.items() if key not in NOT_COMPARED}
+        return {
+            table.get(key, key): plain(item, table)
+            for key, item in value.items()
+            if key not in NOT_COMPARED
+        }
     if isinstance(value, list):
         return [plain(item, table) for item in value]
     return value
@@ -290,20 +328,32 @@ def contents(file: Path, out: Path, data: Path, *, is_base: bool) -> Any:
         import safetensors.torch
 
         weights = safetensors.torch.load_file(file)
-        return {translated(name, tensors): (str(t.dtype), t.shape, t.numpy().tobytes()) for name, t in weights.items()}
+        return {
+            translated(name, tensors): (str(t.dtype), t.shape, t.numpy().tobytes())
+            for name, t in weights.items()
+        }
     text = without_paths(file.read_text(encoding="utf-8"), out, data)
     if file.name in ("metrics.json", "data.json") or file.parent.name == "cells":
         return plain(json.loads(text), keys)
     if file.name == "log.csv":
         rows = csv.DictReader(io.StringIO(text))
-        return [{columns.get(k, k): v for k, v in row.items() if k not in NOT_COMPARED} for row in rows]
+        return [
+            {columns.get(k, k): v for k, v in row.items() if k not in NOT_COMPARED} for row in rows
+        ]
     if file.name.startswith("predicted") and file.suffix == ".csv":
         header, _, rest = text.partition("\n")
         return ",".join(columns.get(name, name) for name in header.split(",")), rest
     return text
 
 
-SKIPPED = (".png", ".svg", ".md", ".yaml", ".done", ".ckpt")  # pictures, prose, settings under other names
+SKIPPED = (
+    ".png",
+    ".svg",
+    ".md",
+    ".yaml",
+    ".done",
+    ".ckpt",
+)  # pictures, prose, settings under other names
 NAMES_SKIPPED = ("study.json", "bert.json")
 
 
@@ -327,7 +377,9 @@ def differences(base: Path, work: Path, data: Path) -> Iterator[str]:
         if before != after:
             detail = ""
             if isinstance(before, dict) and isinstance(after, dict):
-                keys = [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
+                keys = [
+                    key for key in before.keys() | after.keys() if before.get(key) != after.get(key)
+                ]
                 detail = f" ({', '.join(sorted(map(str, keys))[:4])})"
             yield f"{name}: differs{detail}"
 
@@ -340,9 +392,13 @@ def write_data(folder: Path) -> None:
         found = []
         for i in range(rows):
             label = sorted(WORDS)[i % 3]
-            words = chance.choices(WORDS[label], k=2) + chance.choices(["the", "a", "of", "and", "with"], k=4)
+            words = chance.choices(WORDS[label], k=2) + chance.choices(
+                ["the", "a", "of", "and", "with"], k=4
+            )
             chance.shuffle(words)
-            found.append((" ".join(words), label if chance.random() < 0.8 else chance.choice(sorted(WORDS))))
+            found.append(
+                (" ".join(words), label if chance.random() < 0.8 else chance.choice(sorted(WORDS)))
+            )
         return found
 
     def write(name: str, rows: list[tuple[str, ...]]) -> None:
@@ -354,9 +410,19 @@ def write_data(folder: Path) -> None:
     write("other.csv", [(text, "new" if label == "fruit" else label) for text, label in pairs(80)])
     write("one.csv", [(text, "same") for text, _ in pairs(5)])
     (folder / "texts.txt").write_text("\n".join(text for text, _ in pairs(300)), encoding="utf-8")
-    (folder / "bad.csv").write_text('id,text\n1,the apple\n2,\n3,a,b\n4,"é of gold"\n', encoding="utf-8")
-    rows: list[Any] = [{"id": 1, "text": "rain"}, {"id": 2, "text": None}, {"id": 3, "text": 5}, {"id": 4}]
-    lines = [json.dumps(row) for row in rows] + ["{", '{"id": 5, "text": "zinc", "more": [1, null]}']
+    (folder / "bad.csv").write_text(
+        'id,text\n1,the apple\n2,\n3,a,b\n4,"é of gold"\n', encoding="utf-8"
+    )
+    rows: list[Any] = [
+        {"id": 1, "text": "rain"},
+        {"id": 2, "text": None},
+        {"id": 3, "text": 5},
+        {"id": 4},
+    ]
+    lines = [json.dumps(row) for row in rows] + [
+        "{",
+        '{"id": 5, "text": "zinc", "more": [1, null]}',
+    ]
     (folder / "bad.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -370,7 +436,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         base_code = place / "code"
-        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", base_code, sys.argv[1]], cwd=ROOT, check=True)
+        subprocess.run(
+            ["git", "worktree", "add", "--quiet", "--detach", base_code, sys.argv[1]],
+            cwd=ROOT,
+            check=True,
+        )
         try:
             data = place / "data"
             data.mkdir()
@@ -384,9 +454,24 @@ def main() -> int:
                     "PYTHONPATH": str(code),
                     "SELFATTN_CACHE": str(place / f"{kind}-cache"),
                 }
-                environment = {**os.environ, **fixed, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-                command = [sys.executable, str(Path(__file__)), "--side", str(out), str(data), ",".join(names), kind]
-                sides[kind] = subprocess.Popen(command, env=environment, cwd=place, stderr=subprocess.PIPE, text=True)
+                environment = {
+                    **os.environ,
+                    **fixed,
+                    "HF_HUB_OFFLINE": "1",
+                    "TRANSFORMERS_VERBOSITY": "error",
+                }
+                command = [
+                    sys.executable,
+                    str(Path(__file__)),
+                    "--side",
+                    str(out),
+                    str(data),
+                    ",".join(names),
+                    kind,
+                ]
+                sides[kind] = subprocess.Popen(
+                    command, env=environment, cwd=place, stderr=subprocess.PIPE, text=True
+                )
             for kind, process in sides.items():
                 told = process.communicate()[1]
                 if process.returncode:
@@ -395,7 +480,9 @@ def main() -> int:
             found = list(differences(place / "base", place / "work", data))
             count = len(files_of(place / "work"))
         finally:
-            subprocess.run(["git", "worktree", "remove", "--force", base_code], cwd=ROOT, check=True)
+            subprocess.run(
+                ["git", "worktree", "remove", "--force", base_code], cwd=ROOT, check=True
+            )
     print("\n".join(found) if found else f"the same: {len(names)} cases, {count} files")
     return 1 if found else 0
 

@@ -2,7 +2,14 @@
 
 from selfattn_lm.config.io import ConfigFile, precision_recorded_in, read_config
 from selfattn_lm.config.nested import flatten, merge, nest
-from selfattn_lm.config.presets import FINETUNING, PRESETS, PRETRAINING, STUDIED, STUDIED_PERCENTAGES, Preset
+from selfattn_lm.config.presets import (
+    FINETUNING,
+    PRESETS,
+    PRETRAINING,
+    STUDIED,
+    STUDIED_PERCENTAGES,
+    Preset,
+)
 from selfattn_lm.config.resolved import (
     PredictionSettings,
     Resolved,

@@ -6,7 +6,13 @@ from typing import Any, Literal
 
 from selfattn_lm.config.nested import merge
 from selfattn_lm.config.schema import build
-from selfattn_lm.config.settings import DataConfig, ModelConfig, Settings, TokenizerConfig, TrainingConfig
+from selfattn_lm.config.settings import (
+    DataConfig,
+    ModelConfig,
+    Settings,
+    TokenizerConfig,
+    TrainingConfig,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,7 +62,14 @@ class LengthBuckets(Sampler[list[int]]):
     """
 
     def __init__(
-        self, lengths: np.ndarray, batch_size: int, batch_tokens: int, *, seed: int, rank: int = 0, world: int = 1
+        self,
+        lengths: np.ndarray,
+        batch_size: int,
+        batch_tokens: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.padded = rounded_up(lengths)
         self.batches = cut_by_budget(np.sort(self.padded), batch_size, batch_tokens)

@@ -60,7 +60,9 @@ def tokenize(
         return _compute(texts, config, tokenizer, max_length)
 
 
-def _name(texts: Sequence[str], config: ResolvedTokenizer, tokenizer: Tokenizer | None, max_length: int) -> str:
+def _name(
+    texts: Sequence[str], config: ResolvedTokenizer, tokenizer: Tokenizer | None, max_length: int
+) -> str:
     """A name for all that the ids depend on: texts, tokenizer, and the versions of the code."""
     digest = hashlib.sha256()
     for text in texts:
@@ -73,7 +75,11 @@ def _name(texts: Sequence[str], config: ResolvedTokenizer, tokenizer: Tokenizer 
 
 
 def _compute_and_keep(
-    entry: Path, texts: Sequence[str], config: ResolvedTokenizer, tokenizer: Tokenizer | None, max_length: int
+    entry: Path,
+    texts: Sequence[str],
+    config: ResolvedTokenizer,
+    tokenizer: Tokenizer | None,
+    max_length: int,
 ) -> tuple[Tokenizer, TokenizedTexts]:
     """Compute the ids into a temporary folder and rename it; another process may do the same."""
     entry.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,9 @@ SEP = "[SEP]"  # ends a text in BERT's vocabularies; ours have no such token
 _WORD_START = "▁"  # marks the first piece of a word while WordPiece is trained
 _LONGEST = 100_000  # characters of one text that a tokenizer is trained on
 # Han, kana, Thai, Lao, Khmer, Burmese and Tibetan are written without spaces between words.
-_UNSPACED = re.compile("[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+)
 # What a piece of text between spaces and punctuation may be, by the type of the tokenizer. A bpe
 # token of more than 50 characters says nothing, and its training time grows with the square of it.
 _PIECES = {"character": r"\S", "bpe": ".{1,50}", "word": ".+", "wordpiece": ".+"}
@@ -90,7 +92,9 @@ def _normalizer(config: ResolvedTokenizer) -> normalizers.Normalizer:
     lower-casing and stripping accents leave some letters decomposed, for example in Hangul.
     """
     bert = normalizers.BertNormalizer(
-        handle_chinese_chars=config.type != "bpe", lowercase=config.lowercase, strip_accents=config.strip_accents
+        handle_chinese_chars=config.type != "bpe",
+        lowercase=config.lowercase,
+        strip_accents=config.strip_accents,
     )
     steps = [_LINE_BREAKS_TO_SPACES, _NO_VARIATION_SELECTORS, normalizers.NFC(), bert]
     if config.lowercase:
@@ -104,7 +108,9 @@ def _finish(tokenizer: Tokenizer) -> Tokenizer:
     cls_id, sep_id = tokenizer.token_to_id(CLS), tokenizer.token_to_id(SEP)
     if cls_id is not None and sep_id is not None:
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{CLS} $A {SEP}", pair=f"{CLS} $A {SEP} $B:1 {SEP}:1", special_tokens=[(CLS, cls_id), (SEP, sep_id)]
+            single=f"{CLS} $A {SEP}",
+            pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
+            special_tokens=[(CLS, cls_id), (SEP, sep_id)],
         )
     elif cls_id is not None:
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -116,7 +122,9 @@ def _finish(tokenizer: Tokenizer) -> Tokenizer:
     return tokenizer
 
 
-def _train_wordpieces(texts: Iterable[str], config: ResolvedTokenizer, trainer: trainers.BpeTrainer) -> list[str]:
+def _train_wordpieces(
+    texts: Iterable[str], config: ResolvedTokenizer, trainer: trainers.BpeTrainer
+) -> list[str]:
     """Train WordPiece's pieces (Schuster & Nakajima 2012), in canonical order.
 
     The library's own WordPiece trainer numbers its pieces, and chooses among equally frequent ones,

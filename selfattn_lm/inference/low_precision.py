@@ -65,9 +65,13 @@ def float_precision(model: Classifier, precision: Precision, device: Device) -> 
 def require_int8(device: Device) -> None:
     """Refuse int8 where oneDNN does not compute it."""
     if device != "cpu":
-        raise UserError(f"precision: int8 needs a CPU with oneDNN, and this is {device}; give bf16 or 32.")
+        raise UserError(
+            f"precision: int8 needs a CPU with oneDNN, and this is {device}; give bf16 or 32."
+        )
     if hardware.largest_int8_weight() == 0:
-        raise UserError("precision: int8 needs oneDNN, which this torch lacks or this processor; give bf16 or 32.")
+        raise UserError(
+            "precision: int8 needs oneDNN, which this torch lacks or this processor; give bf16 or 32."
+        )
 
 
 class LowPrecisionEncoder(nn.Module):
@@ -147,7 +151,9 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply and add: (..., C) -> (..., O)."""
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], "none")
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x, self.packed, self.bias, self.activation, [], "none"
+        )
         return y
 
 

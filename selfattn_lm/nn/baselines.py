@@ -65,7 +65,9 @@ class Lstm(nn.Module):
         if width % 2:
             raise ValueError(f"two directions share the width, which must be even, not {width}")
         between_layers = dropout if layers > 1 else 0.0
-        self.lstm = nn.LSTM(width, width // 2, layers, batch_first=True, bidirectional=True, dropout=between_layers)
+        self.lstm = nn.LSTM(
+            width, width // 2, layers, batch_first=True, bidirectional=True, dropout=between_layers
+        )
         self.drop = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -73,6 +75,8 @@ class Lstm(nn.Module):
         # Packed, so that the backward direction begins at the end of each text, not in its padding.
         lengths = mask.sum(1).cpu()
         packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
+        states, _ = pad_packed_sequence(
+            self.lstm(packed)[0], batch_first=True, total_length=x.shape[1]
+        )
         dropped: Tensor = self.drop(states)
         return dropped

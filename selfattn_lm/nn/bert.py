@@ -25,7 +25,13 @@ class BertEmbedding(nn.Module):
     """Adds up the vectors of a token, its position and its type, and normalises the sum."""
 
     def __init__(
-        self, vocab_size: int, max_positions: int, type_vocab_size: int, width: int, norm_eps: float, dropout: float
+        self,
+        vocab_size: int,
+        max_positions: int,
+        type_vocab_size: int,
+        width: int,
+        norm_eps: float,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocab_size, width, sparse=True)

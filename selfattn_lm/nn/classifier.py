@@ -25,7 +25,9 @@ class Branch(nn.Module):
         head: Computes the logits, (B, C) -> (B, L).
     """
 
-    def __init__(self, encoder: nn.Module, pool: Callable[[Tensor, Tensor], Tensor], head: nn.Module) -> None:
+    def __init__(
+        self, encoder: nn.Module, pool: Callable[[Tensor, Tensor], Tensor], head: nn.Module
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.pool = pool

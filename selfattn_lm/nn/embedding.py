@@ -95,7 +95,9 @@ class TokenEmbedding(nn.Module):
         dropout: Dropout probability.
     """
 
-    def __init__(self, tokens: nn.Module, ngrams: nn.Module | None, positions: nn.Module, dropout: float) -> None:
+    def __init__(
+        self, tokens: nn.Module, ngrams: nn.Module | None, positions: nn.Module, dropout: float
+    ) -> None:
         super().__init__()
         self.tokens = tokens
         self.ngrams = ngrams

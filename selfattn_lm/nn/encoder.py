@@ -9,7 +9,9 @@ from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.dropout import Dropout
 
 
-def feed_forward(width: int, inner: int, activation: Callable[[], nn.Module] = nn.GELU) -> nn.Sequential:
+def feed_forward(
+    width: int, inner: int, activation: Callable[[], nn.Module] = nn.GELU
+) -> nn.Sequential:
     """Build a position-wise feed-forward network: (B, T, C) -> (B, T, C), each token by itself."""
     return nn.Sequential(nn.Linear(width, inner), activation(), nn.Linear(inner, width))
 
@@ -24,7 +26,12 @@ class EncoderLayer(nn.Module):
     """
 
     def __init__(
-        self, attention: SelfAttention, feed_forward: nn.Module, norm1: nn.Module, norm2: nn.Module, dropout: float
+        self,
+        attention: SelfAttention,
+        feed_forward: nn.Module,
+        norm1: nn.Module,
+        norm2: nn.Module,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.norm1 = norm1

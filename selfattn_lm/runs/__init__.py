@@ -1,7 +1,14 @@
 """The run folder: the product of training, and all that prediction needs. Plain and safe values alone."""
 
 from selfattn_lm.runs.files import atomic, write_json, write_text
-from selfattn_lm.runs.folder import read_bert_config, read_origin, read_run, require_finished, write_metadata, write_run
+from selfattn_lm.runs.folder import (
+    read_bert_config,
+    read_origin,
+    read_run,
+    require_finished,
+    write_metadata,
+    write_run,
+)
 from selfattn_lm.runs.hf.bert import is_checkpoint, read_bert, write_bert
 from selfattn_lm.runs.hf.files import locate
 from selfattn_lm.runs.layout import CHECKPOINTS, LAST

@@ -57,9 +57,17 @@ def write_metadata(
 
 
 def _write_config(
-    folder: Path, settings: Settings, resolved: PredictionSettings, origin: Origin | None, files: Mapping[str, str]
+    folder: Path,
+    settings: Settings,
+    resolved: PredictionSettings,
+    origin: Origin | None,
+    files: Mapping[str, str],
 ) -> None:
-    plain: dict[str, Any] = {"format": FORMAT, **asdict(settings), "resolved": differences(settings, resolved)}
+    plain: dict[str, Any] = {
+        "format": FORMAT,
+        **asdict(settings),
+        "resolved": differences(settings, resolved),
+    }
     if origin is not None:
         plain["init"] = asdict(origin)
     if files:
@@ -69,8 +77,12 @@ def _write_config(
 
 def write_run(folder: Path, run: Run) -> None:
     """Write everything that prediction needs; at last the digests in config.yaml say that the files belong together."""
-    write_metadata(folder, run.settings, run.resolved, run.labels_as_given, run.tokenizer, run.bert, run.origin)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in run.model.state_dict().items()}
+    write_metadata(
+        folder, run.settings, run.resolved, run.labels_as_given, run.tokenizer, run.bert, run.origin
+    )
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in run.model.state_dict().items()
+    }
     weights.update(_tables_in_half_precision(run.model))
     with atomic(folder / "model.safetensors") as temporary:
         temporary.write_bytes(safetensors.torch.save(weights))
@@ -106,7 +118,9 @@ def _origin(init: Any, path: Path) -> Origin | None:
         return None
     origin = origin_from(init)
     if origin is None:
-        raise UserError(f"{path}: init does not hold what the run started from; train the run again.")
+        raise UserError(
+            f"{path}: init does not hold what the run started from; train the run again."
+        )
     return origin
 
 
@@ -118,7 +132,9 @@ def read_bert_config(folder: Path) -> BertConfig | None:
     try:
         return BertConfig(**read_json(file))
     except TypeError:
-        raise UserError(f"{file}: does not hold the shape of a BERT; train the run again.") from None
+        raise UserError(
+            f"{file}: does not hold the shape of a BERT; train the run again."
+        ) from None
 
 
 def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
@@ -130,7 +146,9 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
         return read_bert(folder, pooling)
     require_finished(folder)
     config = read_config(folder / "config.yaml")
-    resolved = resolved_from(config.settings, config.resolved, f"{folder / 'config.yaml'}: resolved")
+    resolved = resolved_from(
+        config.settings, config.resolved, f"{folder / 'config.yaml'}: resolved"
+    )
     origin = _origin(config.init, folder / "config.yaml")
     try:
         part = folder / "labels.json"
@@ -148,17 +166,30 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
         raise
     except Exception as error:  # tokenizers raises plain Exception
         reason = " ".join(str(error).split())
-        raise UserError(f"{part}: cannot be read as {part.suffix[1:]} ({reason}); train the run again.") from None
+        raise UserError(
+            f"{part}: cannot be read as {part.suffix[1:]} ({reason}); train the run again."
+        ) from None
     _require_digests(folder, config.files)
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and overwritten at once
-        classifier = build_model(resolved, tokenizer, len(labels), in_training=not labels, bert=bert)
+        classifier = build_model(
+            resolved, tokenizer, len(labels), in_training=not labels, bert=bert
+        )
     try:
         classifier.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split()[:40])
-        raise UserError(f"{folder}: model.safetensors does not fit config.yaml and labels.json: {reason}.") from None
+        raise UserError(
+            f"{folder}: model.safetensors does not fit config.yaml and labels.json: {reason}."
+        ) from None
     return Run(
-        config.settings, resolved, labels, tokenizer, classifier.eval(), bert, origin, integer_labels=kinds == {int}
+        config.settings,
+        resolved,
+        labels,
+        tokenizer,
+        classifier.eval(),
+        bert,
+        origin,
+        integer_labels=kinds == {int},
     )
 
 
@@ -194,7 +225,9 @@ def require_finished(folder: Path) -> None:
             place = folder.with_name(folder.name.removesuffix(".partial"))
             advice = f"go on with `selfattn train --resume --out {shlex.quote(str(place))}`"
             raise UserError(f"{folder}: training has not finished; {advice}.")
-        raise UserError(f"{folder}: no model.safetensors, so not a run folder; `selfattn train` makes one.")
+        raise UserError(
+            f"{folder}: no model.safetensors, so not a run folder; `selfattn train` makes one."
+        )
     for name in ("config.yaml", "labels.json", "tokenizer.json"):
         if name not in there:
             raise UserError(f"{folder}: {name} is missing, so the run is broken; train it again.")

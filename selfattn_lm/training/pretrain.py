@@ -27,7 +27,13 @@ from selfattn_lm.training.fitting import FitOutcome, fit_module, wait_for_all
 from selfattn_lm.training.modules import MaskedModule
 from selfattn_lm.training.opening import OpenRun
 from selfattn_lm.training.processes import is_first_process
-from selfattn_lm.training.resolve import MAX_LENGTH, TrainingFacts, resolve_model, resolve_tokenizer, resolve_training
+from selfattn_lm.training.resolve import (
+    MAX_LENGTH,
+    TrainingFacts,
+    resolve_model,
+    resolve_tokenizer,
+    resolve_training,
+)
 from selfattn_lm.training.summary import pretraining_lines
 from selfattn_lm.training.trainer import build_trainer
 

@@ -73,9 +73,13 @@ def predicted(capsys: Capture, *arguments: object) -> tuple[list[dict[str, str]]
         (["--config", "none.yaml"], "none.yaml: the config file cannot be read (…)."),
     ],
 )  # fmt: skip
-def test_a_wrong_flag_of_train_is_refused(flags: list[str], message: str, data: Path, capsys: Capture) -> None:
+def test_a_wrong_flag_of_train_is_refused(
+    flags: list[str], message: str, data: Path, capsys: Capture
+) -> None:
     source = data / "train.csv"
-    assert_says(refusal(capsys, "train", source, "--out", "new", *flags), message.format(data=source))
+    assert_says(
+        refusal(capsys, "train", source, "--out", "new", *flags), message.format(data=source)
+    )
 
 
 def test_a_fraction_is_refused_also_where_auto_may_stand(data: Path, capsys: Capture) -> None:
@@ -102,16 +106,26 @@ def test_a_fraction_is_refused_also_where_auto_may_stand(data: Path, capsys: Cap
         ("model: {width: [", "not a YAML file: …."),
     ],
 )  # fmt: skip
-def test_a_wrong_config_file_is_refused(text: str, message: str, data: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_a_wrong_config_file_is_refused(
+    text: str, message: str, data: Path, tmp_path: Path, capsys: Capture
+) -> None:
     (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
-    assert_says(refusal(capsys, "train", data, "--out", "new", "--config", "a.yaml"), f"a.yaml: {message}")
+    assert_says(
+        refusal(capsys, "train", data, "--out", "new", "--config", "a.yaml"), f"a.yaml: {message}"
+    )
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("a", "x"), ("b", "x")], "a.csv: every row has the label 'x'; a classifier needs two or more."),
-        ([("a", "x"), ("b",)], "a.csv, row 2 (line 3): 1 field where the header has 2; fix or remove the row."),
+        (
+            [("a", "x"), ("b", "x")],
+            "a.csv: every row has the label 'x'; a classifier needs two or more.",
+        ),
+        (
+            [("a", "x"), ("b",)],
+            "a.csv, row 2 (line 3): 1 field where the header has 2; fix or remove the row.",
+        ),
         ([], "a.csv: the file has no rows."),
         (None, "a.csv: no such file or folder, and not a hub name of the form owner/name."),
     ],
@@ -140,9 +154,7 @@ def test_standard_input_is_refused_where_a_file_is_needed(
     assert refusal(capsys, *arguments) == f"{reason}; name a file, a folder or a hub name."
 
 
-def test_the_flags_of_one_call_do_not_count_in_the_next(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_flags_of_one_call_do_not_count_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[dict[str, Any]] = []
 
     def remember(data: str, **options: Any) -> None:
@@ -164,10 +176,17 @@ def test_a_run_is_neither_replaced_nor_contradicted_nor_resumed_unasked(
 ) -> None:
     message = f"{broken}: exists; --overwrite replaces it, --out names another folder."
     assert refusal(capsys, "train", data, "--out", broken) == message
-    message = f"{broken}: the run is finished, so there is nothing to resume; train without --resume."
+    message = (
+        f"{broken}: the run is finished, so there is nothing to resume; train without --resume."
+    )
     assert refusal(capsys, "train", data, "--out", broken, "--resume") == message
-    message = f"model.width=32 contradicts {broken}, the run to start from, which has 16; leave it out."
-    assert refusal(capsys, "train", data, "--out", "new", "--init", broken, "--model.width", "32") == message
+    message = (
+        f"model.width=32 contradicts {broken}, the run to start from, which has 16; leave it out."
+    )
+    assert (
+        refusal(capsys, "train", data, "--out", "new", "--init", broken, "--model.width", "32")
+        == message
+    )
     message = "new: no checkpoint of an interrupted run, so there is nothing to resume; train without --resume."
     assert refusal(capsys, "train", data, "--out", "new", "--resume") == message
     message = "none.csv: no such file or folder, and not a hub name of the form owner/name."
@@ -186,18 +205,25 @@ def test_a_run_is_neither_replaced_nor_contradicted_nor_resumed_unasked(
          " is."),
     ],
 )  # fmt: skip
-def test_a_run_that_is_not_whole_is_refused(gone: str, made: str, message: str, broken: Path, capsys: Capture) -> None:
+def test_a_run_that_is_not_whole_is_refused(
+    gone: str, made: str, message: str, broken: Path, capsys: Capture
+) -> None:
     shutil.rmtree(broken) if gone == "." else (broken / gone).unlink()
     if made:
         (broken / made).parent.mkdir(exist_ok=True)
         (broken / made).touch()
-    assert refusal(capsys, "predict", broken, "--text", "a") == f"{broken}: {message.format(run=broken)}"
+    assert (
+        refusal(capsys, "predict", broken, "--text", "a")
+        == f"{broken}: {message.format(run=broken)}"
+    )
 
 
 def test_a_run_with_broken_files_is_refused_by_the_file(broken: Path, capsys: Capture) -> None:
     config = yaml.safe_load((broken / "config.yaml").read_text(encoding="utf-8"))
     (broken / "config.yaml").write_text(yaml.safe_dump(config | {"format": 3}), encoding="utf-8")
-    message = f"{broken}/config.yaml: format 3, and this version reads format 2; update selfattn_lm."
+    message = (
+        f"{broken}/config.yaml: format 3, and this version reads format 2; update selfattn_lm."
+    )
     assert refusal(capsys, "predict", broken, "--text", "a") == message
     (broken / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     (broken / "labels.json").write_text('{"a": 1}', encoding="utf-8")
@@ -210,7 +236,9 @@ def test_a_run_with_broken_files_is_refused_by_the_file(broken: Path, capsys: Ca
     config["files"]["labels.json"] = hashlib.sha256(b'["a", "b"]').hexdigest()
     (broken / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     message = refusal(capsys, "predict", broken, "--text", "a")
-    assert message.startswith(f"{broken}: model.safetensors does not fit config.yaml and labels.json: ")
+    assert message.startswith(
+        f"{broken}: model.safetensors does not fit config.yaml and labels.json: "
+    )
 
 
 class MakesFolder:
@@ -227,9 +255,15 @@ def test_weights_that_are_not_whole_safetensors_are_refused_and_run_nothing(
 ) -> None:
     weights = broken / "model.safetensors"
     harmful = pickle.dumps(MakesFolder(tmp_path / "harm"))
-    weights.write_bytes({"pickle": harmful, "cut off": weights.read_bytes()[:-9], "empty": b""}[kind])
+    weights.write_bytes(
+        {"pickle": harmful, "cut off": weights.read_bytes()[:-9], "empty": b""}[kind]
+    )
     message = refusal(capsys, "predict", broken, "--text", "a")
-    expected = re.escape(f"{weights}: cannot be read as safetensors (") + ".+" + re.escape("); train the run again.")
+    expected = (
+        re.escape(f"{weights}: cannot be read as safetensors (")
+        + ".+"
+        + re.escape("); train the run again.")
+    )
     assert re.fullmatch(expected, message), message
     assert not (tmp_path / "harm").exists()
     pickle.loads(harmful)
@@ -241,9 +275,7 @@ def test_labels_that_the_run_does_not_know_are_named_or_skipped_and_counted(
 ) -> None:
     rows = [*zip(TEXTS, LABELS, strict=True), ("oak", "wood"), ("elm", "wood"), ("slate", "stone")]
     write_csv(tmp_path / "a.csv", rows)
-    message = (
-        "a.csv: the run does not know the labels 'wood' (2 rows), 'stone' (1 rows); --skip-unknown leaves them out."
-    )
+    message = "a.csv: the run does not know the labels 'wood' (2 rows), 'stone' (1 rows); --skip-unknown leaves them out."
     assert refusal(capsys, "evaluate", run, "a.csv", "--out", "scores") == message
     assert main(["evaluate", str(run), "a.csv", "--out", "scores", "--skip-unknown"]) == 0
     said = capsys.readouterr().out.splitlines()
@@ -288,7 +320,10 @@ def test_a_wrong_call_of_predict_is_refused(
     ("arguments", "words"),
     [
         (["--help"], ["evaluate", "predict", "train"]),
-        (["train", "--help"], ["--config", "--seed", "--data.text-column", "--model.width", "--training.batch-size"]),
+        (
+            ["train", "--help"],
+            ["--config", "--seed", "--data.text-column", "--model.width", "--training.batch-size"],
+        ),
         (["predict", "--help"], ["--text", "--top-k", "--min-probability", "--data.text-column"]),
     ],
 )
@@ -298,27 +333,41 @@ def test_help_names_what_there_is(arguments: list[str], words: list[str], capsys
     assert [word for word in words if word not in said] == []
 
 
-def test_texts_of_the_command_line_are_predicted_also_with_a_dash_in_front(run: Path, capsys: Capture) -> None:
+def test_texts_of_the_command_line_are_predicted_also_with_a_dash_in_front(
+    run: Path, capsys: Capture
+) -> None:
     rows, said = predicted(capsys, run, "--text", TEXTS[0], "--text", "- iron, tin")
-    assert [(row["text"], row["prediction"]) for row in rows] == [(TEXTS[0], "fruit"), ("- iron, tin", "metal")]
+    assert [(row["text"], row["prediction"]) for row in rows] == [
+        (TEXTS[0], "fruit"),
+        ("- iron, tin", "metal"),
+    ]
     assert said == ""
 
 
-def test_lines_of_standard_input_are_predicted(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join([*TEXTS, "", "apple é"]).encode())))
+def test_lines_of_standard_input_are_predicted(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join([*TEXTS, "", "apple é"]).encode()))
+    )
     rows, said = predicted(capsys, run, "-")
     assert [row["prediction"] for row in rows] == [*LABELS, "", "fruit"]
     assert said == "-, row 4: an empty text, so no prediction\n"
 
 
-@pytest.mark.parametrize(("first", "form"), [('{"text": "a plum"}', "jsonl"), ("text,label", "csv")])
+@pytest.mark.parametrize(
+    ("first", "form"), [('{"text": "a plum"}', "jsonl"), ("text,label", "csv")]
+)
 def test_standard_input_that_begins_like_another_format_is_told(
     first: str, form: str, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(first.encode())))
     rows, said = predicted(capsys, run, "-")
     assert [row["text"] for row in rows] == [first]
-    assert said == f"-: read as one text per line, but it begins like {form}; --input-format says what it is\n"
+    assert (
+        said
+        == f"-: read as one text per line, but it begins like {form}; --input-format says what it is\n"
+    )
 
 
 @pytest.mark.parametrize("quoting", ["auto", "standard"])
@@ -338,7 +387,9 @@ def test_a_parquet_file_on_standard_input_is_refused(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"PAR1" + b"\xff" * 40)))
     assert main(["predict", str(run), "-"]) == 2
-    assert capsys.readouterr().err == ("selfattn: -: is parquet, not txt; give the name of a file, or /dev/stdin.\n")
+    assert capsys.readouterr().err == (
+        "selfattn: -: is parquet, not txt; give the name of a file, or /dev/stdin.\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.tsv", "out.jsonl", "out.parquet", "out.csv.gz"])
@@ -351,21 +402,27 @@ def test_predictions_are_written_beside_the_columns_of_the_input(
     assert main(["predict", str(run), "a.csv", "--out", name]) == 0
     assert capsys.readouterr().out == f"4 rows, 0 of them bad, written to {name}\n"
     content = (tmp_path / name).read_bytes()
-    written = (gzip.decompress(content) if name.endswith("gz") else content).decode("utf-8", "replace")
+    written = (gzip.decompress(content) if name.endswith("gz") else content).decode(
+        "utf-8", "replace"
+    )
     read: list[dict[str, Any]]
     if name == "out.parquet":
         read = pq.read_table(name).to_pylist()
     elif name == "out.jsonl":
         read = [json.loads(line) for line in written.splitlines()]
     else:
-        read = list(csv.DictReader(io.StringIO(written), delimiter="\t" if name == "out.tsv" else ","))
+        read = list(
+            csv.DictReader(io.StringIO(written), delimiter="\t" if name == "out.tsv" else ",")
+        )
     assert [(row["id"], row["text"]) for row in read] == rows
     assert [row["prediction"] for row in read] == [*LABELS, "fruit"]
     assert all(1 / 3 < float(row["probability"]) <= 1 for row in read)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", name]
 
 
-def test_more_labels_and_every_probability_are_written_when_asked_for(run: Path, capsys: Capture) -> None:
+def test_more_labels_and_every_probability_are_written_when_asked_for(
+    run: Path, capsys: Capture
+) -> None:
     (row,), _ = predicted(capsys, run, "--text", TEXTS[0], "--top-k", "3", "--probabilities")
     ranked = [(row[f"prediction{i}"], float(row[f"probability{i}"])) for i in ("", "_2", "_3")]
     assert ranked == sorted(ranked, key=lambda pair: -pair[1])
@@ -383,14 +440,19 @@ def test_a_prediction_that_is_not_probable_enough_is_left_empty(run: Path, capsy
     assert [float(row["probability"]) for row in rows] == [first, second]
 
 
-def test_a_column_of_the_input_with_the_same_name_is_kept(run: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_a_column_of_the_input_with_the_same_name_is_kept(
+    run: Path, tmp_path: Path, capsys: Capture
+) -> None:
     write_csv(tmp_path / "a.csv", [(TEXTS[0], "old")], ("text", "prediction"))
     rows, said = predicted(capsys, run, "a.csv")
     added = "prediction_new, probability_new"
     assert said == f"a.csv: has a column 'prediction' already, so the added ones are {added}\n"
     assert (rows[0]["prediction"], rows[0]["prediction_new"]) == ("old", "fruit")
     said = predicted(capsys, run, "a.csv", "--probabilities")[1]
-    assert said == f"a.csv: has a column 'prediction' already, so the added ones are {added} and so on\n"
+    assert (
+        said
+        == f"a.csv: has a column 'prediction' already, so the added ones are {added} and so on\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -407,23 +469,33 @@ def test_bad_rows_are_reported_and_keep_their_place(
     name: str, bad: list[str], problems: list[str], run: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     first, last = '{"id": "0", "text": "an apple"}', '{"id": "9", "text": "tin"}'
-    lines = ["id,text", '0,"an apple, a plum"', *bad, "9,tin"] if name == "a.csv" else [first, *bad, last]
+    lines = (
+        ["id,text", '0,"an apple, a plum"', *bad, "9,tin"]
+        if name == "a.csv"
+        else [first, *bad, last]
+    )
     (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     rows, said = predicted(capsys, run, name)
     assert [row["prediction"] for row in rows] == ["fruit", *[""] * len(bad), "metal"]
     assert [rows[0]["id"], rows[1]["id"], rows[-1]["id"]] == ["0", "1", "9"]
-    places = [f"row {i} (line {i + 1})" if name == "a.csv" else f"row {i}" for i in range(2, len(bad) + 2)]
+    places = [
+        f"row {i} (line {i + 1})" if name == "a.csv" else f"row {i}" for i in range(2, len(bad) + 2)
+    ]
     for line, place, problem in zip(said.splitlines(), places, problems, strict=True):
         assert_says(line, f"{name}, {place}: {problem}, so no prediction")
 
 
-def test_of_many_bad_rows_twenty_are_named_and_all_are_counted(run: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_of_many_bad_rows_twenty_are_named_and_all_are_counted(
+    run: Path, tmp_path: Path, capsys: Capture
+) -> None:
     write_csv(tmp_path / "a.csv", [("", "x")] * 30)
     said = predicted(capsys, run, "a.csv")[1].splitlines()
     assert (len(said), said[-1]) == (21, "a.csv: 30 bad rows in all got an empty prediction")
 
 
-def test_no_log_line_is_written_to_a_stream_that_was_closed_since(run: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_no_log_line_is_written_to_a_stream_that_was_closed_since(
+    run: Path, tmp_path: Path, capsys: Capture
+) -> None:
     logger = logging.getLogger("selfattn_lm")
     before = (logger.handlers[:], logger.level)
     write_csv(tmp_path / "a.csv", [("", "x"), ("an apple", "y")])

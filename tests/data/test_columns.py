@@ -123,7 +123,9 @@ def test_a_flag_may_be_repeated(
 
 def test_pretraining_joins_several_columns(pairs: Path, tmp_path: Path) -> None:
     columns: dict[str, Any] = {"text_column": ["title", "Body, full"]}
-    folder = pretrain(str(pairs), out=tmp_path / "run", **QUICK, **columns, validation_fraction=0.2).folder
+    folder = pretrain(
+        str(pairs), out=tmp_path / "run", **QUICK, **columns, validation_fraction=0.2
+    ).folder
     assert read_config(folder / "config.yaml")[0].data.text_column == ("title", "Body, full")
 
 

@@ -26,7 +26,10 @@ AMBIGUOUS = (
 
 def cells(path: Path, **how: Any) -> list[list[str] | str]:
     """The cells of each row, or its problem."""
-    return [list(row.values.values()) if row.values is not None else row.problem for row in read_rows(path, **how)]
+    return [
+        list(row.values.values()) if row.values is not None else row.problem
+        for row in read_rows(path, **how)
+    ]
 
 
 def written(path: Path, contents: str) -> Path:
@@ -46,7 +49,10 @@ def many(changes: dict[int, str], delimiter: str = "\t") -> str:
 def test_what_the_csv_module_writes_is_read_back(form: str, end: str, tmp_path: Path) -> None:
     chance = random.Random(0)
     for _ in range(60):
-        rows = [[chance.choice(CELLS), chance.choice(CELLS), "0.5"] for _ in range(chance.choice([1, 2, 3, 9]))]
+        rows = [
+            [chance.choice(CELLS), chance.choice(CELLS), "0.5"]
+            for _ in range(chance.choice([1, 2, 3, 9]))
+        ]
         file = io.StringIO()
         writer = csv.writer(file, delimiter="\t" if form == "tsv" else ",", lineterminator=end)
         writer.writerows([["text", "other", "probability"], *rows])
@@ -55,16 +61,25 @@ def test_what_the_csv_module_writes_is_read_back(form: str, end: str, tmp_path: 
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
 @pytest.mark.parametrize("form", ["csv", "tsv"])
-def test_a_file_in_which_all_texts_are_quoted_loses_its_quotes(form: str, quoting: Any, tmp_path: Path) -> None:
+def test_a_file_in_which_all_texts_are_quoted_loses_its_quotes(
+    form: str, quoting: Any, tmp_path: Path
+) -> None:
     rows = [["plain", 1.5], ["words", 2.0], ["alone", 3.0]]
     file = io.StringIO()
-    csv.writer(file, delimiter="\t" if form == "tsv" else ",", quoting=quoting).writerows([["text", "n"], *rows])
-    assert cells(written(tmp_path / f"a.{form}", file.getvalue())) == [[text, str(n)] for text, n in rows]
+    csv.writer(file, delimiter="\t" if form == "tsv" else ",", quoting=quoting).writerows(
+        [["text", "n"], *rows]
+    )
+    assert cells(written(tmp_path / f"a.{form}", file.getvalue())) == [
+        [text, str(n)] for text, n in rows
+    ]
 
 
 def test_a_name_in_the_header_is_never_meant_with_its_quotes(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tsv", '"text"\tlabel\nplain\tx\n"Hello"\ty\n')
-    assert [row.values for row in read_rows(path)] == [{"text": "plain", "label": "x"}, {"text": "Hello", "label": "y"}]
+    assert [row.values for row in read_rows(path)] == [
+        {"text": "plain", "label": "x"},
+        {"text": "Hello", "label": "y"},
+    ]
 
 
 @pytest.mark.parametrize("form", ["csv", "tsv"])
@@ -92,7 +107,9 @@ def test_quotes_are_letters_where_only_that_gives_whole_rows(
 
 
 @pytest.mark.parametrize("delimiter", ["\t", ","])
-def test_two_stray_quotes_that_might_hold_thirty_rows_are_refused(delimiter: str, tmp_path: Path) -> None:
+def test_two_stray_quotes_that_might_hold_thirty_rows_are_refused(
+    delimiter: str, tmp_path: Path
+) -> None:
     changes = {5: '"one', 35: 'two"'}
     path = written(tmp_path / ("a.tsv" if delimiter == "\t" else "a.csv"), many(changes, delimiter))
     with pytest.raises(UserError) as caught:
@@ -102,18 +119,28 @@ def test_two_stray_quotes_that_might_hold_thirty_rows_are_refused(delimiter: str
     assert len(cells(path, quoting="standard")) == 32
 
 
-def test_texts_wholly_in_quotes_are_refused_in_a_tsv_and_lose_their_quotes_in_a_csv(tmp_path: Path) -> None:
+def test_texts_wholly_in_quotes_are_refused_in_a_tsv_and_lose_their_quotes_in_a_csv(
+    tmp_path: Path,
+) -> None:
     path = written(tmp_path / "a.tsv", 'text\tlabel\nplain\tx\n"Hello"\ty\n')
     with pytest.raises(UserError) as caught:
         cells(path)
     assert str(caught.value) == f"{path}, line 3: {AMBIGUOUS}"
     assert cells(path, quoting="none")[1] == ['"Hello"', "y"]
     assert cells(path, quoting="standard")[1] == ["Hello", "y"]
-    assert cells(written(tmp_path / "a.csv", 'text,label\nplain,x\n"Hello",y\n'))[1] == ["Hello", "y"]
+    assert cells(written(tmp_path / "a.csv", 'text,label\nplain,x\n"Hello",y\n'))[1] == [
+        "Hello",
+        "y",
+    ]
 
 
-def test_a_text_of_two_lines_is_one_row_of_csv_although_its_lines_have_as_many_commas_as_rows(tmp_path: Path) -> None:
-    assert cells(written(tmp_path / "a.csv", 'text,label\n"a, b\nc",x\nd,y\n')) == [["a, b\nc", "x"], ["d", "y"]]
+def test_a_text_of_two_lines_is_one_row_of_csv_although_its_lines_have_as_many_commas_as_rows(
+    tmp_path: Path,
+) -> None:
+    assert cells(written(tmp_path / "a.csv", 'text,label\n"a, b\nc",x\nd,y\n')) == [
+        ["a, b\nc", "x"],
+        ["d", "y"],
+    ]
     assert cells(written(tmp_path / "a.csv", 'text\n"a\nb\nc"\nd\n')) == [["a\nb\nc"], ["d"]]
 
 
@@ -175,7 +202,10 @@ def test_a_header_of_another_delimiter_than_the_rows_is_refused(
 def test_a_file_of_one_column_may_hold_any_delimiter(form: str, tmp_path: Path) -> None:
     path = written(tmp_path / f"a.{form}", "text\none; two\nthree | four; five\n")
     assert cells(path) == [["one; two"], ["three | four; five"]]
-    assert cells(written(tmp_path / "b.tsv", "Remarks, all\none, two\nthree\n")) == [["one, two"], ["three"]]
+    assert cells(written(tmp_path / "b.tsv", "Remarks, all\none, two\nthree\n")) == [
+        ["one, two"],
+        ["three"],
+    ]
 
 
 @pytest.mark.parametrize("quoting", ["auto", "standard", "none"])
@@ -191,12 +221,20 @@ def test_a_pipe_is_read_as_a_file_is(form: str, quoting: Any, tmp_path: Path) ->
     os.close(reading)
 
 
-def test_a_csv_file_that_is_read_without_quoting_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_csv_file_that_is_read_without_quoting_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     lines = 'text,label\na plum,fruit\n"iron,metal\nzinc,metal\n'
     with caplog.at_level(logging.INFO, "selfattn_lm"):
         for name, delimiter in (("a.csv", ","), ("a.tsv", "\t")):
             path = tmp_path / name
             path.write_text(lines.replace(",", delimiter), encoding="utf-8")
-            assert [row.values["text"] for row in read_rows(path) if row.values] == ["a plum", '"iron', "zinc"]
+            assert [row.values["text"] for row in read_rows(path) if row.values] == [
+                "a plum",
+                '"iron',
+                "zinc",
+            ]
     reason = "quotes are read as plain characters: only then do its rows fit the header"
-    assert caplog.messages == [f"{tmp_path / 'a.csv'}: {reason}; --data.quoting standard reads them as quotes"]
+    assert caplog.messages == [
+        f"{tmp_path / 'a.csv'}: {reason}; --data.quoting standard reads them as quotes"
+    ]

@@ -27,7 +27,10 @@ def integers(tmp_path_factory: pytest.TempPathFactory) -> tuple[TextClassifier, 
     texts, labels = zip(*sentences(60), strict=True)
     numbers = [NUMBERS[label] for label in labels]
     validation = (np.array(texts[:9]), np.array(numbers[:9], dtype=np.int8))
-    settings: dict[str, Any] = {**SMALL, "training": {**SMALL["training"], "epochs": 1, "precision": "32"}}
+    settings: dict[str, Any] = {
+        **SMALL,
+        "training": {**SMALL["training"], "epochs": 1, "precision": "32"},
+    }
     classifier = fit(
         iter(texts), torch.tensor(numbers), validation=validation, out=folder, **settings
     )

@@ -96,14 +96,18 @@ def test_a_byte_order_mark_is_dropped(name: str, tmp_path: Path) -> None:
     assert [row.values for row in read_rows(path)] == ROWS
 
 
-@pytest.mark.parametrize(("name", "form"), [("rows.ndjson", "rows.jsonl"), ("rows.feather", "file.arrow")])
+@pytest.mark.parametrize(
+    ("name", "form"), [("rows.ndjson", "rows.jsonl"), ("rows.feather", "file.arrow")]
+)
 def test_other_names_of_a_format_are_known(name: str, form: str, tmp_path: Path) -> None:
     assert [row.values for row in read_rows(written(tmp_path / name, CONTENTS[form]))] == ROWS
 
 
 def test_a_txt_file_has_a_text_in_each_line(tmp_path: Path) -> None:
     path = written(tmp_path / "lines.txt", "one, two\r\n\n 'three' \nfour")
-    assert [row.values for row in read_rows(path)] == [{"text": t} for t in ("one, two", "", " 'three' ", "four")]
+    assert [row.values for row in read_rows(path)] == [
+        {"text": t} for t in ("one, two", "", " 'three' ", "four")
+    ]
     assert [row.place for row in read_rows(path)] == ["row 1", "row 2", "row 3", "row 4"]
 
 
@@ -165,7 +169,11 @@ def test_a_bad_line_of_jsonl_is_reported_with_its_number_and_does_not_end_the_st
 ) -> None:
     path = written(tmp_path / "a.jsonl", f'{{"text": "a"}}\n{line}\n{{"text": "c"}}\n')
     rows = list(read_rows(path))
-    assert rows == [Row(1, {"text": "a"}, "", 1), Row(2, None, rows[1].problem, 2), Row(3, {"text": "c"}, "", 3)]
+    assert rows == [
+        Row(1, {"text": "a"}, "", 1),
+        Row(2, None, rows[1].problem, 2),
+        Row(3, {"text": "c"}, "", 3),
+    ]
     assert_says(rows[1].problem, problem)
 
 
@@ -177,7 +185,9 @@ def test_a_json_array_of_many_pieces_is_read_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", range(0, 44, 3))
-def test_an_object_is_whole_wherever_the_border_of_a_piece_cuts_it(before: int, tmp_path: Path) -> None:
+def test_an_object_is_whole_wherever_the_border_of_a_piece_cuts_it(
+    before: int, tmp_path: Path
+) -> None:
     second = {"text": 'a "b" 🍎', "number": -12.5, "yes": True}
     first = {"text": "x" * ((1 << 20) - before - len('[{"text": ""}, '))}
     path = written(tmp_path / "a.json", json.dumps([first, second, {"text": "c"}]))
@@ -242,10 +252,14 @@ def test_a_broken_columnar_file_is_refused(name: str, cut: float, tmp_path: Path
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.parquet.gz", "a.arrow.gz"])
 def test_a_file_that_breaks_off_leaves_no_file_open(name: str, tmp_path: Path) -> None:
-    contents = {"a.csv.gz": "rows.csv", "a.parquet.gz": "rows.parquet", "a.arrow.gz": "file.arrow"}[name]
+    contents = {"a.csv.gz": "rows.csv", "a.parquet.gz": "rows.parquet", "a.arrow.gz": "file.arrow"}[
+        name
+    ]
     whole = gzip.compress(CONTENTS[contents])
     with no_file_left_open():
-        assert refusal(written(tmp_path / name, whole[: len(whole) // 2])).startswith(": broken gzip: ")
+        assert refusal(written(tmp_path / name, whole[: len(whole) // 2])).startswith(
+            ": broken gzip: "
+        )
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
@@ -274,14 +288,26 @@ def no_file_left_open() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("name", "contents", "reason"),
     [
-        ("a.csv", gzip.compress(CONTENTS["rows.csv"], mtime=0), "is compressed with gzip; rename it to end in .gz."),
-        ("a.txt", gzip.compress(b"a plum\n", mtime=0), "is compressed with gzip; rename it to end in .gz."),
+        (
+            "a.csv",
+            gzip.compress(CONTENTS["rows.csv"], mtime=0),
+            "is compressed with gzip; rename it to end in .gz.",
+        ),
+        (
+            "a.txt",
+            gzip.compress(b"a plum\n", mtime=0),
+            "is compressed with gzip; rename it to end in .gz.",
+        ),
         (
             "a.csv.gz",
             gzip.compress(gzip.compress(b"text\n", mtime=0), mtime=0),
             "is compressed with gzip; rename it to end in .gz.",
         ),
-        ("a.csv", b"PK\x03\x04" + b"\xff" * 30, "is a zip archive, as workbooks of Excel are; save it as csv."),
+        (
+            "a.csv",
+            b"PK\x03\x04" + b"\xff" * 30,
+            "is a zip archive, as workbooks of Excel are; save it as csv.",
+        ),
         ("a.txt", CONTENTS["rows.parquet"], "is parquet, not txt; rename it to end in .parquet."),
         ("a.jsonl", CONTENTS["file.arrow"], "is arrow, not jsonl; rename it to end in .arrow."),
         ("a.csv", CONTENTS["rows.jsonl"], "is jsonl, not csv; rename it to end in .jsonl."),

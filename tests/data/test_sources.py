@@ -26,7 +26,12 @@ from selfattn_lm.data.sources import load_split, load_splits, split_in_memory
 from selfattn_lm.errors import UserError
 from selfattn_lm.tasks import choose_task
 
-ROWS: list[tuple[str, ...]] = [("an apple", "fruit"), ("a pear", "fruit"), ("tin", "metal"), ("zinc", "metal")]
+ROWS: list[tuple[str, ...]] = [
+    ("an apple", "fruit"),
+    ("a pear", "fruit"),
+    ("tin", "metal"),
+    ("zinc", "metal"),
+]
 SCALAR = "in column 'label' is a scalar; only classes are supported yet."
 NO_LABEL = "no label in column 'label'; fill it in or remove the row."
 
@@ -49,7 +54,9 @@ def texts_in_folders(folder: Path, *labels: str) -> Path:
     for label in labels:
         (folder / label).mkdir(parents=True)
         for i in (1, 2):
-            (folder / label / f"{i}.txt").write_text(f"{folder.name} {label} {i}\n", encoding="utf-8")
+            (folder / label / f"{i}.txt").write_text(
+                f"{folder.name} {label} {i}\n", encoding="utf-8"
+            )
     return folder
 
 
@@ -64,7 +71,11 @@ def test_a_single_file_is_the_training_split(tmp_path: Path) -> None:
 def test_validation_and_test_files_may_be_named(tmp_path: Path) -> None:
     paths = [write_csv(tmp_path / f"{name}.csv", ROWS[i:]) for i, name in enumerate("abc")]
     splits = load(paths[0], validation=str(paths[1]), test=str(paths[2]))
-    assert {name: len(split) for name, split in splits.items()} == {"train": 4, "validation": 3, "test": 2}
+    assert {name: len(split) for name, split in splits.items()} == {
+        "train": 4,
+        "validation": 3,
+        "test": 2,
+    }
 
 
 @pytest.mark.parametrize("name", sorted(SPLITS))
@@ -77,7 +88,9 @@ def test_files_of_a_folder_are_splits_by_their_names(name: str, tmp_path: Path) 
     assert pairs(load(tmp_path)["train"]) == ROWS
 
 
-def test_other_files_of_a_folder_are_named_as_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_files_of_a_folder_are_named_as_ignored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("train", "oos_test", "test_small", "extra"):
         write_csv(tmp_path / f"{name}.csv", ROWS)
     assert list(load(tmp_path)) == ["train"]
@@ -88,7 +101,10 @@ def test_other_files_of_a_folder_are_named_as_ignored(tmp_path: Path, caplog: py
 def test_two_files_for_one_split_are_refused(tmp_path: Path) -> None:
     for name in ("train", "dev", "valid"):
         write_csv(tmp_path / f"{name}.csv", ROWS)
-    assert refusal(tmp_path) == f"{tmp_path}: dev.csv and valid.csv are both the validation split; keep one."
+    assert (
+        refusal(tmp_path)
+        == f"{tmp_path}: dev.csv and valid.csv are both the validation split; keep one."
+    )
 
 
 def test_a_folder_of_texts_for_each_label_is_read(tmp_path: Path) -> None:
@@ -120,20 +136,30 @@ def test_a_folder_in_the_layout_of_the_hub_gives_labels_their_names(
     (folder / "data").mkdir(parents=True)
     (folder / "README.md").write_text("# A data set\n", encoding="utf-8")
     names = ["metal", "fruit"]
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+    )
     for split, rows in (("train", ROWS), ("test", ROWS[1:3])):
-        columns: dict[str, Any] = {"text": [row[0] for row in rows], "label": [names.index(row[1]) for row in rows]}
+        columns: dict[str, Any] = {
+            "text": [row[0] for row in rows],
+            "label": [names.index(row[1]) for row in rows],
+        }
         made = datasets.Dataset.from_dict(columns, features=features)
         made.to_parquet(folder / "data" / f"{split}-00000-of-00001.parquet")
     splits = load(folder)
-    assert {name: pairs(split) for name, split in splits.items()} == {"train": ROWS, "test": ROWS[1:3]}
+    assert {name: pairs(split) for name, split in splits.items()} == {
+        "train": ROWS,
+        "test": ROWS[1:3],
+    }
 
 
 def test_a_split_of_the_hub_whose_labels_are_withheld_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])}
+    )
     (tmp_path / "hub" / "data").mkdir(parents=True)
     for split, labels in (("train", [0, 1]), ("test", [-1, -1])):
         made = datasets.Dataset.from_dict({"text": ["a", "b"], "label": labels}, features=features)
@@ -141,25 +167,34 @@ def test_a_split_of_the_hub_whose_labels_are_withheld_is_left_out(
     assert {name: pairs(split) for name, split in load(tmp_path / "hub").items()} == {
         "train": [("a", "no"), ("b", "yes")]
     }
-    assert caplog.messages == [f"{tmp_path / 'hub'} test: its labels are withheld, so it is left out"]
+    assert caplog.messages == [
+        f"{tmp_path / 'hub'} test: its labels are withheld, so it is left out"
+    ]
 
 
 def test_a_hub_name_that_cannot_be_reached_is_refused_in_one_sentence() -> None:
     message = refusal("nobody/no-such-data")
-    beginning = "nobody/no-such-data: not a local file or folder, and the hub could not be reached ("
+    beginning = (
+        "nobody/no-such-data: not a local file or folder, and the hub could not be reached ("
+    )
     ending = "); check the connection, or download the dataset and name its folder."
     assert re.fullmatch(re.escape(beginning) + r"\w+" + re.escape(ending), message), message
 
 
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
     nothing = f"{tmp_path}/none.csv"
-    assert refusal(nothing) == f"{nothing}: no such file or folder, and not a hub name of the form owner/name."
+    assert (
+        refusal(nothing)
+        == f"{nothing}: no such file or folder, and not a hub name of the form owner/name."
+    )
     message = "data/none.csv: no such file or folder, and not a hub name of the form owner/name."
     assert refusal("data/none.csv") == message
 
 
 @pytest.mark.parametrize(("name", "found"), [("", "nothing"), ("notes.docx", "notes.docx")])
-def test_a_folder_without_data_is_refused_with_what_is_there(name: str, found: str, tmp_path: Path) -> None:
+def test_a_folder_without_data_is_refused_with_what_is_there(
+    name: str, found: str, tmp_path: Path
+) -> None:
     if name:
         (tmp_path / name).touch()
     expected = f"{tmp_path}: no train file (such as train.csv) and no label folders of .txt files; found {found}."
@@ -171,17 +206,36 @@ def test_a_folder_without_train_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path) == f"{tmp_path}: no train split; found test."
     with pytest.raises(UserError) as caught:
         load_split(DataConfig(str(tmp_path)), "validation")
-    assert str(caught.value) == f"{tmp_path}: no validation split; found test. Use --split or name a file."
+    assert (
+        str(caught.value)
+        == f"{tmp_path}: no validation split; found test. Use --split or name a file."
+    )
 
 
 @pytest.mark.parametrize(
     ("header", "config", "message"),
     [
         (("a", "b"), {}, "no text column; found 'a', 'b'. Name one with --data.text-column."),
-        (("text", "b"), {}, "no label column; found 'text', 'b'. Name one with --data.label-column."),
-        (("text", "b"), {"text_column": "body"}, "no column 'body'; found 'text', 'b'. Use --data.text-column."),
-        (("text", "b"), {"label_column": "c"}, "no column 'c'; found 'text', 'b'. Use --data.label-column."),
-        (("text", "b"), {"text_column": "text,d"}, "no column 'd'; found 'text', 'b'. Use --data.text-column."),
+        (
+            ("text", "b"),
+            {},
+            "no label column; found 'text', 'b'. Name one with --data.label-column.",
+        ),
+        (
+            ("text", "b"),
+            {"text_column": "body"},
+            "no column 'body'; found 'text', 'b'. Use --data.text-column.",
+        ),
+        (
+            ("text", "b"),
+            {"label_column": "c"},
+            "no column 'c'; found 'text', 'b'. Use --data.label-column.",
+        ),
+        (
+            ("text", "b"),
+            {"text_column": "text,d"},
+            "no column 'd'; found 'text', 'b'. Use --data.text-column.",
+        ),
     ],
 )
 def test_a_missing_column_is_refused_with_those_that_are_there(
@@ -193,7 +247,12 @@ def test_a_missing_column_is_refused_with_those_that_are_there(
 
 @pytest.mark.parametrize(
     ("text", "label"),
-    [("Sentence", "Sentiment"), ("review", "stars"), ("utterance", "intent"), ("headline", "category")],
+    [
+        ("Sentence", "Sentiment"),
+        ("review", "stars"),
+        ("utterance", "intent"),
+        ("headline", "category"),
+    ],
 )
 def test_columns_of_common_names_are_found(text: str, label: str, tmp_path: Path) -> None:
     rows = [("7", *row) for row in ROWS]
@@ -217,23 +276,33 @@ def test_labels_that_are_numbers_are_sorted_as_numbers() -> None:
 
 
 @pytest.mark.parametrize(("labels", "names"), [([2, 10], ["2", "10"]), ([2.0, 10.0], ["2", "10"])])
-def test_labels_of_a_parquet_file_may_be_numbers(labels: list[Any], names: list[str], tmp_path: Path) -> None:
+def test_labels_of_a_parquet_file_may_be_numbers(
+    labels: list[Any], names: list[str], tmp_path: Path
+) -> None:
     pq.write_table(pa.table({"text": list("abcd"), "label": labels * 2}), tmp_path / "a.parquet")
     assert choose_task(load(tmp_path / "a.parquet")).names == names
 
 
 def test_rows_without_a_text_are_counted(tmp_path: Path) -> None:
-    split = load(write_csv(tmp_path / "a.csv", [*ROWS, ("", "metal"), (" \n ", "fruit"), ("", "")]))["train"]
+    split = load(
+        write_csv(tmp_path / "a.csv", [*ROWS, ("", "metal"), (" \n ", "fruit"), ("", "")])
+    )["train"]
     assert (len(split), split.n_empty) == (4, 3)
-    assert refusal(write_csv(tmp_path / "b.csv", [("", "x")])) == f"{tmp_path / 'b.csv'}: no row has a text."
+    assert (
+        refusal(write_csv(tmp_path / "b.csv", [("", "x")]))
+        == f"{tmp_path / 'b.csv'}: no row has a text."
+    )
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
         ("aaaa", "every row has the label 'a'; a classifier needs two or more."),
-        ("abcd", "4 rows for 4 labels; give several rows per label, or"
-                 " name the right column with --data.label-column."),
+        (
+            "abcd",
+            "4 rows for 4 labels; give several rows per label, or"
+            " name the right column with --data.label-column.",
+        ),
     ],
 )
 def test_labels_that_leave_nothing_to_learn_are_refused(labels: str, message: str) -> None:
@@ -272,7 +341,9 @@ def test_a_row_that_cannot_be_used_is_refused_with_its_number(
 def test_texts_in_memory_are_held_to_the_same_rules() -> None:
     split = split_in_memory("texts", ["a", " "], [1, 2])
     assert split == Split.from_lists("texts", ["a"], ["1"], n_empty=1, integer_labels=True)
-    with pytest.raises(UserError, match=r"^texts: 2 texts but 1 labels; give one label per text\.$"):
+    with pytest.raises(
+        UserError, match=r"^texts: 2 texts but 1 labels; give one label per text\.$"
+    ):
         split_in_memory("texts", ["a", "b"], ["x"])
 
 
@@ -326,6 +397,8 @@ def test_a_split_is_found_by_each_of_its_names_and_is_test_by_default(tmp_path: 
     assert load_split(config, None).texts == ["of test"]
     for name in ("validation", "valid", "val", "dev"):
         assert load_split(config, name).texts == ["of dev"]
-    message = f"{tmp_path}: no nonsense split; found validation, test, train. Use --split or name a file."
+    message = (
+        f"{tmp_path}: no nonsense split; found validation, test, train. Use --split or name a file."
+    )
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         load_split(config, "nonsense")

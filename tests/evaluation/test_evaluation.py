@@ -25,7 +25,9 @@ NAMES = ["a", "b", "c"]
 
 def predictions(rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    labels = torch.multinomial(torch.tensor([0.6, 0.3, 0.1]), rows, replacement=True, generator=generator)
+    labels = torch.multinomial(
+        torch.tensor([0.6, 0.3, 0.1]), rows, replacement=True, generator=generator
+    )
     logits = torch.randn(rows, 3, generator=generator)
     logits[torch.arange(rows), labels] += 1.0
     return logits.softmax(-1), labels
@@ -49,7 +51,8 @@ def test_scores_are_those_computed_by_hand() -> None:
     assert list(found["per_class"]) == NAMES
     for i, each in enumerate(found["per_class"].values()):
         assert each == pytest.approx(
-            {"precision": precision[i], "recall": recall[i], "f1": f1[i], "support": support[i]}, abs=1e-6
+            {"precision": precision[i], "recall": recall[i], "f1": f1[i], "support": support[i]},
+            abs=1e-6,
         )
 
 
@@ -63,7 +66,9 @@ def test_a_label_that_is_never_predicted_scores_zero() -> None:
 
 @pytest.mark.parametrize("name", ["accuracy", "macro_f1"])
 def test_the_interval_holds_the_value_and_narrows_with_more_rows(name: str) -> None:
-    few, many = (score_labels(*predictions(rows), NAMES, resamples=200)[name] for rows in (60, 2000))
+    few, many = (
+        score_labels(*predictions(rows), NAMES, resamples=200)[name] for rows in (60, 2000)
+    )
     for found in (few, many):
         assert 0 <= found["low"] < found["value"] < found["high"] <= 1
     assert many["high"] - many["low"] < 0.5 * (few["high"] - few["low"])
@@ -82,10 +87,14 @@ def test_scores_are_the_same_twice_and_leave_the_random_state_alone() -> None:
     assert torch.get_rng_state().equal(before)
     torch.manual_seed(6)
     assert score_labels(*predictions(80), NAMES, resamples=50) == first
-    assert score_labels(*predictions(80), NAMES, resamples=50, seed=1)["macro_f1"] != first["macro_f1"]
+    assert (
+        score_labels(*predictions(80), NAMES, resamples=50, seed=1)["macro_f1"] != first["macro_f1"]
+    )
 
 
-@pytest.mark.parametrize(("share", "text"), [(0, "0.00"), (0.90123, "90.12"), (0.00009, "0.01"), (1, "100.00")])
+@pytest.mark.parametrize(
+    ("share", "text"), [(0, "0.00"), (0.90123, "90.12"), (0.00009, "0.01"), (1, "100.00")]
+)
 def test_percent_has_two_decimals(share: float, text: str) -> None:
     assert percent(share) == text
 
@@ -103,7 +112,9 @@ def many_labels(labels: int, rows: int) -> tuple[Tensor, Tensor]:
     return certain(predicted.tolist(), labels), torch.from_numpy(true)
 
 
-@pytest.mark.parametrize(("labels", "rows"), [(2, 30), (3, 200), (40, 100)])  # of 40 some are never seen
+@pytest.mark.parametrize(
+    ("labels", "rows"), [(2, 30), (3, 200), (40, 100)]
+)  # of 40 some are never seen
 def test_scores_are_those_of_torchmetrics(labels: int, rows: int) -> None:
     probabilities, true = many_labels(labels, rows)
     found = score_labels(probabilities, true, [f"label {i}" for i in range(labels)], resamples=2)
@@ -112,12 +123,20 @@ def test_scores_are_those_of_torchmetrics(labels: int, rows: int) -> None:
         expected = MulticlassF1Score(labels, average=average)(probabilities, true).item()
         value = found[name]["value"] if name == "macro_f1" else found[name]
         assert value == pytest.approx(expected, abs=1e-6)
-    for name, metric in (("precision", MulticlassPrecision), ("recall", MulticlassRecall), ("f1", MulticlassF1Score)):
+    for name, metric in (
+        ("precision", MulticlassPrecision),
+        ("recall", MulticlassRecall),
+        ("f1", MulticlassF1Score),
+    ):
         expected = metric(labels, average="none")(probabilities, true).tolist()
-        assert [each[name] for each in found["per_class"].values()] == pytest.approx(expected, abs=1e-6)
+        assert [each[name] for each in found["per_class"].values()] == pytest.approx(
+            expected, abs=1e-6
+        )
 
 
-@pytest.mark.parametrize(("right", "rows"), [(0, 1), (1, 1), (12, 12), (0, 12), (7, 12), (1, 12), (998, 1000)])
+@pytest.mark.parametrize(
+    ("right", "rows"), [(0, 1), (1, 1), (12, 12), (0, 12), (7, 12), (1, 12), (998, 1000)]
+)
 def test_the_interval_of_accuracy_is_wilsons(right: int, rows: int) -> None:
     stats = pytest.importorskip("scipy.stats")
     expected = stats.binomtest(right, rows).proportion_ci(method="wilson")
@@ -132,7 +151,9 @@ def test_the_interval_of_accuracy_holds_the_value_for_any_number_of_rows() -> No
             assert high - low > 0.01
 
 
-@pytest.mark.parametrize(("labels", "rows"), [(3, 60), (6, 20)])  # in the latter case resamples lack some labels
+@pytest.mark.parametrize(
+    ("labels", "rows"), [(3, 60), (6, 20)]
+)  # in the latter case resamples lack some labels
 def test_the_interval_of_macro_f1_is_that_of_texts_drawn_anew(labels: int, rows: int) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     probabilities, true = many_labels(labels, rows)
@@ -144,14 +165,19 @@ def test_the_interval_of_macro_f1_is_that_of_texts_drawn_anew(labels: int, rows:
         drawn = random.integers(0, rows, rows)
         distances.append(abs(metrics.f1_score(y[drawn], predicted[drawn], average="macro") - value))
     expected = np.quantile(distances, 0.95)
-    found = score_labels(probabilities, true, [str(i) for i in range(labels)], resamples=4000)["macro_f1"]
+    found = score_labels(probabilities, true, [str(i) for i in range(labels)], resamples=4000)[
+        "macro_f1"
+    ]
     assert found["value"] == pytest.approx(value)
     assert found["high"] - value == pytest.approx(min(expected, 1 - value), rel=0.1)
     assert value - found["low"] == pytest.approx(expected, rel=0.1)
 
 
 def test_a_resample_is_scored_as_the_value_is() -> None:
-    true, predicted = np.array([0, 0, 1, 1, 4]), np.array([0, 1, 1, 1, 3])  # label 2 is neither true nor predicted
+    true, predicted = (
+        np.array([0, 0, 1, 1, 4]),
+        np.array([0, 1, 1, 1, 3]),
+    )  # label 2 is neither true nor predicted
     confusion = Confusion.count(true, predicted, 5)
     assert confusion.macro_f1(confusion.rows) == pytest.approx((2 / 3 + 4 / 5 + 0 + 0) / 4)
     without_the_last = np.where(confusion.true == 4, 0, confusion.rows)  # as some resamples are
@@ -167,10 +193,29 @@ def test_a_resample_is_scored_as_the_value_is() -> None:
         ([0], [0], 1.0, 1.0),
         ([1], [0], 0.0, 0.0),
         ([0, 1, 0, 1, 0, 0], [0, 1, 0, 1, 0, 1], 5 / 6, (6 / 7 + 4 / 5) / 2),
-        ([2, 1, 0, 1], [0, 1, 0, 1], 3 / 4, (2 / 3 + 1 + 0) / 3),  # label 2 is predicted, never true
-        ([0, 1, 0, 1], [0, 1, 0, 2], 3 / 4, (1 + 2 / 3 + 0) / 3),  # label 2 is true, never predicted
+        (
+            [2, 1, 0, 1],
+            [0, 1, 0, 1],
+            3 / 4,
+            (2 / 3 + 1 + 0) / 3,
+        ),  # label 2 is predicted, never true
+        (
+            [0, 1, 0, 1],
+            [0, 1, 0, 2],
+            3 / 4,
+            (1 + 2 / 3 + 0) / 3,
+        ),  # label 2 is true, never predicted
     ],
-    ids=["one label", "all right", "all wrong", "one right", "one wrong", "two", "never true", "never predicted"],
+    ids=[
+        "one label",
+        "all right",
+        "all wrong",
+        "one right",
+        "one wrong",
+        "two",
+        "never true",
+        "never predicted",
+    ],
 )
 def test_small_and_extreme_evaluations_have_wide_and_finite_intervals(
     predicted: list[int], true: list[int], accuracy: float, macro_f1: float, tmp_path: Path
@@ -222,7 +267,9 @@ def test_a_model_that_gives_no_numbers_predicts_nothing_and_is_not_scored(run: P
         for parameter in classifier.run.model.parameters():
             parameter.fill_(float("nan"))
     broken = TextClassifier(replace(classifier.run), "32")
-    message = r"^the model computes NaN for 2 of 2 texts, so its weights are broken; train it again with "
+    message = (
+        r"^the model computes NaN for 2 of 2 texts, so its weights are broken; train it again with "
+    )
     with pytest.raises(UserError, match=message):
         broken.predict(["a plum", "a lake"])
     with pytest.raises(UserError, match=message):

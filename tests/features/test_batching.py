@@ -7,7 +7,12 @@ LENGTHS = np.random.default_rng(0).integers(1, 300, size=517)
 
 
 def buckets(
-    seed: int = 0, epoch: int = 0, batch_size: int = 16, batch_tokens: int = 2048, rank: int = 0, world: int = 1
+    seed: int = 0,
+    epoch: int = 0,
+    batch_size: int = 16,
+    batch_tokens: int = 2048,
+    rank: int = 0,
+    world: int = 1,
 ) -> LengthBuckets:
     sampler = LengthBuckets(
         LENGTHS, batch_size=batch_size, batch_tokens=batch_tokens, seed=seed, rank=rank, world=world
@@ -24,7 +29,9 @@ def test_an_epoch_has_every_row_once_in_as_many_batches(epoch: int) -> None:
     assert len(batches) == len(sampler) == len(buckets())
 
 
-@pytest.mark.parametrize(("batch_size", "batch_tokens"), [(1, 2048), (16, 2048), (64, 1000), (1000, 512), (7, 10**9)])
+@pytest.mark.parametrize(
+    ("batch_size", "batch_tokens"), [(1, 2048), (16, 2048), (64, 1000), (1000, 512), (7, 10**9)]
+)
 def test_batches_keep_to_both_limits(batch_size: int, batch_tokens: int) -> None:
     batches = list(buckets(batch_size=batch_size, batch_tokens=batch_tokens))
     assert max(len(batch) for batch in batches) <= batch_size
@@ -47,7 +54,9 @@ def test_the_order_is_that_of_seed_and_epoch() -> None:
     assert first != list(buckets(seed=4, epoch=2))
     assert first != list(buckets(seed=3, epoch=1))
     groups = {frozenset(batch) for batch in first}
-    assert groups != {frozenset(batch) for batch in buckets(seed=3, epoch=1)}  # other neighbours too
+    assert groups != {
+        frozenset(batch) for batch in buckets(seed=3, epoch=1)
+    }  # other neighbours too
 
 
 @pytest.mark.parametrize("done", [0, 1, 9, -1, 10**6])
@@ -71,7 +80,9 @@ def test_a_sampler_counts_what_it_handed_out_and_begins_anew_with_an_epoch() -> 
 
 @pytest.mark.parametrize("batch_size", [16, 15, 300])
 def test_two_ranks_share_the_batches_of_an_epoch(batch_size: int) -> None:
-    ranks = [buckets(rank=rank, world=2, batch_size=batch_size, batch_tokens=10**9) for rank in (0, 1)]
+    ranks = [
+        buckets(rank=rank, world=2, batch_size=batch_size, batch_tokens=10**9) for rank in (0, 1)
+    ]
     shares = [list(sampler) for sampler in ranks]
     assert len(shares[0]) == len(shares[1]) == len(ranks[0]) == len(ranks[1])
     everything = [tuple(batch) for share in shares for batch in share]
@@ -92,6 +103,10 @@ def test_a_length_is_rounded_up_by_at_most_an_eighth() -> None:
 def test_pad_by_hand() -> None:
     batch = pad([np.array([2, 7, 9]), np.array([2]), np.array([2, 5])])
     assert batch.ids.tolist() == [[2, 7, 9], [2, 0, 0], [2, 5, 0]]
-    assert batch.attention_mask.tolist() == [[True, True, True], [True, False, False], [True, True, False]]
+    assert batch.attention_mask.tolist() == [
+        [True, True, True],
+        [True, False, False],
+        [True, True, False],
+    ]
     assert str(batch.ids.dtype) == "torch.int64"
     assert str(batch.attention_mask.dtype) == "torch.bool"

@@ -44,14 +44,18 @@ def never(*args: object) -> None:
     raise AssertionError("tokenized again")
 
 
-def test_the_ids_come_from_the_disk_the_second_time(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ids_come_from_the_disk_the_second_time(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = cache.tokenize(TEXTS, CONFIG, None, 8)
     monkeypatch.setattr(cache, "_compute", never)
     second = cache.tokenize(TEXTS, CONFIG, None, 8)
     assert rows(first[1]) == rows(second[1]) == computed()
     assert first[0].to_str() == second[0].to_str()
     np.testing.assert_array_equal(first[1].full_lengths, second[1].full_lengths)
-    assert [entry.name.startswith(".") for entry in place.iterdir()] == [False]  # nothing half written is left
+    assert [entry.name.startswith(".") for entry in place.iterdir()] == [
+        False
+    ]  # nothing half written is left
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,9 @@ def test_a_mistake_of_ours_is_no_broken_entry(place: Path, monkeypatch: pytest.M
         cache.tokenize(TEXTS, CONFIG, None, 8)
 
 
-def test_another_version_of_the_library_has_entries_of_its_own(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_of_the_library_has_entries_of_its_own(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache.tokenize(TEXTS, CONFIG, None, 8)
     monkeypatch.setattr(tokenizers, "__version__", "0.0.0")
     cache.tokenize(TEXTS, CONFIG, None, 8)
@@ -122,17 +128,23 @@ def test_other_labels_of_the_same_texts_use_the_same_entry(place: Path) -> None:
     assert len(list(place.iterdir())) == 2
 
 
-def test_processes_may_make_the_same_entry_at_the_same_time(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_processes_may_make_the_same_entry_at_the_same_time(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for _ in range(5):
         with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(lambda _: rows(cache.tokenize(TEXTS, CONFIG, None, 8)[1]), range(4)))
+            found = list(
+                pool.map(lambda _: rows(cache.tokenize(TEXTS, CONFIG, None, 8)[1]), range(4))
+            )
         assert found == [computed()] * 4
         (entry,) = place.iterdir()
         (entry / "counts.npy").write_bytes(b"broken")
     assert not [message for message in caplog.messages if "cannot write" in message]
 
 
-def test_where_nothing_can_be_written_nothing_is_kept(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_where_nothing_can_be_written_nothing_is_kept(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     place.write_text("a file stands where the folder would be")
     with caplog.at_level(logging.WARNING):
         assert rows(cache.tokenize(TEXTS, CONFIG, None, 8)[1]) == computed()
@@ -148,7 +160,11 @@ def test_the_entries_used_longest_ago_make_room(place: Path) -> None:
     (place / ".left behind").mkdir()
     os.utime(place / ".left behind", (0, 0))
     (place / ".being written").mkdir()
-    before = {entry.name: entry.stat().st_mtime for entry in place.iterdir() if not entry.name.startswith(".")}
+    before = {
+        entry.name: entry.stat().st_mtime
+        for entry in place.iterdir()
+        if not entry.name.startswith(".")
+    }
     cache.tokenize([*TEXTS, "one more"], CONFIG, None, 8)
     after = {entry.name for entry in place.iterdir()}
     assert set(before) - after == {min(before, key=lambda name: before[name])}

@@ -16,7 +16,9 @@ def test_an_ngram_has_the_same_bucket_everywhere_and_another_in_another_order() 
     assert pairs[0, 2] == pairs[0, 6]
     assert pairs[0, 2] != pairs[0, 9]
     assert triples[0, 3] == triples[0, 7]
-    assert len({*pairs[0].tolist(), *triples[0].tolist()}) == 17  # of 20: "5 6" and "6 7" and "5 6 7" stand there twice
+    assert (
+        len({*pairs[0].tolist(), *triples[0].tolist()}) == 17
+    )  # of 20: "5 6" and "6 7" and "5 6 7" stand there twice
 
 
 # The same hash in unsigned 32-bit arithmetic, as another program would write it: an n-gram's last token comes first.
@@ -73,8 +75,13 @@ def test_the_ngram_hash_is_that_of_unsigned_32_bit_arithmetic(n: int) -> None:
 def test_the_ngram_hash_is_the_same_in_javascript() -> None:
     ngrams = [*random_ngrams(2).tolist(), *random_ngrams(3).tolist()]
     command = ["node", "-e", UINT32_IN_JAVASCRIPT]
-    found = subprocess.run(command, input=json.dumps(ngrams), check=True, capture_output=True, text=True).stdout
-    assert json.loads(found) == [*hash_in_torch(random_ngrams(2)).tolist(), *hash_in_torch(random_ngrams(3)).tolist()]
+    found = subprocess.run(
+        command, input=json.dumps(ngrams), check=True, capture_output=True, text=True
+    ).stdout
+    assert json.loads(found) == [
+        *hash_in_torch(random_ngrams(2)).tolist(),
+        *hash_in_torch(random_ngrams(3)).tolist(),
+    ]
 
 
 def test_the_ngram_hash_keeps_its_values_or_saved_tables_are_worthless() -> None:

@@ -12,7 +12,10 @@ from tokenizers import Tokenizer
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.features.tokenizer import SPECIAL, load_tokenizer, mostly_unspaced, train_tokenizer
 
-TEXTS = [text for text, _ in sentences(200)] + ["The Queen's naïve tea, at 9:30!", "我爱北京的茶 and 北京爱我"] * 2
+TEXTS = [text for text, _ in sentences(200)] + [
+    "The Queen's naïve tea, at 9:30!",
+    "我爱北京的茶 and 北京爱我",
+] * 2
 HAN = "我爱北京的茶"
 TRIALS = ["", "the apple, and THE unknown zyzzyva", "naïve 9:30", HAN, "[CLS] [PAD] Ω 😀"]
 UNITS = ["word", "wordpiece", "bpe", "character"]
@@ -47,8 +50,14 @@ def test_training_twice_gives_the_same_bytes(unit: str) -> None:
 
 
 def test_another_process_gives_the_same_bytes() -> None:
-    places = {"PYTHONHASHSEED": "12345", "RAYON_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", HASHES], env=os.environ | places, capture_output=True, text=True)
+    places = {
+        "PYTHONHASHSEED": "12345",
+        "RAYON_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", HASHES], env=os.environ | places, capture_output=True, text=True
+    )
     here = [sha256(tokenizer.to_str().encode()).hexdigest() for tokenizer in TRAINED.values()]
     assert done.stdout.split() == here, done.stderr
 
@@ -90,7 +99,9 @@ def test_wordpiece_spells_each_word_of_known_characters() -> None:
     single = [piece for piece in tokenizer.get_vocab() if len(piece) == 1]
     assert set("acdefg,9茶") <= set(single)
     assert all(tokenizer.token_to_id(f"##{character}") is not None for character in single)
-    letters = sorted(character for character in single if character.isascii() and character.isalpha())
+    letters = sorted(
+        character for character in single if character.isascii() and character.isalpha()
+    )
     chance = np.random.default_rng(0)
     for length in (1, 2, 5, 30, 100):
         word = "".join(chance.choice(letters, length))
@@ -140,14 +151,18 @@ def test_case_is_folded_if_asked(unit: str, lowercase: bool) -> None:
 @every_unit
 @pytest.mark.parametrize("lowercase", [True, False])
 @pytest.mark.parametrize(("one", "other"), DIFFER_BY_A_MARK)
-def test_marks_stay_unless_they_are_stripped(unit: str, lowercase: bool, one: str, other: str) -> None:
+def test_marks_stay_unless_they_are_stripped(
+    unit: str, lowercase: bool, one: str, other: str
+) -> None:
     texts = [f"{one} {other}"] * 3
     tokenizer = train_tokenizer(texts, tokenizer_config(unit, lowercase=lowercase))
     for word in (one, other):
         written = "".join(tokens_of(tokenizer, word)[1:]).replace("##", "")
         assert written == unicodedata.normalize("NFC", word)
     assert tokenizer.encode(one).ids != tokenizer.encode(other).ids
-    stripping = train_tokenizer(texts, tokenizer_config(unit, lowercase=lowercase, strip_accents=True))
+    stripping = train_tokenizer(
+        texts, tokenizer_config(unit, lowercase=lowercase, strip_accents=True)
+    )
     assert stripping.encode(one).ids == stripping.encode(other).ids
 
 
@@ -181,7 +196,9 @@ def test_both_spellings_of_a_letter_have_the_same_ids(unit: str, strip_accents: 
 @every_unit
 @pytest.mark.parametrize("strip_accents", [True, False])
 def test_hangul_is_not_taken_apart(unit: str, strip_accents: bool) -> None:
-    tokenizer = train_tokenizer(["한국어 한국"] * 3, tokenizer_config(unit, strip_accents=strip_accents))
+    tokenizer = train_tokenizer(
+        ["한국어 한국"] * 3, tokenizer_config(unit, strip_accents=strip_accents)
+    )
     assert "".join(tokens_of(tokenizer, "한국어")[1:]).replace("##", "") == "한국어"
     assert len(tokens_of(tokenizer, "한국어")) <= 1 + 3
 
@@ -206,9 +223,15 @@ def test_a_mark_of_its_own_is_a_character() -> None:
 
 
 def test_token_ids_hold_each_text_cut() -> None:
-    tokens = TokenizedTexts.from_texts(TRAINED["word"], ["", "apple pear plum", "the apple"], max_length=3)
+    tokens = TokenizedTexts.from_texts(
+        TRAINED["word"], ["", "apple pear plum", "the apple"], max_length=3
+    )
     apple, pear, the = (TRAINED["word"].token_to_id(word) for word in ("apple", "pear", "the"))
-    assert [tokens[i].tolist() for i in range(len(tokens))] == [[2], [2, apple, pear], [2, the, apple]]
+    assert [tokens[i].tolist() for i in range(len(tokens))] == [
+        [2],
+        [2, apple, pear],
+        [2, the, apple],
+    ]
     assert tokens.lengths.tolist() == [1, 3, 3]
     assert tokens.full_lengths.tolist() == [1, 4, 3]
     assert tokens.truncation() == {"texts_cut": 1 / 3, "tokens_lost": 1 / 8}
@@ -231,7 +254,9 @@ def test_cutting_later_equals_tokenizing_with_that_limit(unit: str, limit: int) 
 
 
 @every_unit
-@pytest.mark.parametrize("text", ["a" * 10**6, "the apple " * 100_000, "我爱" * 166_667], ids=["word", "words", "han"])
+@pytest.mark.parametrize(
+    "text", ["a" * 10**6, "the apple " * 100_000, "我爱" * 166_667], ids=["word", "words", "han"]
+)
 def test_a_text_of_a_megabyte_is_cut_like_any_other(unit: str, text: str) -> None:
     tokens = TokenizedTexts.from_texts(TRAINED[unit], [text, "the apple"], 64)
     assert tokens[0].tolist() == TRAINED[unit].encode(text[:2000]).ids[:64]

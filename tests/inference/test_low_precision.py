@@ -20,14 +20,23 @@ from selfattn_lm.build import build_classifier
 from selfattn_lm.cli import main
 from selfattn_lm.hardware import largest_int8_weight, supports_bf16
 from selfattn_lm.inference import classifier as inference, low_precision
-from selfattn_lm.inference.low_precision import Int8Linear, PackedLinear, convert_precision, fused_in_tiles
+from selfattn_lm.inference.low_precision import (
+    Int8Linear,
+    PackedLinear,
+    convert_precision,
+    fused_in_tiles,
+)
 from selfattn_lm.inputs import Inputs
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.positions import Rotary
 
 TEXTS = [text for text, _ in sentences(90, seed=5)]
-needs_bf16 = pytest.mark.skipif(not supports_bf16("cpu"), reason="oneDNN does not compute in bf16 here")
-needs_int8 = pytest.mark.skipif(not largest_int8_weight(), reason="oneDNN does not compute in int8 here")
+needs_bf16 = pytest.mark.skipif(
+    not supports_bf16("cpu"), reason="oneDNN does not compute in bf16 here"
+)
+needs_int8 = pytest.mark.skipif(
+    not largest_int8_weight(), reason="oneDNN does not compute in int8 here"
+)
 INT8 = pytest.param("int8", marks=needs_int8)
 
 Threads = Callable[[int], None]
@@ -52,9 +61,7 @@ def test_fewer_bits_change_little(precision: str, positions: str) -> None:
     narrow = convert_precision(model, precision, "cpu")  # type: ignore[arg-type]
     tolerance = {"bf16": 0.01, "int8": 0.04}[precision]
     for length in (1, 7, 16, 32, 39):
-        inputs = Inputs(
-            torch.randint(4, 100, (6, length)), torch.ones(6, length, dtype=torch.bool)
-        )
+        inputs = Inputs(torch.randint(4, 100, (6, length)), torch.ones(6, length, dtype=torch.bool))
         inputs.attention_mask[3, length // 2 + 1 :] = False
         with torch.inference_mode():
             exact = model(inputs).softmax(-1)
@@ -87,7 +94,9 @@ def test_a_packed_layer_computes_what_a_plain_one_does(activation: str) -> None:
 
 @pytest.mark.parametrize("tokens", [1, 15, 16, 17, 48])
 @pytest.mark.parametrize("rotate", [None, Rotary(48, 8)])
-def test_the_fused_kernel_attends_as_the_written_out_path_does(tokens: int, rotate: Rotary | None) -> None:
+def test_the_fused_kernel_attends_as_the_written_out_path_does(
+    tokens: int, rotate: Rotary | None
+) -> None:
     attention = SelfAttention(32, 4, rotate).eval()
     x, attention_mask = torch.randn(3, tokens, 32), torch.ones(3, tokens, dtype=torch.bool)
     attention_mask[1, tokens // 2 + 1 :] = False
@@ -99,7 +108,9 @@ def test_the_fused_kernel_attends_as_the_written_out_path_does(tokens: int, rota
 
 
 @pytest.mark.parametrize("precision", ["32", "auto", "bf16"])
-def test_a_batch_on_each_core_gives_what_one_after_the_other_gives(run: Path, precision: str, threads: Threads) -> None:
+def test_a_batch_on_each_core_gives_what_one_after_the_other_gives(
+    run: Path, precision: str, threads: Threads
+) -> None:
     texts = [" ".join(TEXTS[: i % 7 + 1]) for i in range(200)]
     classifier = TextClassifier.load(run, precision)  # type: ignore[arg-type]
     threads(1)
@@ -112,7 +123,9 @@ def test_a_batch_on_each_core_gives_what_one_after_the_other_gives(run: Path, pr
     assert torch.get_num_threads() == 3
 
 
-def test_an_error_on_a_core_is_told(run: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_on_a_core_is_told(
+    run: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
     classifier = TextClassifier.load(run)
     threads(2)
     monkeypatch.setattr(inference, "pad", lambda *arguments, **options: 1 / 0)
@@ -135,7 +148,12 @@ def test_predictions_at_the_same_time_give_what_one_after_the_other_gives(
     one = TextClassifier.load(run, precision)  # type: ignore[arg-type]
     other = TextClassifier.load(run, precision)  # type: ignore[arg-type]
     threads(2)
-    expected = [one.predict_proba(texts), one.embed(texts), other.predict_proba(texts[:90]), other.embed(texts[:50])]
+    expected = [
+        one.predict_proba(texts),
+        one.embed(texts),
+        other.predict_proba(texts[:90]),
+        other.embed(texts[:50]),
+    ]
     calls: list[Callable[[], np.ndarray]] = [
         lambda: one.predict_proba(texts),
         lambda: one.embed(texts),
@@ -147,11 +165,15 @@ def test_predictions_at_the_same_time_give_what_one_after_the_other_gives(
             np.testing.assert_array_equal(found, wanted)
 
 
-def test_predicting_leaves_every_thread_the_number_of_threads_that_it_had(run: Path, threads: Threads) -> None:
+def test_predicting_leaves_every_thread_the_number_of_threads_that_it_had(
+    run: Path, threads: Threads
+) -> None:
     classifier, numbers = TextClassifier.load(run, "32"), []
     threads(4)
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(torch.set_num_threads, 2).result()  # that thread's own, and that of threads to come
+        pool.submit(
+            torch.set_num_threads, 2
+        ).result()  # that thread's own, and that of threads to come
         classifier.predict(TEXTS * 3)
         numbers.append(pool.submit(torch.get_num_threads).result())
         pool.submit(classifier.predict, TEXTS * 3).result()
@@ -217,7 +239,9 @@ def test_a_forked_process_predicts_with_threads_of_its_own(run: Path, threads: T
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16", INT8, "auto"])
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))]
+)
 def test_a_copy_predicts_what_the_original_does(
     run: Path, precision: str, copied: Callable[[TextClassifier], TextClassifier]
 ) -> None:
@@ -228,13 +252,19 @@ def test_a_copy_predicts_what_the_original_does(
     np.testing.assert_array_equal(again.embed(TEXTS), classifier.embed(TEXTS))
 
 
-def test_a_copy_keeps_the_precision_that_was_measured(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_keeps_the_precision_that_was_measured(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(low_precision, "choose_precision", lambda modules, device: "bf16")
     classifier = TextClassifier.load(run)
-    monkeypatch.setattr(low_precision, "choose_precision", lambda modules, device: "32")  # as with other threads
+    monkeypatch.setattr(
+        low_precision, "choose_precision", lambda modules, device: "32"
+    )  # as with other threads
     again = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
-    assert not np.array_equal(again.predict_proba(TEXTS), TextClassifier.load(run).predict_proba(TEXTS))
+    assert not np.array_equal(
+        again.predict_proba(TEXTS), TextClassifier.load(run).predict_proba(TEXTS)
+    )
 
 
 def test_a_worker_process_that_is_sent_a_classifier_predicts_the_same(run: Path) -> None:
@@ -246,7 +276,9 @@ def test_a_worker_process_that_is_sent_a_classifier_predicts_the_same(run: Path)
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")
 @pytest.mark.parametrize("how", ["not built in", "switched off"])
-def test_without_onednn_bf16_works_and_int8_is_refused(how: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_onednn_bf16_works_and_int8_is_refused(
+    how: str, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exact = TextClassifier.load(run, "32").predict_proba(TEXTS)
     if how == "not built in":
         monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
@@ -259,13 +291,17 @@ def test_without_onednn_bf16_works_and_int8_is_refused(how: str, run: Path, monk
         np.testing.assert_allclose(TextClassifier.load(run).predict_proba(TEXTS), exact, atol=1e-5)
         with pytest.raises(UserError) as told:
             TextClassifier.load(run, "int8")
-    wanted = "precision: int8 needs oneDNN, which this torch lacks or this processor; give bf16 or 32."
+    wanted = (
+        "precision: int8 needs oneDNN, which this torch lacks or this processor; give bf16 or 32."
+    )
     assert str(told.value) == wanted
 
 
 @needs_int8
 @pytest.mark.parametrize("largest", ["found", 63])
-def test_products_in_8_bits_do_not_overflow(largest: str | int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_in_8_bits_do_not_overflow(
+    largest: str | int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if largest != "found":
         monkeypatch.setattr(hardware, "largest_int8_weight", lambda: largest)
     layer = torch.nn.Linear(96, 40).requires_grad_(False)
@@ -279,7 +315,9 @@ def test_products_in_8_bits_do_not_overflow(largest: str | int, monkeypatch: pyt
     assert error < 0.03  # 0.01 with 8 bits and with 7, 0.1 with sums that overflow
 
 
-def test_weights_of_8_bits_are_used_only_where_their_sums_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_of_8_bits_are_used_only_where_their_sums_are_exact(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for exact, largest in (((127, 63), 127), ((63,), 63), ((), 0)):
         monkeypatch.setattr(hardware, "_int8_is_exact", lambda weight, exact=exact: weight in exact)
         assert hardware.largest_int8_weight() == largest
@@ -289,11 +327,16 @@ def test_int8_is_refused_elsewhere(run: Path, monkeypatch: pytest.MonkeyPatch) -
     model = build_classifier(model_config(), 20, 2)
     with pytest.raises(UserError) as told:
         convert_precision(model, "int8", "cuda")
-    assert str(told.value) == "precision: int8 needs a CPU with oneDNN, and this is cuda; give bf16 or 32."
+    assert (
+        str(told.value)
+        == "precision: int8 needs a CPU with oneDNN, and this is cuda; give bf16 or 32."
+    )
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16", INT8, "auto"])
-def test_the_command_predicts_in_a_precision(run: Path, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_predicts_in_a_precision(
+    run: Path, precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["predict", str(run), "--text", "gold iron", "--precision", precision]) == 0
     (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
     assert row["prediction"] == "metal"
@@ -315,7 +358,15 @@ def test_a_gpu_learns(data: Path, tmp_path: Path) -> None:
     from selfattn_lm import train
 
     training = {"epochs": 3, "batch_size": 16, "learning_rate": 0.02, "accelerator": "gpu"}
-    found = train(str(data), out=tmp_path / "run", model={"width": 16, "heads": 2, "layers": 1}, training=training)
+    found = train(
+        str(data),
+        out=tmp_path / "run",
+        model={"width": 16, "heads": 2, "layers": 1},
+        training=training,
+    )
     rows = sentences(60, seed=9)
-    right = [label == said for label, (_, said) in zip(found.predict([text for text, _ in rows]), rows, strict=True)]
+    right = [
+        label == said
+        for label, (_, said) in zip(found.predict([text for text, _ in rows]), rows, strict=True)
+    ]
     assert np.mean(right) > 0.8

@@ -23,7 +23,9 @@ ATTENTION = [("attention", positions) for positions in ("learned", "sinusoidal",
 ENCODERS = [*ATTENTION, ("bag", "none"), ("cnn", "none"), ("lstm", "none")]
 every_encoder = pytest.mark.parametrize(("kind", "positions"), ENCODERS)
 every_pooling = pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
-SHAPES = pytest.mark.parametrize(("batch", "tokens", "width", "heads"), [(1, 1, 4, 1), (3, 7, 16, 4), (2, 20, 12, 2)])
+SHAPES = pytest.mark.parametrize(
+    ("batch", "tokens", "width", "heads"), [(1, 1, 4, 1), (3, 7, 16, 4), (2, 20, 12, 2)]
+)
 
 SMALL: dict[str, Any] = {"max_length": LONGEST, "positions": "none"}
 
@@ -62,9 +64,14 @@ def full_batch() -> Inputs:
 
 
 @SHAPES
-def test_self_attention_equals_that_of_torch(batch: int, tokens: int, width: int, heads: int) -> None:
+def test_self_attention_equals_that_of_torch(
+    batch: int, tokens: int, width: int, heads: int
+) -> None:
     x, attention_mask = tokens_and_padding(batch, tokens, width)
-    ours, theirs = SelfAttention(width, heads).eval(), nn.MultiheadAttention(width, heads, batch_first=True).eval()
+    ours, theirs = (
+        SelfAttention(width, heads).eval(),
+        nn.MultiheadAttention(width, heads, batch_first=True).eval(),
+    )
     nn.init.normal_(ours.qkv.bias)
     nn.init.normal_(ours.out.bias)
     pairs: list[tuple[Tensor, Tensor]] = [
@@ -76,7 +83,9 @@ def test_self_attention_equals_that_of_torch(batch: int, tokens: int, width: int
     with torch.no_grad():
         for target, source in pairs:
             target.copy_(source)
-    expected, expected_weights = theirs(x, x, x, key_padding_mask=~attention_mask, average_attn_weights=False)
+    expected, expected_weights = theirs(
+        x, x, x, key_padding_mask=~attention_mask, average_attn_weights=False
+    )
     attended, weights = ours.attend(x, attention_mask)
     torch.testing.assert_close(attended, expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(weights, expected_weights, atol=1e-5, rtol=0)
@@ -182,7 +191,9 @@ def test_sinusoidal_positions_follow_the_formula(width: int) -> None:
 def test_rotated_products_depend_on_the_distance_alone() -> None:
     torch.manual_seed(0)
     rotate, query, key = Rotary(30, 8), torch.randn(8), torch.randn(8)
-    scores = (rotate(query.expand(1, 1, 30, 8)) @ rotate(key.expand(1, 1, 30, 8)).transpose(-2, -1))[0, 0]
+    scores = (
+        rotate(query.expand(1, 1, 30, 8)) @ rotate(key.expand(1, 1, 30, 8)).transpose(-2, -1)
+    )[0, 0]
     for distance in range(-29, 30):
         diagonal = scores.diagonal(distance)
         torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), atol=1e-4, rtol=0)
@@ -268,10 +279,22 @@ def test_mean_attention_without_positions_ignores_any_permutation() -> None:
 
 
 GOLDEN = {
-    ("attention", "learned", "mean"): [[1.357078, 0.744583, 0.036786], [1.389505, 0.983265, 0.282998]],
-    ("attention", "sinusoidal", "cls"): [[0.941198, 0.616664, -0.202723], [0.852467, 0.736019, 0.04538]],
-    ("attention", "rotary", "max"): [[1.075934, 0.587312, -0.261855], [0.963632, 0.702774, -0.024145]],
-    ("attention", "none", "mean"): [[1.089109, 0.582741, -0.240308], [0.96417, 0.705398, -0.021113]],
+    ("attention", "learned", "mean"): [
+        [1.357078, 0.744583, 0.036786],
+        [1.389505, 0.983265, 0.282998],
+    ],
+    ("attention", "sinusoidal", "cls"): [
+        [0.941198, 0.616664, -0.202723],
+        [0.852467, 0.736019, 0.04538],
+    ],
+    ("attention", "rotary", "max"): [
+        [1.075934, 0.587312, -0.261855],
+        [0.963632, 0.702774, -0.024145],
+    ],
+    ("attention", "none", "mean"): [
+        [1.089109, 0.582741, -0.240308],
+        [0.96417, 0.705398, -0.021113],
+    ],
     ("bag", "none", "mean"): [[0.182608, 0.15678, 0.14991], [-0.092875, 0.40533, 0.581071]],
     ("cnn", "none", "max"): [[-2.800544, -0.757644, -0.761888], [-0.697518, 0.931507, 1.097877]],
     ("lstm", "none", "mean"): [[0.140017, 0.529733, -0.03205], [-0.043551, 0.609515, 0.133515]],
@@ -293,16 +316,30 @@ def test_the_model_computes_what_it_always_did(kind: str, positions: str, poolin
 
 
 def test_the_model_needs_torch_alone() -> None:
-    allowed = ("torch", "typing", "math", "collections", "functools", "selfattn_lm.nn", "selfattn_lm.inputs")
+    allowed = (
+        "torch",
+        "typing",
+        "math",
+        "collections",
+        "functools",
+        "selfattn_lm.nn",
+        "selfattn_lm.inputs",
+    )
     for file in FOLDER.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 assert node.level == 0, file
                 whole = node.module == "selfattn_lm"
-                names = [f"selfattn_lm.{alias.name}" for alias in node.names] if whole else [str(node.module)]
+                names = (
+                    [f"selfattn_lm.{alias.name}" for alias in node.names]
+                    if whole
+                    else [str(node.module)]
+                )
             for name in names:
-                assert f"{name}.".startswith(tuple(f"{module}." for module in allowed)), f"{file.name}: {name}"
+                assert f"{name}.".startswith(tuple(f"{module}." for module in allowed)), (
+                    f"{file.name}: {name}"
+                )
 
 
 def test_the_model_can_be_read_in_one_sitting() -> None:
@@ -358,7 +395,10 @@ def test_parameters_are_grouped_from_the_input_up() -> None:
     assert sorted(name for group in grouped for name in group) == sorted(names.values())
     assert all(name.startswith("embedding.") for name in grouped[0])
     assert all(name.startswith("branches.encoder.encoder.layers.0.") for name in grouped[1])
-    assert grouped[3] == {"branches.encoder.encoder.norm.weight", "branches.encoder.encoder.norm.bias"}
+    assert grouped[3] == {
+        "branches.encoder.encoder.norm.weight",
+        "branches.encoder.encoder.norm.bias",
+    }
     assert grouped[4] == {
         f"branches.{branch}.head.1.{part}"
         for branch in ("bag", "encoder")
@@ -407,7 +447,9 @@ def test_a_model_with_ngrams_needs_their_buckets() -> None:
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.95])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_dropout_drops_with_its_probability_and_keeps_the_mean(p: float, precision: torch.dtype) -> None:
+def test_dropout_drops_with_its_probability_and_keeps_the_mean(
+    p: float, precision: torch.dtype
+) -> None:
     torch.manual_seed(0)
     drop, x = Dropout(p), torch.ones(1001, 999, dtype=precision, requires_grad=True)
     drop(x).sum().backward()
@@ -417,7 +459,9 @@ def test_dropout_drops_with_its_probability_and_keeps_the_mean(p: float, precisi
     assert abs(float((dropped == 0).float().mean()) - rounded) < 0.002
     assert abs(float(dropped.float().mean()) - 1) < 0.02
     assert x.grad is not None
-    assert torch.equal(x.grad, dropped)  # what was dropped gets no gradient, what was scaled a scaled one
+    assert torch.equal(
+        x.grad, dropped
+    )  # what was dropped gets no gradient, what was scaled a scaled one
     assert torch.equal(drop.eval()(x), x)
 
 
@@ -425,6 +469,8 @@ def test_what_dropout_drops_is_independent_from_place_to_place() -> None:
     torch.manual_seed(0)
     dropped = (Dropout(0.5)(torch.ones(1000, 4096)) > 0).float()
     for distance in (1, 2, 7, 8, 64):  # bytes of one random number, and of others
-        pairs = torch.corrcoef(torch.stack([dropped[:, :-distance].flatten(), dropped[:, distance:].flatten()]))
+        pairs = torch.corrcoef(
+            torch.stack([dropped[:, :-distance].flatten(), dropped[:, distance:].flatten()])
+        )
         assert abs(float(pairs[0, 1])) < 0.004  # eight standard deviations
     assert not torch.equal(dropped[0], dropped[1])

@@ -22,7 +22,9 @@ def classifier(run: Path) -> TextClassifier:
     return TextClassifier.load(run, precision="32")
 
 
-def test_a_run_written_and_read_gives_the_same_probabilities(classifier: TextClassifier, tmp_path: Path) -> None:
+def test_a_run_written_and_read_gives_the_same_probabilities(
+    classifier: TextClassifier, tmp_path: Path
+) -> None:
     write_run(tmp_path / "deep" / "copy", classifier.run)
     again = read_run(tmp_path / "deep" / "copy")
     assert sorted(file.name for file in (tmp_path / "deep" / "copy").iterdir()) == NEEDED
@@ -32,10 +34,14 @@ def test_a_run_written_and_read_gives_the_same_probabilities(classifier: TextCla
         classifier.run.labels,
     )
     assert not again.model.training
-    assert np.array_equal(TextClassifier(again, "32").predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    assert np.array_equal(
+        TextClassifier(again, "32").predict_proba(TEXTS), classifier.predict_proba(TEXTS)
+    )
 
 
-def test_a_table_whose_numbers_exceed_half_precision_is_written_whole(run: Path, tmp_path: Path) -> None:
+def test_a_table_whose_numbers_exceed_half_precision_is_written_whole(
+    run: Path, tmp_path: Path
+) -> None:
     large = read_run(run)
     with torch.no_grad():
         large.model.embedding.tokens.weight[5] = 1e6
@@ -44,7 +50,9 @@ def test_a_table_whose_numbers_exceed_half_precision_is_written_whole(run: Path,
     assert torch.equal(again.model.embedding.tokens.weight, large.model.embedding.tokens.weight)
 
 
-def test_a_classifier_saved_and_loaded_is_the_same(classifier: TextClassifier, run: Path, tmp_path: Path) -> None:
+def test_a_classifier_saved_and_loaded_is_the_same(
+    classifier: TextClassifier, run: Path, tmp_path: Path
+) -> None:
     classifier.save(tmp_path)
     loaded = TextClassifier.load(str(tmp_path), precision="32")
     assert loaded.labels == classifier.labels
@@ -57,7 +65,12 @@ def test_the_config_holds_its_format_and_what_auto_became(trained: Path) -> None
     config = yaml.safe_load((trained / "config.yaml").read_text(encoding="utf-8"))
     assert config["format"] == 2
     assert config["model"]["max_length"] == config["model"]["pooling"] == "auto"
-    assert config["resolved"]["model"] == {"max_length": 16, "pooling": "mean", "max_ngram": 2, "ngram_buckets": 2048}
+    assert config["resolved"]["model"] == {
+        "max_length": 16,
+        "pooling": "mean",
+        "max_ngram": 2,
+        "ngram_buckets": 2048,
+    }
     read = read_config(trained / "config.yaml")
     assert read.resolved == config["resolved"]
     assert read.settings.model.width == read.asked["model"]["width"] == 16
@@ -67,8 +80,12 @@ def test_the_config_holds_its_format_and_what_auto_became(trained: Path) -> None
     assert found == config["resolved"]
 
 
-@pytest.mark.parametrize("labels", [["no", "1.0", "null"], ["", "yes: é 茶", '"quoted"\n'], ["0", "00", "~"]])
-def test_labels_survive_as_texts(classifier: TextClassifier, tmp_path: Path, labels: list[str]) -> None:
+@pytest.mark.parametrize(
+    "labels", [["no", "1.0", "null"], ["", "yes: é 茶", '"quoted"\n'], ["0", "00", "~"]]
+)
+def test_labels_survive_as_texts(
+    classifier: TextClassifier, tmp_path: Path, labels: list[str]
+) -> None:
     write_run(tmp_path, replace(classifier.run, labels=labels))
     loaded = TextClassifier.load(tmp_path)
     assert loaded.labels == labels
@@ -115,7 +132,9 @@ def test_the_heads_compute_the_probabilities_from_the_embedding(classifier: Text
     model, parts = classifier.run.model, torch.from_numpy(classifier.embed(TEXTS)).chunk(2, dim=1)
     each = [branch.head(part) for branch, part in zip(model.branches.values(), parts, strict=True)]
     scores = model.branch_weights[0] * each[0] + model.branch_weights[1] * each[1]
-    np.testing.assert_allclose(scores.softmax(-1).detach(), classifier.predict_proba(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(
+        scores.softmax(-1).detach(), classifier.predict_proba(TEXTS), atol=1e-5
+    )
 
 
 def test_no_texts_give_an_empty_result(classifier: TextClassifier) -> None:

@@ -287,7 +287,10 @@ def test_attention_can_detect_a_negation_at_any_distance() -> None:
 def test_a_probe_scores_each_model_on_each_task_and_finds_the_bag_no_better_than_chance(
     tmp_path: Path,
 ) -> None:
-    small: dict[str, Any] = {"model": {"width": 8, "heads": 2, "layers": 1}, "training": {"epochs": 1}}
+    small: dict[str, Any] = {
+        "model": {"width": 8, "heads": 2, "layers": 1},
+        "training": {"epochs": 1},
+    }
     settings = settings_from(merge(PROBE, small), "probe")
     kinds = ("attention, rotary", "bag")
     result = probe(settings, tmp_path / "probe", texts=50, distances=(3,), kinds=kinds)

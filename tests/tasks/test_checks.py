@@ -19,7 +19,9 @@ def alike(*labels: str) -> list[str]:
 
 
 def test_what_is_odd_about_the_data_is_said_a_sentence_each() -> None:
-    train = Split.from_lists("a.csv", ["a", "b", "b", "c", "c", "d"], ["x", "y", "y", "x", "y", "z"], n_empty=3)
+    train = Split.from_lists(
+        "a.csv", ["a", "b", "b", "c", "c", "d"], ["x", "y", "y", "x", "y", "z"], n_empty=3
+    )
     validation = Split.from_lists("b.csv", ["a", "e"], ["x", "y"])
     test = Split.from_lists("c.csv", ["f", "c", "a"], ["w", "x", "v"])
     assert warnings_of({"train": train, "validation": validation, "test": test}) == [
@@ -37,7 +39,9 @@ def test_what_is_odd_about_the_data_is_said_a_sentence_each() -> None:
 def test_of_many_labels_ten_are_named() -> None:
     train = Split.from_lists("a.csv", [str(i) for i in range(12)], [f"l{i:02}" for i in range(12)])
     names = ", ".join(f"'l{i:02}'" for i in range(10))
-    assert warnings_of({"train": train}) == [f"a.csv: labels with a single training row: {names} and 2 more"]
+    assert warnings_of({"train": train}) == [
+        f"a.csv: labels with a single training row: {names} and 2 more"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,9 @@ def test_labels_that_look_alike_are_named(labels: list[str], named: str) -> None
     assert alike(*labels) == [f"a.csv: labels that look alike but count as different ones: {named}"]
 
 
-@pytest.mark.parametrize("labels", [["1", "10"], ["a", "á"], ["か", "が"], ["c", "c++"], ["1.5", "15"], ["-1", "1"]])
+@pytest.mark.parametrize(
+    "labels", [["1", "10"], ["a", "á"], ["か", "が"], ["c", "c++"], ["1.5", "15"], ["-1", "1"]]
+)
 def test_labels_that_differ_are_not_said_to_look_alike(labels: list[str]) -> None:
     assert alike(*labels) == []
 
@@ -75,17 +81,27 @@ def test_labels_of_different_splits_may_look_alike() -> None:
 
 
 def test_a_text_of_three_labels_is_one_text_and_no_duplicate() -> None:
-    train = Split.from_lists("a.csv", ["a", "a", "a", "a", "b", "c"], ["x", "y", "z", "z", "x", "y"])
+    train = Split.from_lists(
+        "a.csv", ["a", "a", "a", "a", "b", "c"], ["x", "y", "z", "z", "x", "y"]
+    )
     sentences = ["a.csv: 1 text with conflicting labels", "a.csv: 1 duplicate row"]
     assert warnings_of({"train": train}) == sentences
 
 
-def test_held_out_texts_that_are_also_trained_on_are_counted(said: pytest.LogCaptureFixture) -> None:
+def test_held_out_texts_that_are_also_trained_on_are_counted(
+    said: pytest.LogCaptureFixture,
+) -> None:
     rows = [f"text {i % 20}" for i in range(80)]
     splits = {"train": Split.from_lists("a.csv", rows, ["x", "y"] * 40)}
     prepared = prepare(splits, settings_from(SMALL, "settings"), None)
-    assert said.messages == ["a.csv: 60 duplicate rows", "a.csv: 8 of 8 held-out texts also occur in train"]
-    assert list(leaked_texts(prepared.splits["train"], prepared.splits["validation"], "held-out")) == said.messages[1:]
+    assert said.messages == [
+        "a.csv: 60 duplicate rows",
+        "a.csv: 8 of 8 held-out texts also occur in train",
+    ]
+    assert (
+        list(leaked_texts(prepared.splits["train"], prepared.splits["validation"], "held-out"))
+        == said.messages[1:]
+    )
 
 
 def test_a_validation_split_that_is_given_is_counted_once(said: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,16 @@ from selfattn_lm.runs import RunFolder
 from selfattn_lm.training.callbacks import BestCheckpoint, StopOnRequest
 
 TINY: dict[str, Any] = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "batch_size": 16}
-FLAGS = ["--model.width", "8", "--model.heads", "2", "--training.precision", "32", "--training.batch-size", "16"]
+FLAGS = [
+    "--model.width",
+    "8",
+    "--model.heads",
+    "2",
+    "--training.precision",
+    "32",
+    "--training.batch-size",
+    "16",
+]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +56,9 @@ def _run_on_full_disk(step: int, size: int, arguments: list[str], log: Path) -> 
     os._exit(code)
 
 
-def run_on_full_disk(arguments: list[str], log: Path, *, size: int, step: int = 0) -> tuple[int | None, str]:
+def run_on_full_disk(
+    arguments: list[str], log: Path, *, size: int, step: int = 0
+) -> tuple[int | None, str]:
     """Run the command line in a process that from a training step on can write no file of more bytes than `size`.
 
     Returns the exit code and the last line.
@@ -62,10 +73,14 @@ def run_on_full_disk(arguments: list[str], log: Path, *, size: int, step: int = 
 
 
 @pytest.mark.parametrize("command", ["train", "pretrain"])
-def test_a_disk_too_full_for_the_first_checkpoint_leaves_nothing(command: str, file: Path, tmp_path: Path) -> None:
+def test_a_disk_too_full_for_the_first_checkpoint_leaves_nothing(
+    command: str, file: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "runs" / "run"
     out.parent.mkdir()
-    code, last = run_on_full_disk([command, str(file), *FLAGS, "--out", str(out)], tmp_path / "log", size=20_000)
+    code, last = run_on_full_disk(
+        [command, str(file), *FLAGS, "--out", str(out)], tmp_path / "log", size=20_000
+    )
     assert code == 2
     place = out.with_name("run.partial")
     assert last.startswith(f"selfattn: {place}")
@@ -80,7 +95,9 @@ def test_a_disk_that_is_full_later_leaves_a_checkpoint_to_go_on_from(
 ) -> None:
     out = tmp_path / "run"
     flags = [command, str(file), *FLAGS, "--training.epochs", "3"]
-    code, last = run_on_full_disk([*flags, "--out", str(out)], tmp_path / "log", size=20_000, step=8)
+    code, last = run_on_full_disk(
+        [*flags, "--out", str(out)], tmp_path / "log", size=20_000, step=8
+    )
     assert code == 2
     place = tmp_path / "run.partial"
     checkpoint = place / "checkpoints"
@@ -104,10 +121,14 @@ def test_a_full_disk_leaves_the_run_that_was_to_be_replaced(file: Path, tmp_path
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.parquet", "out.csv.gz"])
-def test_predictions_that_do_not_fit_on_the_disk_are_not_begun(name: str, run: Path, tmp_path: Path) -> None:
+def test_predictions_that_do_not_fit_on_the_disk_are_not_begun(
+    name: str, run: Path, tmp_path: Path
+) -> None:
     texts = write_csv(tmp_path / "in.csv", sentences(600))
     out = tmp_path / name
-    code, last = run_on_full_disk(["predict", str(run), str(texts), "--out", str(out)], tmp_path / "log", size=2000)
+    code, last = run_on_full_disk(
+        ["predict", str(run), str(texts), "--out", str(out)], tmp_path / "log", size=2000
+    )
     assert code == 2
     assert last.startswith(f"selfattn: {out}: cannot be written (")
     assert sorted(os.listdir(tmp_path)) == ["in.csv", "log"]
@@ -116,10 +137,19 @@ def test_predictions_that_do_not_fit_on_the_disk_are_not_begun(name: str, run: P
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
 @pytest.mark.parametrize(
     "arguments",
-    [["predict", "RUN", "DATA"], ["predict", "RUN", "--text", "iron"], ["evaluate", "RUN", "DATA"], ["--version"]],
+    [
+        ["predict", "RUN", "DATA"],
+        ["predict", "RUN", "--text", "iron"],
+        ["evaluate", "RUN", "DATA"],
+        ["--version"],
+    ],
 )
 def test_a_standard_output_that_is_full_is_told(
-    arguments: list[str], run: Path, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    run: Path,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     named = {"RUN": str(run), "DATA": str(file)}
     with Path("/dev/full").open("w") as full:
@@ -171,7 +201,9 @@ def test_ctrl_c_while_the_best_weights_are_scored_says_how_to_go_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(TextClassifier, "predict_proba", press)
-        assert main(["train", str(file), *FLAGS, "--training.epochs", "1", "--out", str(out)]) == 130
+        assert (
+            main(["train", str(file), *FLAGS, "--training.epochs", "1", "--out", str(out)]) == 130
+        )
     left = f"`--resume` goes on from the last checkpoint, in {tmp_path / 'run.partial'}."
     assert capsys.readouterr().err.splitlines()[-1] == f"selfattn: {out}: interrupted; {left}"
     assert main(["train", "--resume", "--out", str(out)]) == 0
@@ -207,7 +239,9 @@ def test_a_signal_waits_for_the_end_of_a_commit(
     number: int, complete: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_third_step(monkeypatch, lambda: signal.raise_signal(number))
-    with pytest.raises(Interrupted, match=r"run: interrupted when the run was done; it is in its place\.$"):
+    with pytest.raises(
+        Interrupted, match=r"run: interrupted when the run was done; it is in its place\.$"
+    ):
         complete.commit()
     assert (complete.target / "log.csv").read_text() == "new"
     assert not complete.work.exists()
@@ -225,21 +259,29 @@ def test_a_commit_that_the_disk_stops_is_told_and_can_go_on(
         complete.commit()
     reason = f"{complete.name}: the complete run in {complete.work} cannot be moved there ({os.strerror(errno.ENOSPC)})"
     assert str(caught.value) == f"{reason}; when it can be, `--resume` moves it."
-    with pytest.raises(UserError, match="the run was finished but only half in its place, and is complete now"):
+    with pytest.raises(
+        UserError, match="the run was finished but only half in its place, and is complete now"
+    ):
         complete.unfinished()
     assert (complete.target / "log.csv").read_text() == "new"
     assert TextClassifier.load(complete.target).labels
 
 
 @pytest.mark.parametrize("replaces", [False, True])
-def test_a_complete_run_that_was_never_moved_is_not_lost(replaces: bool, complete: RunFolder, file: Path) -> None:
+def test_a_complete_run_that_was_never_moved_is_not_lost(
+    replaces: bool, complete: RunFolder, file: Path
+) -> None:
     if not replaces:
         shutil.rmtree(complete.target)
         with pytest.raises(UserError, match="training has not finished; go on with"):
             TextClassifier.load(complete.name)
-        with pytest.raises(UserError, match=r"an unfinished run is in run\.partial; --resume goes on with it"):
+        with pytest.raises(
+            UserError, match=r"an unfinished run is in run\.partial; --resume goes on with it"
+        ):
             train(str(file), out=complete.name, epochs=1, **TINY)
-    with pytest.raises(UserError, match="the run was finished but only half in its place, and is complete now"):
+    with pytest.raises(
+        UserError, match="the run was finished but only half in its place, and is complete now"
+    ):
         train(resume=True, out=complete.name)
     assert (complete.target / "log.csv").read_text() == "new"
     assert not complete.work.exists()
@@ -268,21 +310,31 @@ def test_a_run_that_was_moved_goes_on_with_the_same_best_score(
     (tmp_path / "stopped").rename(there)
     monkeypatch.chdir(there.parent)
     assert not train(resume=True, out=there.name).stopped
-    scores = [json.loads((folder / "metrics.json").read_text())["training"]["best"] for folder in (there, whole)]
+    scores = [
+        json.loads((folder / "metrics.json").read_text())["training"]["best"]
+        for folder in (there, whole)
+    ]
     assert scores[0] == scores[1]
     assert same_bytes(there, whole)
 
 
-def test_the_last_checkpoint_is_of_the_last_validation_also_if_it_was_no_better(file: Path, tmp_path: Path) -> None:
+def test_the_last_checkpoint_is_of_the_last_validation_also_if_it_was_no_better(
+    file: Path, tmp_path: Path
+) -> None:
     with ctrl_c_at(20):
         run = train(str(file), out=tmp_path / "run", epochs=6, learning_rate=1e-9, **TINY).folder
     validations = (run / "log.csv").read_text().splitlines()[1:]
     steps = [int(row.split(",")[1]) for row in validations]
-    saved = [torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last")]
+    saved = [
+        torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        for name in ("best", "last")
+    ]
     assert saved[0]["global_step"] == steps[0]
     assert saved[1]["global_step"] == steps[-1] > steps[0]
 
 
 def test_a_run_of_many_validations_does_not_write_a_last_checkpoint_at_each(tmp_path: Path) -> None:
-    few, many = (BestCheckpoint(tmp_path, "validation/accuracy", validations) for validations in (20, 100))
+    few, many = (
+        BestCheckpoint(tmp_path, "validation/accuracy", validations) for validations in (20, 100)
+    )
     assert (few.save_last_every, many.save_last_every) == (1, 5)

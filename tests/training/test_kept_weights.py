@@ -244,8 +244,7 @@ def test_the_weighted_loss_is_that_of_torch_where_nothing_is_smoothed() -> None:
     ours = LabelLoss(0.0, weights)(logits, labels)
     torch.testing.assert_close(ours, F.cross_entropy(logits, labels, weights))
     torch.testing.assert_close(
-        LabelLoss(0.1, None)(logits, labels),
-        F.cross_entropy(logits, labels, label_smoothing=0.1),
+        LabelLoss(0.1, None)(logits, labels), F.cross_entropy(logits, labels, label_smoothing=0.1)
     )
 
 

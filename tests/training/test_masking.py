@@ -36,7 +36,9 @@ def test_chosen_tokens_are_a_fraction_of_the_real_ones_and_mostly_masked() -> No
 
 def test_chosen_tokens_are_repeatable_and_never_none() -> None:
     ids, attention_mask = torch.tensor([[2, 9, 8, 7]]), torch.ones(1, 4, dtype=torch.bool)
-    draws = [mask_tokens(ids, attention_mask, 20, torch.Generator().manual_seed(5)) for _ in range(2)]
+    draws = [
+        mask_tokens(ids, attention_mask, 20, torch.Generator().manual_seed(5)) for _ in range(2)
+    ]
     assert torch.equal(draws[0][0], draws[1][0])
     for seed in range(30):
         assert mask_tokens(ids, attention_mask, 20, torch.Generator().manual_seed(seed))[1].any()

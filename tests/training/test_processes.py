@@ -44,18 +44,27 @@ sys.exit(main(sys.argv[2:]))
 class Pair:
     """Two processes of a run, with the variables that `torchrun` sets, and what they print."""
 
-    def __init__(self, folder: Path, *commands: Sequence[str], python: Sequence[str] = ("-m", "selfattn_lm")) -> None:
+    def __init__(
+        self, folder: Path, *commands: Sequence[str], python: Sequence[str] = ("-m", "selfattn_lm")
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        common = {
+            "WORLD_SIZE": "2",
+            "LOCAL_WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
         self.logs = [folder / f"log-{rank}" for rank in range(2)]
         self.processes = []
         for rank, log in enumerate(self.logs):
             command = [sys.executable, *python, *commands[rank % len(commands)]]
             environment = {**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             with log.open("w") as file:
-                self.processes.append(subprocess.Popen(command, env=environment, stdout=file, stderr=file))
+                self.processes.append(
+                    subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+                )
 
     def wait_until(self, words: str) -> None:
         """Wait until the first process prints some words."""
@@ -114,19 +123,25 @@ def test_two_processes_train_replace_and_refuse_to_replace(data: Path, tmp_path:
 def test_two_processes_pretrain_and_start_from_it(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "pretrained"
     flags = [*FLAGS, "--training.epochs", "1"]
-    codes, (first, second) = together(tmp_path, ["pretrain", str(data / "train.csv"), *flags, "--out", str(run)])
+    codes, (first, second) = together(
+        tmp_path, ["pretrain", str(data / "train.csv"), *flags, "--out", str(run)]
+    )
     assert codes == [0, 0], first
     assert "run folder" in first
     assert "run folder" not in second
     assert "checkpoints" not in os.listdir(run)
-    codes, _ = together(tmp_path, ["train", str(data), *flags, "--init", str(run), "--out", str(tmp_path / "run")])
+    codes, _ = together(
+        tmp_path, ["train", str(data), *flags, "--init", str(run), "--out", str(tmp_path / "run")]
+    )
     assert codes == [0, 0]
     assert TextClassifier.load(tmp_path / "run").labels == ["fruit", "metal", "water"]
     assert sorted(os.listdir(tmp_path)) == ["log-0", "log-1", "pretrained", "run"]
 
 
 @pytest.mark.parametrize("command", ["train", "pretrain"])
-def test_processes_that_were_killed_are_resumed_to_the_same_bytes(command: str, data: Path, tmp_path: Path) -> None:
+def test_processes_that_were_killed_are_resumed_to_the_same_bytes(
+    command: str, data: Path, tmp_path: Path
+) -> None:
     source = str(data / "train.csv")
     flags = [command, source, *FLAGS, "--training.epochs", "6", "--training.batch-size", "16"]
     pair = Pair(tmp_path, [*flags, "--out", str(tmp_path / "killed")])
@@ -145,27 +160,49 @@ def test_processes_that_were_killed_are_resumed_to_the_same_bytes(command: str, 
 def test_fewer_texts_to_validate_by_than_processes_are_refused(texts: int, tmp_path: Path) -> None:
     train = write_csv(tmp_path / "data" / "train.csv", sentences(12))
     held_out = write_csv(tmp_path / "data" / "held_out.csv", sentences(texts))
-    flags = ["--data.validation", str(held_out), "--training.epochs", "1", "--out", str(tmp_path / "run")]
+    flags = [
+        "--data.validation",
+        str(held_out),
+        "--training.epochs",
+        "1",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     codes, said = together(tmp_path, ["train", str(train), *FLAGS, *flags])
     if texts == 3:  # 2 for one process and 1 for the other, and a single batch to train on
         assert codes == [0, 0], said
         return
     assert codes == [2, 2], said
     for text in said:
-        reason = "selfattn: 1 texts to validate by are too few for 2 processes, each of which needs one"
+        reason = (
+            "selfattn: 1 texts to validate by are too few for 2 processes, each of which needs one"
+        )
         assert text.splitlines()[-1] == f"{reason}; give more, or lower --training.devices."
     assert sorted(os.listdir(tmp_path)) == ["data", "log-0", "log-1"]
 
 
-def test_processes_may_have_other_numbers_of_batches_to_validate_by(data: Path, tmp_path: Path) -> None:
-    held_out = write_csv(tmp_path / "held_out.csv", sentences(65, seed=1))  # 33 and 32 texts: 2 batches and 1
-    flags = ["--data.validation", str(held_out), "--training.batch-size", "32", "--training.epochs", "2"]
+def test_processes_may_have_other_numbers_of_batches_to_validate_by(
+    data: Path, tmp_path: Path
+) -> None:
+    held_out = write_csv(
+        tmp_path / "held_out.csv", sentences(65, seed=1)
+    )  # 33 and 32 texts: 2 batches and 1
+    flags = [
+        "--data.validation",
+        str(held_out),
+        "--training.batch-size",
+        "32",
+        "--training.epochs",
+        "2",
+    ]
     command = ["train", str(data / "train.csv"), *FLAGS, *flags, "--out", str(tmp_path / "run")]
     codes, said = together(tmp_path, command)
     assert codes == [0, 0], said
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
     best = scores["training"]["best"]  # of the texts of both processes, each once
-    assert best == pytest.approx(scores["validation"][scores["training"]["monitor"]]["value"], abs=1e-4)
+    assert best == pytest.approx(
+        scores["validation"][scores["training"]["monitor"]]["value"], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("step", [1, 12])
@@ -178,7 +215,9 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_both(
     flags = [command, source, *FLAGS, *LONG, "--training.batch-size", "32", "--out", str(run)]
     codes, (first, _) = together(tmp_path, [str(step), *flags], python=["-c", _NOT_FINITE])
     assert codes[0] == 2
-    message = f"selfattn: {run}: the loss or its gradient was not a finite number at step {step + 1}; "
+    message = (
+        f"selfattn: {run}: the loss or its gradient was not a finite number at step {step + 1}; "
+    )
     assert first.splitlines()[-1].startswith(message)
     assert run.exists() == (step == 12)  # after a validation it has the best weights from before
     assert not (tmp_path / "run.partial").exists()
@@ -208,8 +247,14 @@ def test_ctrl_c_twice_ends_both_at_once(data: Path, tmp_path: Path) -> None:
     pair.send(signal.SIGINT, 0, 1)
     codes = pair.codes(40)
     pair.said()
-    assert set(codes) <= {0, 2, 130}  # 0: the step was done before the second one came; 2: the other was gone
-    assert (tmp_path / "run").exists() or (tmp_path / "run.partial" / "checkpoints" / "last.ckpt").exists()
+    assert set(codes) <= {
+        0,
+        2,
+        130,
+    }  # 0: the step was done before the second one came; 2: the other was gone
+    assert (tmp_path / "run").exists() or (
+        tmp_path / "run.partial" / "checkpoints" / "last.ckpt"
+    ).exists()
 
 
 @pytest.mark.parametrize("wrong", [0, 1])
@@ -217,7 +262,9 @@ def test_an_error_of_one_process_ends_the_other(wrong: int, data: Path, tmp_path
     commands = []
     for rank in range(2):
         source = str(tmp_path / "nothing.csv") if rank == wrong else str(data)
-        commands.append(["train", source, *FLAGS, "--training.epochs", "2", "--out", str(tmp_path / "run")])
+        commands.append(
+            ["train", source, *FLAGS, "--training.epochs", "2", "--out", str(tmp_path / "run")]
+        )
     codes, said = together(tmp_path, *commands)
     assert codes == [2, 2]
     ended = "another process of the run has ended, and its last words say why; nothing was saved; start a new run."

@@ -74,7 +74,9 @@ def test_a_file_that_is_a_link_gives_the_name_of_the_link(tmp_path: Path) -> Non
 VERBS = ("train", "predict", "pretrain", "train")  # in the order in which they are printed
 
 
-@pytest.mark.parametrize("folder", ["my runs/films", "runs/it's", "runs/$HOME;`ls`", "runs/films", "läufe/文"])
+@pytest.mark.parametrize(
+    "folder", ["my runs/films", "runs/it's", "runs/$HOME;`ls`", "runs/films", "läufe/文"]
+)
 def test_commands_to_type_next_name_the_folder_as_a_shell_reads_it(folder: str) -> None:
     some: Any = None
     trained = TrainResult(Path(folder), some, {"test": some}, resumable=True)

@@ -32,7 +32,9 @@ def attention(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bag(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(data, out=tmp_path_factory.mktemp("runs") / "bag", preset="quick", width=8, epochs=1).folder
+    return train(
+        data, out=tmp_path_factory.mktemp("runs") / "bag", preset="quick", width=8, epochs=1
+    ).folder
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,10 @@ RULES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     ({"init": "attention"}, {"kind": "attention", "batch_size": 64, "learning_rate": 3e-3}),
     ({"init": "pretrained"}, {"kind": "attention", "batch_size": 64, "learning_rate": 3e-3}),
-    ({"init": "pretrained", "batch_size": 8}, {"kind": "attention", "batch_size": 8, "learning_rate": 3e-3}),
+    (
+        {"init": "pretrained", "batch_size": 8},
+        {"kind": "attention", "batch_size": 8, "learning_rate": 3e-3},
+    ),
     ({"init": "bag"}, {"kind": "bag", "batch_size": 64, "learning_rate": 3e-3}),
     ({"init": "bag", "preset": "quick"}, {"kind": "bag", "batch_size": 256, "learning_rate": 1e-2}),
 ]
@@ -58,7 +63,11 @@ RULES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("asked", "expected"), RULES)
 def test_preset_init_and_flags_decide_by_one_rule(
-    asked: dict[str, Any], expected: dict[str, Any], data: str, tmp_path: Path, request: pytest.FixtureRequest
+    asked: dict[str, Any],
+    expected: dict[str, Any],
+    data: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     asked = dict(asked)
     if "init" in asked:
@@ -81,7 +90,10 @@ def test_preset_init_and_flags_decide_by_one_rule(
         ({"init": "pretrained"}, "{init} is of the kind attention"),
         ({"kind": "attention"}, "model.kind is attention"),
         ({"kind": "cnn"}, "model.kind is cnn"),
-        ({"pretrain": True}, "--pretrain learns words from their context, which a bag does not see"),
+        (
+            {"pretrain": True},
+            "--pretrain learns words from their context, which a bag does not see",
+        ),
     ],
 )
 def test_what_contradicts_a_preset_is_refused(
@@ -91,7 +103,10 @@ def test_what_contradicts_a_preset_is_refused(
     with pytest.raises(UserError) as caught:
         train(data, out=tmp_path / "run", preset="quick", **{**asked, "init": init})
     expected = reason.format(init=init)
-    assert str(caught.value) == f"--preset quick: trains a bag of embeddings, but {expected}; leave one of them out."
+    assert (
+        str(caught.value)
+        == f"--preset quick: trains a bag of embeddings, but {expected}; leave one of them out."
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -102,8 +117,16 @@ def test_a_run_records_what_it_started_from_and_its_config_repeats_it(
     run = train(data, init="pretrained", out=tmp_path / "run", epochs=1, precision="32").folder
     digest = hashlib.sha256((pretrained / "model.safetensors").read_bytes()).hexdigest()
     recorded = yaml.safe_load((run / "config.yaml").read_text())["init"]
-    assert recorded == {"source": "pretrained", "path": str(pretrained), "revision": "", "sha256": digest}
-    assert f"It started from `pretrained` (sha256 of its weights: `{digest}`)." in (run / "README.md").read_text()
+    assert recorded == {
+        "source": "pretrained",
+        "path": str(pretrained),
+        "revision": "",
+        "sha256": digest,
+    }
+    assert (
+        f"It started from `pretrained` (sha256 of its weights: `{digest}`)."
+        in (run / "README.md").read_text()
+    )
     monkeypatch.chdir(tmp_path)
     again = train(config=run / "config.yaml", out=tmp_path / "again").folder
     for name in FILES:
@@ -116,7 +139,9 @@ def test_pretraining_first_is_recorded_and_repeated_too(data: str, tmp_path: Pat
     again = train(config=run / "config.yaml", out=tmp_path / "again").folder
     for name in FILES:
         assert (run / name).read_bytes() == (again / name).read_bytes()
-    with pytest.raises(UserError, match=r"^train: --pretrain and the init in .*config\.yaml both say"):
+    with pytest.raises(
+        UserError, match=r"^train: --pretrain and the init in .*config\.yaml both say"
+    ):
         train(config=run / "config.yaml", out=tmp_path / "other", pretrain=True)
 
 
@@ -166,7 +191,9 @@ def test_a_start_that_was_moved_is_found_by_the_name_that_was_given(
     assert train(config=run / "config.yaml", out=tmp_path / "again").folder.is_dir()
 
 
-def test_a_config_file_may_name_what_to_start_from(data: str, pretrained: Path, tmp_path: Path) -> None:
+def test_a_config_file_may_name_what_to_start_from(
+    data: str, pretrained: Path, tmp_path: Path
+) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text(f"init: {pretrained}\ntraining:\n  epochs: 1\n")
     run = train(data, config=config, out=tmp_path / "run").folder
@@ -185,21 +212,30 @@ def test_an_init_that_says_nothing_is_refused(init: str, data: str, tmp_path: Pa
     with pytest.raises(UserError) as caught:
         train(data, config=config, out=tmp_path / "run")
     keys = "source, path, revision, sha256"
-    assert str(caught.value) == f"{config}: init must be a folder, a hub name, or a mapping of {keys}."
+    assert (
+        str(caught.value) == f"{config}: init must be a folder, a hub name, or a mapping of {keys}."
+    )
 
 
 def test_pretraining_and_studies_start_from_scratch(data: str, tmp_path: Path) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text("init: some/where\n")
-    with pytest.raises(UserError, match=r"^pretrain: .*mine\.yaml says what to start from \(init\), but pretraining "):
+    with pytest.raises(
+        UserError,
+        match=r"^pretrain: .*mine\.yaml says what to start from \(init\), but pretraining ",
+    ):
         pretrain(data, config=config, out=tmp_path / "run")
-    assert main(["study", str(data), "--config", str(config), "--out", str(tmp_path / "study")]) == 2
+    assert (
+        main(["study", str(data), "--config", str(config), "--out", str(tmp_path / "study")]) == 2
+    )
 
 
 def test_fit_records_its_start_too(pretrained: Path, tmp_path: Path) -> None:
     texts, labels = zip(*sentences(60), strict=True)
     fit(texts, labels, init=pretrained, out=tmp_path / "run", epochs=1)
-    assert json.loads(json.dumps(read_config(tmp_path / "run" / "config.yaml").init))["source"] == str(pretrained)
+    assert json.loads(json.dumps(read_config(tmp_path / "run" / "config.yaml").init))[
+        "source"
+    ] == str(pretrained)
 
 
 def test_a_run_goes_on_from_itself_with_its_own_config(attention: Path, tmp_path: Path) -> None:
@@ -208,15 +244,24 @@ def test_a_run_goes_on_from_itself_with_its_own_config(attention: Path, tmp_path
 
 
 @pytest.mark.parametrize("preset", ["accurate", "quick"])
-def test_an_init_that_is_no_run_is_refused_with_every_preset(preset: Any, data: str, tmp_path: Path) -> None:
+def test_an_init_that_is_no_run_is_refused_with_every_preset(
+    preset: Any, data: str, tmp_path: Path
+) -> None:
     with pytest.raises(UserError) as caught:
         train(data, init="nowhere", preset=preset, out=tmp_path / "run")
-    assert str(caught.value) == "nowhere: no such run folder; `selfattn train DATA --out nowhere` makes one."
+    assert (
+        str(caught.value)
+        == "nowhere: no such run folder; `selfattn train DATA --out nowhere` makes one."
+    )
 
 
 @pytest.mark.parametrize("init", ["attention", "bag", "pretrained"])
 def test_the_opening_lines_name_no_setting_that_only_follows_from_the_start(
-    init: str, data: str, tmp_path: Path, said: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+    init: str,
+    data: str,
+    tmp_path: Path,
+    said: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
 ) -> None:
     start = request.getfixturevalue(init)
     with said.at_level(logging.INFO, "selfattn_lm"):
@@ -233,12 +278,17 @@ def test_a_resumed_run_takes_its_start_by_any_of_its_names(
     monkeypatch.chdir(pretrained.parent)
     with ctrl_c_at(2):
         train(data, init="pretrained", out=tmp_path / "run", epochs=3, precision="32")
-    with pytest.raises(UserError, match=r"^--init other contradicts the .* started from pretrained; leave it out\.$"):
+    with pytest.raises(
+        UserError,
+        match=r"^--init other contradicts the .* started from pretrained; leave it out\.$",
+    ):
         train(init="other", out=tmp_path / "run", resume=True)
     assert not train(init=pretrained, out=tmp_path / "run", resume=True).stopped
 
 
-def test_a_file_that_is_not_read_is_no_part_of_the_start(tuned: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_file_that_is_not_read_is_no_part_of_the_start(
+    tuned: tuple[Path, Path], tmp_path: Path
+) -> None:
     run, start = tuned
     (start / "model_quantized.safetensors").write_bytes(b"8-bit weights")
     assert train(config=run / "config.yaml", out=tmp_path / "again").folder.is_dir()
@@ -250,7 +300,9 @@ def test_a_preset_that_there_is_not_is_refused(data: str, tmp_path: Path) -> Non
         train(data, out=tmp_path / "run", preset=unknown)
 
 
-def test_a_resumed_run_refuses_a_preset_that_it_did_not_begin_with(data: str, tmp_path: Path) -> None:
+def test_a_resumed_run_refuses_a_preset_that_it_did_not_begin_with(
+    data: str, tmp_path: Path
+) -> None:
     with ctrl_c_at(2):
         train(data, out=tmp_path / "run", **{**TINY, "epochs": 3})
     message = "model.kind='bag' contradicts .*, which has 'attention'; leave it out"

@@ -19,7 +19,9 @@ from selfattn_lm.cli import main
 
 def test_a_small_run_learns_its_task(trained: Path) -> None:
     metrics = json.loads((trained / "metrics.json").read_text())
-    assert metrics["test"]["accuracy"]["value"] > 0.6  # seen with 10 seeds: 0.9 to 1.0; by chance: 0.33
+    assert (
+        metrics["test"]["accuracy"]["value"] > 0.6
+    )  # seen with 10 seeds: 0.9 to 1.0; by chance: 0.33
     assert metrics["test"]["rows"] == 60
     texts, labels = zip(*sentences(60, seed=9), strict=True)
     predicted = TextClassifier.load(trained, precision="32").predict(texts)
@@ -40,7 +42,11 @@ def test_a_finished_run_folder_holds_what_it_should(trained: Path) -> None:
     assert {file.name for file in trained.iterdir()} == names | {"log.csv"}
     facts = json.loads((trained / "data.json").read_text())
     assert facts["train"]["labels"] == {"fruit": 80, "metal": 80, "water": 80}
-    assert (trained / "log.csv").read_text().startswith("epoch,step,minutes,train_loss,tokens_per_s,validation_loss,")
+    assert (
+        (trained / "log.csv")
+        .read_text()
+        .startswith("epoch,step,minutes,train_loss,tokens_per_s,validation_loss,")
+    )
 
 
 @pytest.mark.parametrize("kind", ["attention", "bag", "cnn", "lstm"])
@@ -56,11 +62,21 @@ def test_most_of_sixteen_texts_are_learned_by_heart(kind: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["wordpiece", "bpe"])
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(unit: str, data: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {**EXACT, "tokenizer": {"type": unit}, "training": {**EXACT["training"], "epochs": 1}}
-    runs = [train(str(data), out=tmp_path / str(i), seed=max(i, 1), **settings).folder for i in range(3)]
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
+    unit: str, data: Path, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {
+        **EXACT,
+        "tokenizer": {"type": unit},
+        "training": {**EXACT["training"], "epochs": 1},
+    }
+    runs = [
+        train(str(data), out=tmp_path / str(i), seed=max(i, 1), **settings).folder for i in range(3)
+    ]
     assert same_bytes(runs[0], runs[1])
-    assert (runs[1] / "model.safetensors").read_bytes() != (runs[2] / "model.safetensors").read_bytes()
+    assert (runs[1] / "model.safetensors").read_bytes() != (
+        runs[2] / "model.safetensors"
+    ).read_bytes()
 
 
 def test_the_config_of_a_run_repeats_it(trained: Path, tmp_path: Path) -> None:
@@ -70,11 +86,29 @@ def test_the_config_of_a_run_repeats_it(trained: Path, tmp_path: Path) -> None:
 
 
 def test_fit_gives_what_the_command_gives(data: Path, tmp_path: Path) -> None:
-    flags = ["--model.width", "16", "--training.epochs", "2", "--seed", "3", "--data.validation-fraction", "0.2"]
+    flags = [
+        "--model.width",
+        "16",
+        "--training.epochs",
+        "2",
+        "--seed",
+        "3",
+        "--data.validation-fraction",
+        "0.2",
+    ]
     flags += ["--training.precision", "32"]
     assert main(["train", str(data / "train.csv"), "--out", str(tmp_path / "command"), *flags]) == 0
     texts, labels = zip(*sentences(240), strict=True)
-    fit(texts, labels, out=tmp_path / "python", width=16, epochs=2, seed=3, validation_fraction=0.2, precision="32")
+    fit(
+        texts,
+        labels,
+        out=tmp_path / "python",
+        width=16,
+        epochs=2,
+        seed=3,
+        validation_fraction=0.2,
+        precision="32",
+    )
     assert same_bytes(tmp_path / "command", tmp_path / "python")
 
 
@@ -88,7 +122,9 @@ def test_fitting_leaves_the_callers_random_state_alone() -> None:
 
 
 @pytest.mark.parametrize("accumulate", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_a_killed_run_is_resumed_to_the_same_bytes(accumulate: int, data: Path, tmp_path: Path) -> None:
+def test_a_killed_run_is_resumed_to_the_same_bytes(
+    accumulate: int, data: Path, tmp_path: Path
+) -> None:
     flags = [
         "train",
         str(data),
@@ -108,16 +144,25 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(accumulate: int, data: Path, 
         "32",
     ]
     steps = 60 // accumulate
-    run_killed_at(steps * 3 // 4, [*flags, "--out", str(tmp_path / "killed")])  # between two validations
-    with pytest.raises(UserError, match="training has not finished; go on with `selfattn train --resume --out"):
+    run_killed_at(
+        steps * 3 // 4, [*flags, "--out", str(tmp_path / "killed")]
+    )  # between two validations
+    with pytest.raises(
+        UserError, match="training has not finished; go on with `selfattn train --resume --out"
+    ):
         TextClassifier.load(tmp_path / "killed")
     log = (tmp_path / "killed.partial" / "log.csv").read_text()
     train(resume=True, out=tmp_path / "killed")
-    assert (tmp_path / "killed" / "log.csv").read_text().startswith(log)  # it went on and did not begin anew
+    assert (
+        (tmp_path / "killed" / "log.csv").read_text().startswith(log)
+    )  # it went on and did not begin anew
     assert main([*flags, "--out", str(tmp_path / "whole")]) == 0
     assert same_bytes(tmp_path / "killed", tmp_path / "whole")
     columns = (0, 1, 3, 5, 6, 7)  # all but minutes and tokens/s
-    logs = [np.genfromtxt(tmp_path / name / "log.csv", delimiter=",", usecols=columns) for name in ("killed", "whole")]
+    logs = [
+        np.genfromtxt(tmp_path / name / "log.csv", delimiter=",", usecols=columns)
+        for name in ("killed", "whole")
+    ]
     assert logs[0].shape == (7, 6)
     np.testing.assert_array_equal(logs[0], logs[1])
 
@@ -128,7 +173,12 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stopped")
     file, run = write_csv(folder / "data.csv", sentences(240)), folder / "run"
     flags = ["--model.width", "16", "--training.epochs", "300", "--out", str(run)]
-    with (folder / "log").open("w") as log, redirect_stdout(log), redirect_stderr(log), ctrl_c_at(10):  # of 4 an epoch
+    with (
+        (folder / "log").open("w") as log,
+        redirect_stdout(log),
+        redirect_stderr(log),
+        ctrl_c_at(10),
+    ):  # of 4 an epoch
         assert main(["train", str(file), *flags]) == 0
     return folder
 
@@ -138,8 +188,12 @@ def test_ctrl_c_keeps_the_best_weights_and_the_run_can_go_on(stopped: Path) -> N
     assert "stopped     by Ctrl-C at step 10 of " in log
     assert f"resume      selfattn train --resume --out {run}" in log
     assert len(TextClassifier.load(run).predict_proba(["an apple"])[0]) == 3
-    assert json.loads((run / "metrics.json").read_text())["training"]["stopped"].startswith("by Ctrl-C")
-    with pytest.raises(UserError, match=r"^training.epochs=2 contradicts .*, which has 300; leave it out\.$"):
+    assert json.loads((run / "metrics.json").read_text())["training"]["stopped"].startswith(
+        "by Ctrl-C"
+    )
+    with pytest.raises(
+        UserError, match=r"^training.epochs=2 contradicts .*, which has 300; leave it out\.$"
+    ):
         train(resume=True, out=run, epochs=2)
     assert (run / "checkpoints" / "last.ckpt").is_file()
 
@@ -149,7 +203,10 @@ def test_a_run_stopped_before_its_first_validation_leaves_nothing(
 ) -> None:
     run = tmp_path / "run"
     with ctrl_c_at(1):
-        assert main(["train", str(data / "train.csv"), "--model.width", "16", "--out", str(run)]) == 130
+        assert (
+            main(["train", str(data / "train.csv"), "--model.width", "16", "--out", str(run)])
+            == 130
+        )
     message = f"selfattn: {run}: stopped before the first validation, so no weights were saved; train again."
     assert capsys.readouterr().err.splitlines()[-1] == message
     assert not run.exists()
@@ -162,31 +219,52 @@ def test_a_run_can_start_from_another_with_other_labels(
     file = write_csv(tmp_path / "other.csv", rows)
     result = train(str(file), init=run, out=tmp_path / "tuned", epochs=2)
     assert result.classifier.labels == ["eat", "leave"]
-    assert "the labels differ from those of the model to start from; using a new classification head" in caplog.text
-    assert result.classifier.run.tokenizer.to_str() == TextClassifier.load(run).run.tokenizer.to_str()
+    assert (
+        "the labels differ from those of the model to start from; using a new classification head"
+        in caplog.text
+    )
+    assert (
+        result.classifier.run.tokenizer.to_str() == TextClassifier.load(run).run.tokenizer.to_str()
+    )
     assert result.classifier.run.resolved.model.width == 16
 
 
 def test_starting_from_a_run_takes_its_weights(run: Path, data: Path, tmp_path: Path) -> None:
-    train(str(data), init=run, out=tmp_path / "tuned", epochs=1, learning_rate=1e-9, ema_decay=0, precision="32")
+    train(
+        str(data),
+        init=run,
+        out=tmp_path / "tuned",
+        epochs=1,
+        learning_rate=1e-9,
+        ema_decay=0,
+        precision="32",
+    )
     texts = [text for text, _ in sentences(20)]
-    tuned, initial = (TextClassifier.load(folder, precision="32") for folder in (tmp_path / "tuned", run))
+    tuned, initial = (
+        TextClassifier.load(folder, precision="32") for folder in (tmp_path / "tuned", run)
+    )
     np.testing.assert_allclose(tuned.embed(texts), initial.embed(texts), atol=1e-3)
 
 
-def test_a_contradicting_shape_is_refused_even_if_it_is_the_default(run: Path, data: Path, tmp_path: Path) -> None:
+def test_a_contradicting_shape_is_refused_even_if_it_is_the_default(
+    run: Path, data: Path, tmp_path: Path
+) -> None:
     reason = "contradicts .*, the run to start from, which has 16; leave it out"
     with pytest.raises(UserError, match=rf"^model.width=128 {reason}\.$"):
         train(str(data), init=run, out=tmp_path / "x", width=128)
 
 
 def test_training_stops_by_the_clock_and_says_so(data: Path, tmp_path: Path) -> None:
-    result = train(str(data), out=tmp_path / "run", width=16, epochs=5000, max_minutes=0.005, patience=5000)
+    result = train(
+        str(data), out=tmp_path / "run", width=16, epochs=5000, max_minutes=0.005, patience=5000
+    )
     assert result.stopped == "after training.max_minutes 0.005"
 
 
 def test_training_stops_early_when_nothing_gets_better(data: Path, tmp_path: Path) -> None:
-    result = train(str(data), out=tmp_path / "run", width=16, epochs=50, patience=2, learning_rate=1e-8)
+    result = train(
+        str(data), out=tmp_path / "run", width=16, epochs=50, patience=2, learning_rate=1e-8
+    )
     assert result.stopped == "no better macro_f1 in 2 epochs"
 
 
@@ -213,7 +291,9 @@ def test_cut_texts_are_counted(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_logger_that_is_not_installed_is_refused_by_name(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^training.logger: mlflow is not installed; pip install mlflow\.$"):
+    with pytest.raises(
+        UserError, match=r"^training.logger: mlflow is not installed; pip install mlflow\.$"
+    ):
         train(str(data), out=tmp_path / "run", width=16, epochs=1, logger="mlflow")
     assert not (tmp_path / "run").exists()
 
@@ -221,14 +301,20 @@ def test_a_logger_that_is_not_installed_is_refused_by_name(data: Path, tmp_path:
 def test_bad_data_leaves_the_run_that_it_should_replace(run: Path, tmp_path: Path) -> None:
     before = {file.name: file.stat().st_mtime_ns for file in run.iterdir()}
     with pytest.raises(UserError):
-        train(str(write_csv(tmp_path / "bad.csv", [("a b", "x"), ("c d", "x")])), out=run, overwrite=True)
+        train(
+            str(write_csv(tmp_path / "bad.csv", [("a b", "x"), ("c d", "x")])),
+            out=run,
+            overwrite=True,
+        )
     assert before == {file.name: file.stat().st_mtime_ns for file in run.iterdir()}
 
 
 def test_only_a_run_folder_is_ever_replaced(data: Path, tmp_path: Path) -> None:
     mine = write_csv(tmp_path / "mine" / "train.csv", sentences(30))
     for overwrite in (False, True):
-        with pytest.raises(UserError, match=r"mine: exists and is not a run folder; name another with --out\.$"):
+        with pytest.raises(
+            UserError, match=r"mine: exists and is not a run folder; name another with --out\.$"
+        ):
             train(str(mine), out=tmp_path / "mine", overwrite=overwrite)
     assert mine.is_file()
 
@@ -237,7 +323,9 @@ def test_a_run_is_not_resumed_on_other_data(stopped: Path, tmp_path: Path) -> No
     run = tmp_path / "run"
     shutil.copytree(stopped / "run", run)
     config = run / "config.yaml"
-    config.write_text(config.read_text().replace(str(stopped / "data.csv"), str(tmp_path / "data.csv")))
+    config.write_text(
+        config.read_text().replace(str(stopped / "data.csv"), str(tmp_path / "data.csv"))
+    )
     write_csv(tmp_path / "data.csv", sentences(240, seed=1))
     reason = r"the data has changed since the run started \(data\.json\)"
     with pytest.raises(UserError, match=rf"run: {reason}; start a new run\.$"):
@@ -246,15 +334,35 @@ def test_a_run_is_not_resumed_on_other_data(stopped: Path, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_two_processes_train_together(data: Path, tmp_path: Path) -> None:
-    flags = ["train", str(data), "--model.width", "16", "--training.epochs", "2", "--training.strategy", "ddp"]
-    flags += ["--training.devices", "2", "--training.accelerator", "cpu", "--out", str(tmp_path / "run")]
-    done = subprocess.run([sys.executable, "-m", "selfattn_lm", *flags], capture_output=True, text=True, timeout=300)
+    flags = [
+        "train",
+        str(data),
+        "--model.width",
+        "16",
+        "--training.epochs",
+        "2",
+        "--training.strategy",
+        "ddp",
+    ]
+    flags += [
+        "--training.devices",
+        "2",
+        "--training.accelerator",
+        "cpu",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "selfattn_lm", *flags], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["training"]["steps"] == 4
     assert os.listdir(tmp_path / "run").count("checkpoints") == 0
 
 
-def test_the_first_steps_tell_how_many_minutes_a_run_takes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_first_steps_tell_how_many_minutes_a_run_takes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     texts, labels = zip(*sentences(240), strict=True)
     with caplog.at_level("INFO"):
         fit(texts, labels, epochs=1, width=8, heads=2, batch_size=2)
@@ -264,7 +372,9 @@ def test_the_first_steps_tell_how_many_minutes_a_run_takes(tmp_path: Path, caplo
     assert len(told) == 1
     minutes, tokens_per_second = float(told[0][0]), int(told[0][1].replace(",", ""))
     tokens = 216 * 8  # a tenth of the texts validates; each has six words, [CLS] and [SEP]
-    assert 60 * (minutes + 0.05) * tokens_per_second > tokens / 2  # the minutes are rounded to tenths
+    assert (
+        60 * (minutes + 0.05) * tokens_per_second > tokens / 2
+    )  # the minutes are rounded to tenths
     assert 60 * (minutes - 0.05) * tokens_per_second < tokens * 2
 
 
@@ -282,5 +392,7 @@ def test_training_can_begin_with_pretraining_on_the_same_texts(data: Path, tmp_p
     pretrained, tuned = (run.model.state_dict()[name] for run in (there.run, result.classifier.run))
     torch.testing.assert_close(tuned, pretrained, atol=1e-6, rtol=0)
     assert result.classifier.predict([text for text, _ in sentences(20)])
-    with pytest.raises(UserError, match=r"run: exists; --overwrite replaces it, --out names another folder\.$"):
+    with pytest.raises(
+        UserError, match=r"run: exists; --overwrite replaces it, --out names another folder\.$"
+    ):
         train(str(file), out=tmp_path / "run", pretrain=True, **settings)
