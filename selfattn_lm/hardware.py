@@ -14,8 +14,8 @@ Device = Literal["cpu", "cuda", "mps"]
 def choose_device(accelerator: str = "auto") -> Device:
     """Return the device for a value of `training.accelerator`.
 
-    `auto` is CUDA where torch finds it, else the CPU. MPS is used only on request: by its name, or by
-    `gpu` where there is no CUDA.
+    `auto` is CUDA where torch finds it, else the CPU. MPS is used only on request: by its name, or
+    by `gpu` where there is no CUDA.
 
     Raises:
         UserError: torch does not find the requested device.

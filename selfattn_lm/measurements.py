@@ -26,14 +26,8 @@ _VARIABLES = (  # they limit the instructions of oneDNN, torch or MKL, or lower 
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "ONEDNN_MAX_CPU_ISA",
 )
-_ON_X86 = (
-    "vendor_id",
-    "cpu family",
-    "model",
-    "model name",
-    "stepping",
-    "flags",
-)  # lines of /proc/cpuinfo
+# Lines of /proc/cpuinfo.
+_ON_X86 = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")
 _ON_ARM = ("CPU implementer", "CPU part", "Features")
 _known: dict[str, str] = {}  # precision by file name
 

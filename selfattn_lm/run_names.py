@@ -35,9 +35,8 @@ def run_name(source: str) -> str:
 
     It is `ag_news` for `data/ag_news/train.csv.gz` and for `fancyzhx/ag_news`.
     """
-    path = Path(
-        os.path.abspath(source)
-    )  # does not resolve symbolic links, so they keep their names
+    # Does not resolve symbolic links, so they keep their names.
+    path = Path(os.path.abspath(source))
     name = path.name
     if not path.is_dir():
         name = _without_suffixes(path)

@@ -14,13 +14,11 @@ __all__ = ["SMALL", "sentences", "write_csv"]
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches a network
 os.environ["HF_DATASETS_OFFLINE"] = "1"
-_cache = tempfile.TemporaryDirectory(
-    prefix="selfattn-tests-"
-)  # no test reads or writes the user's cache
+# No test reads or writes the user's cache.
+_cache = tempfile.TemporaryDirectory(prefix="selfattn-tests-")
 os.environ["SELFATTN_CACHE"] = _cache.name
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # the models are so small that a second thread only waits
+# The models are so small that a second thread only waits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_sessionstart() -> None:

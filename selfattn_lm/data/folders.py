@@ -128,9 +128,9 @@ class _FolderReader:
         layout = self.layout
         ignored = names_of(layout.others.files) + list(layout.others.texts)
         if ignored:
+            names = listed(ignored, MAX_NAMES)
             self.notes.append(
-                f"{layout.folder}: ignored {listed(ignored, MAX_NAMES)} (not named train, validation or"
-                " test)"
+                f"{layout.folder}: ignored {names} (not named train, validation or test)"
             )
         if layout.folders:
             folders = ", ".join(layout.folder_names)
@@ -199,11 +199,12 @@ class _FolderReader:
                 others.append(path.name)
         if others:
             splits = ", ".join(self.layout.folder_names)
+            names = listed(sorted(others), MAX_NAMES)
             raise UserError(
                 f"{self.layout.folder}: folders named after splits ({splits}) beside others that"
-                f" hold texts ({listed(sorted(others), MAX_NAMES)}); keep only splits or only labels in the"
-                " folder, name splits with --data.validation and --data.test, or name a file with"
-                " all texts and their labels."
+                f" hold texts ({names}); keep only splits or only labels in the folder, name splits"
+                " with --data.validation and --data.test, or name a file with all texts and their"
+                " labels."
             )
 
     def _leave_out_unlabelled(self, listing: Listing) -> None:

@@ -197,7 +197,7 @@ def _text(values: Mapping[str, Any], names: tuple[str, ...], place: str, *also: 
 
 
 def _refuse_damage(row: Row, names: Iterable[str], source: str) -> None:
-    """Refuse a row of which a needed column holds bytes or halves of characters that are no text."""
+    """Refuse a row in which a needed column holds bytes, or halves of characters."""
     for name in names:
         problem = row.damaged.get(name)
         if problem:

@@ -1,4 +1,7 @@
-"""Batches of texts of similar length, in an order that depends on seed and epoch alone. B batch, T tokens."""
+"""Batches of texts of similar length, in an order that depends on seed and epoch alone.
+
+B batch, T tokens.
+"""
 
 import math
 from collections.abc import Iterator, Sequence

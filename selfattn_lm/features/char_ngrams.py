@@ -1,4 +1,7 @@
-"""The character n-grams of a vocabulary's tokens. V tokens, K n-grams of the token that has most."""
+"""The character n-grams of a vocabulary's tokens.
+
+V tokens, K n-grams of the token that has most.
+"""
 
 from zlib import crc32
 

@@ -29,9 +29,8 @@ def ngram_buckets(ids: Tensor, max_ngram: int, buckets: int) -> Tensor:
     hashed = ids
     found = []
     for n in range(2, max_ngram + 1):
-        preceding = F.pad(ids, (n - 1, 0))[
-            :, :length
-        ]  # (B, T): the token n - 1 positions to the left
+        # (B, T): the token n - 1 positions to the left.
+        preceding = F.pad(ids, (n - 1, 0))[:, :length]
         hashed = ngram_hash(hashed, preceding, n)
         found.append(hashed.remainder(buckets))
     return torch.stack(found, dim=-1)

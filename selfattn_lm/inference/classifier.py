@@ -66,7 +66,7 @@ class TextClassifier:
         self._executor = Executor(self._device, self._threads)
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but threads, and the model in low precision: its weights are in oneDNN's own order."""
+        """Leave out the threads, and the model in low precision: oneDNN orders its weights."""
         left_out = ("labels", "_task", "_model", "_executor")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 

@@ -107,7 +107,7 @@ class Classifier(nn.Module):
         return weights
 
     def parameter_groups(self) -> list[list[nn.Parameter]]:
-        """Group the parameters: embedding, encoder layers, rest of the encoders, poolings and heads."""
+        """Group the parameters: embedding, encoder layers, rest of the encoders, the others."""
         layers = []
         for branch in self.branches.values():
             for layer in getattr(branch.encoder, "layers", []):
@@ -134,15 +134,15 @@ class Classifier(nn.Module):
 
         The other model must have every weight that is copied, and none besides, in the same shape.
         """
-        heads = self._head_names()
-        others_heads = other._head_names()
         weights = other.state_dict()
+        may_be_missing: set[str] = set()
         if not with_heads:
-            weights = {name: w for name, w in weights.items() if name not in others_heads}
+            heads = other._head_names()
+            weights = {name: w for name, w in weights.items() if name not in heads}
+            may_be_missing = self._head_names()
         missing, unexpected = self.load_state_dict(weights, strict=False)
-        allowed = set() if with_heads else heads
         assert not unexpected, f"not in this model: {', '.join(unexpected)}"
-        assert set(missing) <= allowed, f"not in the other model: {', '.join(missing)}"
+        assert set(missing) <= may_be_missing, f"not in the other model: {', '.join(missing)}"
 
     def _head_names(self) -> set[str]:
         """The names of the heads' weights and of the branch weights in the state dict."""

@@ -72,10 +72,7 @@ class PostNormLayer(EncoderLayer):
 
 
 class Encoder(nn.Module):
-    """A stack of layers, and a last norm where the layers are pre-norm.
-
-    Shape: (B, T, C), mask (B, T) -> (B, T, C).
-    """
+    """A stack of layers, and a last norm if they are pre-norm: (B, T, C), (B, T) -> (B, T, C)."""
 
     def __init__(self, layers: Iterable[EncoderLayer], norm: nn.Module) -> None:
         super().__init__()
@@ -95,5 +92,4 @@ class Encoder(nn.Module):
         for layer in self.layers:
             x, weights = layer.attend(x, mask)
             weights_by_layer.append(weights)
-        hidden_states: Tensor = self.norm(x)
-        return hidden_states, weights_by_layer
+        return self.norm(x), weights_by_layer

@@ -1,4 +1,7 @@
-"""The run folder: the product of training, and all that prediction needs. Plain and safe values alone."""
+"""The run folder: the product of training, and all that prediction needs.
+
+It holds plain and safe values alone.
+"""
 
 from selfattn_lm.runs.files import atomic, write_json, write_text
 from selfattn_lm.runs.folder import (

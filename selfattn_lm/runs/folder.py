@@ -48,7 +48,11 @@ def write_metadata(
     bert: BertConfig | None = None,
     origin: Origin | None = None,
 ) -> None:
-    """Write all but the weights: settings, what `auto` became, labels, tokenizer, BERT's shape, the origin."""
+    """Write all but the weights.
+
+    These are the settings, what `auto` became, the labels, the tokenizer, the shape of a BERT and
+    the origin.
+    """
     _write_config(folder, settings, resolved, origin, {})
     write_json(folder / "labels.json", labels)
     write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True) + "\n")
@@ -76,7 +80,10 @@ def _write_config(
 
 
 def write_run(folder: Path, run: Run) -> None:
-    """Write everything that prediction needs; at last the digests in config.yaml say that the files belong together."""
+    """Write everything that prediction needs.
+
+    Last come the digests in config.yaml, by which `read_run` sees that the files belong together.
+    """
     write_metadata(
         folder, run.settings, run.resolved, run.labels_as_given, run.tokenizer, run.bert, run.origin
     )
@@ -138,9 +145,14 @@ def read_bert_config(folder: Path) -> BertConfig | None:
 
 
 def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
-    """Read a finished run; refuses one that is unfinished, broken, of a newer format, or without safetensors.
+    """Read a finished run, or a BERT checkpoint as a run that starts from it.
 
-    A BERT checkpoint is read as a run that begins with it, with a `pooling` other than its own if asked.
+    Args:
+        folder: The run folder or the checkpoint.
+        pooling: The pooling of a checkpoint; auto: its own.
+
+    Raises:
+        UserError: The run is unfinished, broken, of another format, or without safetensors.
     """
     if is_checkpoint(folder):
         return read_bert(folder, pooling)
@@ -194,7 +206,7 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
 
 
 def _require_digests(folder: Path, files: Mapping[str, str]) -> None:
-    """Refuse files that do not belong together, such as the weights of one run beside the labels of another."""
+    """Refuse files of different runs, such as the weights of one and the labels of another."""
     for name in CHECKED:
         path = folder / name
         found = digest(path) if path.is_file() else None
@@ -213,9 +225,8 @@ def require_finished(folder: Path) -> None:
         advice = f"go on with `selfattn train --resume --out {shlex.quote(str(folder))}`"
         raise UserError(f"{folder}: training has not finished; {advice}.")
     if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such run folder; `selfattn train DATA --out {shlex.quote(str(folder))}` makes one."
-        )
+        command = f"selfattn train DATA --out {shlex.quote(str(folder))}"
+        raise UserError(f"{folder}: no such run folder; `{command}` makes one.")
     there = sorted(file.name for file in folder.iterdir())
     if "model.safetensors" not in there:
         if pickles := [name for name in there if name.endswith(_PICKLES)]:

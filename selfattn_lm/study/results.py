@@ -36,7 +36,8 @@ class StudyResult:
 
     Attributes:
         folder: The folder of the study.
-        cells: One for each training: `kind`, `share` (percent of the training rows), `seed`, scores.
+        cells: One for each training: `kind`, `share` (percent of the training rows), `seed` and
+            the scores.
     """
 
     folder: Path

@@ -108,7 +108,7 @@ class SingleLabel:
         return few_rows(targets, shots, seed)
 
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> "LabelLoss":
-        """Build the cross-entropy, with the label smoothing and the class weights of the settings."""
+        """Build the cross-entropy, with the settings' label smoothing and class weights."""
         weights = None
         if config.class_weights == "balanced":
             weights = balanced_weights(targets, self.outputs)
@@ -175,9 +175,8 @@ class LabelLoss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Compute the loss: (B, L), (B,) -> ()."""
-        losses = F.cross_entropy(
-            logits, targets, reduction="none", label_smoothing=self.smoothing
-        )  # (B,)
+        # The loss of each text, (B,).
+        losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=self.smoothing)
         if self.weights is None:
             return losses.mean()
         weights = self.weights[targets]  # (B,)

@@ -16,7 +16,7 @@ from selfattn_lm.nn import Classifier
 
 
 class RowAdamW(torch.optim.AdamW):
-    """AdamW (Loshchilov & Hutter 2017, 1711.05101) that updates tables with sparse gradients by row.
+    """AdamW (Loshchilov & Hutter 2017, 1711.05101) that updates tables of sparse gradients by row.
 
     A row without a gradient keeps its value and its moments, where plain Adam would move it on by
     its momentum. With a gradient in every step it moves as with plain Adam. Tables with sparse
@@ -76,9 +76,9 @@ def build_optimizer(
 ) -> RowAdamW:
     """Build the optimizer of a model's parameters, without those that are frozen.
 
-    Matrices are decayed, but not embeddings, biases and norms. Each encoder layer, and the embedding below the first
-    one, learns at `layer_decay` times the rate of the layer above it: what lies deeper is of more general use (Howard
-    & Ruder 2018, 1801.06146).
+    Matrices are decayed, but not embeddings, biases and norms. Each encoder layer, and the
+    embedding below the first one, learns at `layer_decay` times the rate of the layer above it:
+    what lies deeper is of more general use (Howard & Ruder 2018, 1801.06146).
     """
     tables = [
         module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)
@@ -87,9 +87,8 @@ def build_optimizer(
     parameters: dict[tuple[float, float], list[nn.Parameter]] = {}  # by learning rate and decay
     groups = model.parameter_groups()
     for number, group in enumerate(groups):
-        layers_above = max(
-            0, len(groups) - 2 - number
-        )  # the last two groups, beyond all layers, learn at the full rate
+        # The last two groups are beyond all layers and learn at the full rate.
+        layers_above = max(0, len(groups) - 2 - number)
         rate = learning_rate * layer_decay**layers_above
         for parameter in group:
             if parameter.requires_grad:
@@ -114,7 +113,7 @@ def use_dense_gradients(model: nn.Module) -> None:
 
 
 def freeze(model: Classifier, upto: int | Literal["none", "embeddings", "all"]) -> None:
-    """Freeze the embedding, the embedding and the first `upto` encoder layers, or all but pooling and heads."""
+    """Freeze the embedding, alone or with the first `upto` layers, or all but pooling and heads."""
     groups = model.parameter_groups()
     if isinstance(upto, int):
         frozen = min(1 + upto, len(groups) - 2)

@@ -74,8 +74,9 @@ class PretrainResult:
         lines = []
         if self.stopped:
             lines.append(f"stopped     {self.stopped}")
+        percent = 100 * self.accuracy
         lines.append(
-            f"predicted   {100 * self.accuracy:.2f} % of the masked tokens, perplexity {self.perplexity:.1f}"
+            f"predicted   {percent:.2f} % of the masked tokens, perplexity {self.perplexity:.1f}"
         )
         lines.append(f"run folder  {self.folder}")
         if self.resumable:

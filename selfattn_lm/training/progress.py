@@ -1,4 +1,4 @@
-"""How far a run is: a line for each validation, a bar on a terminal, and the minutes it will take."""
+"""How far a run is: a line for each validation, a bar on a terminal, and the minutes left."""
 
 import logging
 import sys

@@ -26,10 +26,11 @@ def classifier_lines(
     ]
     if train.columns:
         lines.append(f"columns     {train.columns}")
+    chosen_by = f"the best weights are chosen by {resolved.training.monitor}"
     return [
         *lines,
         data.task.summary(train.targets),
-        f"validation  {len(validation):,} texts, {origin}; the best weights are chosen by {resolved.training.monitor}",
+        f"validation  {len(validation):,} texts, {origin}; {chosen_by}",
         _token_line(data, resolved),
         _model_line(run, resolved, model),
         f"training    {_training(resolved.training)}, seed {resolved.seed}",

@@ -59,8 +59,8 @@ def build_trainer(
     tokens_per_epoch = train.tokens.total + validation.tokens.total * _VALIDATION_COST
     stop = StopOnRequest()
     progress = ProgressLog(folder.work / "log.csv", config.epochs * tokens_per_epoch)
-    # It acts at each validation, also where an epoch is a single batch: there Lightning would act at
-    # the end of the epoch, and a run that is resumed has no score to look at by then.
+    # It acts at each validation, also where an epoch is a single batch: there Lightning would act
+    # at the end of the epoch, and a run that is resumed has no score to look at by then.
     early_stopping = EarlyStopping(
         monitor, mode="max", patience=config.patience, check_on_train_epoch_end=False
     )

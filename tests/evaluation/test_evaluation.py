@@ -112,9 +112,8 @@ def many_labels(labels: int, rows: int) -> tuple[Tensor, Tensor]:
     return certain(predicted.tolist(), labels), torch.from_numpy(true)
 
 
-@pytest.mark.parametrize(
-    ("labels", "rows"), [(2, 30), (3, 200), (40, 100)]
-)  # of 40 some are never seen
+# Of 40 some are never seen.
+@pytest.mark.parametrize(("labels", "rows"), [(2, 30), (3, 200), (40, 100)])
 def test_scores_are_those_of_torchmetrics(labels: int, rows: int) -> None:
     probabilities, true = many_labels(labels, rows)
     found = score_labels(probabilities, true, [f"label {i}" for i in range(labels)], resamples=2)
@@ -151,9 +150,8 @@ def test_the_interval_of_accuracy_holds_the_value_for_any_number_of_rows() -> No
             assert high - low > 0.01
 
 
-@pytest.mark.parametrize(
-    ("labels", "rows"), [(3, 60), (6, 20)]
-)  # in the latter case resamples lack some labels
+# In the latter case resamples lack some labels.
+@pytest.mark.parametrize(("labels", "rows"), [(3, 60), (6, 20)])
 def test_the_interval_of_macro_f1_is_that_of_texts_drawn_anew(labels: int, rows: int) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     probabilities, true = many_labels(labels, rows)
@@ -174,10 +172,8 @@ def test_the_interval_of_macro_f1_is_that_of_texts_drawn_anew(labels: int, rows:
 
 
 def test_a_resample_is_scored_as_the_value_is() -> None:
-    true, predicted = (
-        np.array([0, 0, 1, 1, 4]),
-        np.array([0, 1, 1, 1, 3]),
-    )  # label 2 is neither true nor predicted
+    # Label 2 is neither true nor predicted.
+    true, predicted = (np.array([0, 0, 1, 1, 4]), np.array([0, 1, 1, 1, 3]))
     confusion = Confusion.count(true, predicted, 5)
     assert confusion.macro_f1(confusion.rows) == pytest.approx((2 / 3 + 4 / 5 + 0 + 0) / 4)
     without_the_last = np.where(confusion.true == 4, 0, confusion.rows)  # as some resamples are
@@ -193,18 +189,10 @@ def test_a_resample_is_scored_as_the_value_is() -> None:
         ([0], [0], 1.0, 1.0),
         ([1], [0], 0.0, 0.0),
         ([0, 1, 0, 1, 0, 0], [0, 1, 0, 1, 0, 1], 5 / 6, (6 / 7 + 4 / 5) / 2),
-        (
-            [2, 1, 0, 1],
-            [0, 1, 0, 1],
-            3 / 4,
-            (2 / 3 + 1 + 0) / 3,
-        ),  # label 2 is predicted, never true
-        (
-            [0, 1, 0, 1],
-            [0, 1, 0, 2],
-            3 / 4,
-            (1 + 2 / 3 + 0) / 3,
-        ),  # label 2 is true, never predicted
+        # Label 2 is predicted, never true.
+        ([2, 1, 0, 1], [0, 1, 0, 1], 3 / 4, (2 / 3 + 1 + 0) / 3),
+        # Label 2 is true, never predicted.
+        ([0, 1, 0, 1], [0, 1, 0, 2], 3 / 4, (1 + 2 / 3 + 0) / 3),
     ],
     ids=[
         "one label",

@@ -54,9 +54,8 @@ def test_the_order_is_that_of_seed_and_epoch() -> None:
     assert first != list(buckets(seed=4, epoch=2))
     assert first != list(buckets(seed=3, epoch=1))
     groups = {frozenset(batch) for batch in first}
-    assert groups != {
-        frozenset(batch) for batch in buckets(seed=3, epoch=1)
-    }  # other neighbours too
+    # Other neighbours too.
+    assert groups != {frozenset(batch) for batch in buckets(seed=3, epoch=1)}
 
 
 @pytest.mark.parametrize("done", [0, 1, 9, -1, 10**6])

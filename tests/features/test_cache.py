@@ -53,9 +53,8 @@ def test_the_ids_come_from_the_disk_the_second_time(
     assert rows(first[1]) == rows(second[1]) == computed()
     assert first[0].to_str() == second[0].to_str()
     np.testing.assert_array_equal(first[1].full_lengths, second[1].full_lengths)
-    assert [entry.name.startswith(".") for entry in place.iterdir()] == [
-        False
-    ]  # nothing half written is left
+    # Nothing half written is left.
+    assert [entry.name.startswith(".") for entry in place.iterdir()] == [False]
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,8 @@ def test_an_ngram_has_the_same_bucket_everywhere_and_another_in_another_order() 
     assert pairs[0, 2] == pairs[0, 6]
     assert pairs[0, 2] != pairs[0, 9]
     assert triples[0, 3] == triples[0, 7]
-    assert (
-        len({*pairs[0].tolist(), *triples[0].tolist()}) == 17
-    )  # of 20: "5 6" and "6 7" and "5 6 7" stand there twice
+    # Of 20: "5 6" and "6 7" and "5 6 7" stand there twice.
+    assert len({*pairs[0].tolist(), *triples[0].tolist()}) == 17
 
 
 # The same hash in unsigned 32-bit arithmetic, as another program would write it: an n-gram's last token comes first.

@@ -257,9 +257,8 @@ def test_a_copy_keeps_the_precision_that_was_measured(
 ) -> None:
     monkeypatch.setattr(low_precision, "choose_precision", lambda modules, device: "bf16")
     classifier = TextClassifier.load(run)
-    monkeypatch.setattr(
-        low_precision, "choose_precision", lambda modules, device: "32"
-    )  # as with other threads
+    # As with other threads.
+    monkeypatch.setattr(low_precision, "choose_precision", lambda modules, device: "32")
     again = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
     assert not np.array_equal(

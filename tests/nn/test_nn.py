@@ -459,9 +459,8 @@ def test_dropout_drops_with_its_probability_and_keeps_the_mean(
     assert abs(float((dropped == 0).float().mean()) - rounded) < 0.002
     assert abs(float(dropped.float().mean()) - 1) < 0.02
     assert x.grad is not None
-    assert torch.equal(
-        x.grad, dropped
-    )  # what was dropped gets no gradient, what was scaled a scaled one
+    # What was dropped gets no gradient, what was scaled a scaled one.
+    assert torch.equal(x.grad, dropped)
     assert torch.equal(drop.eval()(x), x)
 
 

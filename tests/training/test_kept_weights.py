@@ -70,9 +70,8 @@ def check_that_the_run_scores_what_its_log_says(
     classifier = TextClassifier.load(run, precision="32")
     probabilities = classifier.predict_proba(texts)
     two_best = np.sort(probabilities, axis=1)[:, -2:]
-    unsure = np.count_nonzero(
-        two_best[:, 1] - two_best[:, 0] < 1e-3
-    )  # tables are stored in half precision
+    # Tables are stored in half precision.
+    unsure = np.count_nonzero(two_best[:, 1] - two_best[:, 0] < 1e-3)
     right = np.count_nonzero(
         np.array(classifier.labels)[probabilities.argmax(1)] == np.array(labels)
     )
@@ -181,9 +180,8 @@ def test_the_moving_average_copies_whole_numbers(decay: float) -> None:
     averaged = average.module.model.embedding.tokens
     assert torch.equal(averaged.char_ngrams, char_ngrams)
     assert torch.equal(average.module.flags, module.flags)
-    assert (
-        1 < float((weight - averaged.tokens.weight).detach().mean()) < 20
-    )  # the weights are averaged
+    # The weights are averaged.
+    assert 1 < float((weight - averaged.tokens.weight).detach().mean()) < 20
 
 
 @pytest.mark.parametrize(
@@ -223,10 +221,8 @@ def test_the_branches_are_weighed_by_what_validates_best(
     for _ in range(2):  # what one validation found is forgotten in the next
         module.validation_step(Batch(inputs, torch.tensor(labels)), 0)
         module.on_validation_epoch_end()
-        assert model.branch_weights.tolist() == [
-            0.5,
-            0.5,
-        ]  # the weights in training stay as they are
+        # The weights in training stay as they are.
+        assert model.branch_weights.tolist() == [0.5, 0.5]
     checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(checkpoint)
     module.load_best(checkpoint)
@@ -297,10 +293,8 @@ def test_a_rare_label_does_not_swallow_the_others(tmp_path: Path) -> None:
     assert classifier.predict(common) == ["often", "often"]
 
 
-DIVERGING: dict[str, Any] = {
-    "learning_rate": 10.0,
-    "weight_decay": 1e9,
-}  # AdamW multiplies matrices by 1 - lr · weight_decay
+# AdamW multiplies matrices by 1 - lr · weight_decay.
+DIVERGING: dict[str, Any] = {"learning_rate": 10.0, "weight_decay": 1e9}
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence_and_leaves_nothing(
@@ -437,9 +431,8 @@ def test_patience_counts_epochs_however_often_is_validated(noise: Path, tmp_path
 def test_no_logger_is_used_unless_one_is_asked_for(
     noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "importlib.util.find_spec", lambda name: True
-    )  # as if every logger were installed
+    # As if every logger were installed.
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     run = train(str(noise), out=tmp_path / "run", **{**SMALL, "epochs": 1}).folder
     assert not [path for path in run.iterdir() if path.is_dir()]
 

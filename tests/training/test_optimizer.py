@@ -35,9 +35,8 @@ def test_a_row_left_alone_for_a_step_stays_where_plain_adam_moves_it_on() -> Non
             table(torch.tensor([row])).sum().backward()
             optimizer.step()
             optimizer.zero_grad()
-    torch.testing.assert_close(
-        sparse.weight[0], before[0] - 0.05, atol=1e-5, rtol=0
-    )  # the first step, and no more
+    # The first step, and no more.
+    torch.testing.assert_close(sparse.weight[0], before[0] - 0.05, atol=1e-5, rtol=0)
     assert (dense.weight[0] < sparse.weight[0] - 0.03).all()
     torch.testing.assert_close(sparse.weight[1], dense.weight[1], atol=1e-6, rtol=0)
     assert (sparse.weight[1] < before[1] - 0.03).all()

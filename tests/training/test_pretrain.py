@@ -86,12 +86,10 @@ def test_hidden_words_are_guessed_from_their_context(knowing: MaskedModel) -> No
 
 def test_a_pretrained_run_tells_how_well_it_guesses(pretrained: Path) -> None:
     metrics = json.loads((pretrained / "metrics.json").read_text())
-    assert (
-        metrics["masked_tokens"]["accuracy"] > 0.6
-    )  # seen with 10 seeds: 0.93 to 1.0; the most frequent word: 0.2
-    assert (
-        1 <= metrics["masked_tokens"]["perplexity"] < 10
-    )  # seen: 1.0 to 1.8; by chance: 74, the size of the vocabulary
+    # Seen with 10 seeds: 0.93 to 1.0; the most frequent word: 0.2.
+    assert metrics["masked_tokens"]["accuracy"] > 0.6
+    # Seen: 1.0 to 1.8; by chance: 74, the size of the vocabulary.
+    assert 1 <= metrics["masked_tokens"]["perplexity"] < 10
     rows = (pretrained / "log.csv").read_text().splitlines()
     assert (
         rows[0] == "epoch,step,minutes,train_loss,tokens_per_s,validation_loss,validation_accuracy"

@@ -184,9 +184,8 @@ def test_fewer_texts_to_validate_by_than_processes_are_refused(texts: int, tmp_p
 def test_processes_may_have_other_numbers_of_batches_to_validate_by(
     data: Path, tmp_path: Path
 ) -> None:
-    held_out = write_csv(
-        tmp_path / "held_out.csv", sentences(65, seed=1)
-    )  # 33 and 32 texts: 2 batches and 1
+    # 33 and 32 texts: 2 batches and 1.
+    held_out = write_csv(tmp_path / "held_out.csv", sentences(65, seed=1))
     flags = [
         "--data.validation",
         str(held_out),
@@ -247,11 +246,8 @@ def test_ctrl_c_twice_ends_both_at_once(data: Path, tmp_path: Path) -> None:
     pair.send(signal.SIGINT, 0, 1)
     codes = pair.codes(40)
     pair.said()
-    assert set(codes) <= {
-        0,
-        2,
-        130,
-    }  # 0: the step was done before the second one came; 2: the other was gone
+    # 0: the step was done before the second one came; 2: the other was gone.
+    assert set(codes) <= {0, 2, 130}
     assert (tmp_path / "run").exists() or (
         tmp_path / "run.partial" / "checkpoints" / "last.ckpt"
     ).exists()

@@ -19,9 +19,8 @@ from selfattn_lm.cli import main
 
 def test_a_small_run_learns_its_task(trained: Path) -> None:
     metrics = json.loads((trained / "metrics.json").read_text())
-    assert (
-        metrics["test"]["accuracy"]["value"] > 0.6
-    )  # seen with 10 seeds: 0.9 to 1.0; by chance: 0.33
+    # Seen with 10 seeds: 0.9 to 1.0; by chance: 0.33.
+    assert metrics["test"]["accuracy"]["value"] > 0.6
     assert metrics["test"]["rows"] == 60
     texts, labels = zip(*sentences(60, seed=9), strict=True)
     predicted = TextClassifier.load(trained, precision="32").predict(texts)
@@ -144,18 +143,16 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(
         "32",
     ]
     steps = 60 // accumulate
-    run_killed_at(
-        steps * 3 // 4, [*flags, "--out", str(tmp_path / "killed")]
-    )  # between two validations
+    # Between two validations.
+    run_killed_at(steps * 3 // 4, [*flags, "--out", str(tmp_path / "killed")])
     with pytest.raises(
         UserError, match="training has not finished; go on with `selfattn train --resume --out"
     ):
         TextClassifier.load(tmp_path / "killed")
     log = (tmp_path / "killed.partial" / "log.csv").read_text()
     train(resume=True, out=tmp_path / "killed")
-    assert (
-        (tmp_path / "killed" / "log.csv").read_text().startswith(log)
-    )  # it went on and did not begin anew
+    # It went on and did not begin anew.
+    assert (tmp_path / "killed" / "log.csv").read_text().startswith(log)
     assert main([*flags, "--out", str(tmp_path / "whole")]) == 0
     assert same_bytes(tmp_path / "killed", tmp_path / "whole")
     columns = (0, 1, 3, 5, 6, 7)  # all but minutes and tokens/s
@@ -372,9 +369,8 @@ def test_the_first_steps_tell_how_many_minutes_a_run_takes(
     assert len(told) == 1
     minutes, tokens_per_second = float(told[0][0]), int(told[0][1].replace(",", ""))
     tokens = 216 * 8  # a tenth of the texts validates; each has six words, [CLS] and [SEP]
-    assert (
-        60 * (minutes + 0.05) * tokens_per_second > tokens / 2
-    )  # the minutes are rounded to tenths
+    # The minutes are rounded to tenths.
+    assert 60 * (minutes + 0.05) * tokens_per_second > tokens / 2
     assert 60 * (minutes - 0.05) * tokens_per_second < tokens * 2
 
 
