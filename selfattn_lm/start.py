@@ -71,7 +71,7 @@ def read_request(
     file = read_config(Path(config))
     precision = ""
     if "training.precision" not in flatten(named):
-        precision = str(file.resolved.get("training", {}).get("precision", ""))
+        precision = file.recorded_precision
     return Request(merge(file.asked, named), str(config), file.init, precision)
 
 

@@ -1,6 +1,6 @@
 """Every setting, with its type, default, bounds and help text; no torch."""
 
-from selfattn_lm.config.io import ConfigFile, precision_recorded_in, read_config
+from selfattn_lm.config.io import ConfigFile, read_config
 from selfattn_lm.config.nested import flatten, merge, nest
 from selfattn_lm.config.presets import (
     FINETUNING,
@@ -60,7 +60,6 @@ __all__ = [
     "flatten",
     "merge",
     "nest",
-    "precision_recorded_in",
     "read_config",
     "resolved_from",
     "settings_from",

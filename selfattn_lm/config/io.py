@@ -27,6 +27,11 @@ class ConfigFile(NamedTuple):
     init: Any
     files: dict[str, str]
 
+    @property
+    def recorded_precision(self) -> str:
+        """The precision that a run measured to be best and recorded; empty if there is none."""
+        return str(self.resolved.get("training", {}).get("precision", ""))
+
 
 def read_config(path: Path) -> ConfigFile:
     """Read a YAML file of settings.
@@ -64,9 +69,3 @@ def _read_mapping(path: Path) -> dict[str, Any]:
         shown = str(values)[:40]
         raise UserError(f"{path}: holds {shown!r}, not settings of the form key: value.")
     return values
-
-
-def precision_recorded_in(config: Path) -> str:
-    """Return the precision that a run measured to be best and recorded; empty if there is none."""
-    recorded = read_config(config).resolved.get("training", {})
-    return str(recorded.get("precision", ""))

@@ -7,7 +7,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from selfattn_lm.config import BertConfig, Settings, precision_recorded_in
+from selfattn_lm.config import BertConfig, Settings, read_config
 from selfattn_lm.features.tokenizer import load_tokenizer
 from selfattn_lm.runs import Origin, Run, RunFolder, read_bert_config, read_origin, read_run
 from selfattn_lm.training.inheritance import inherit
@@ -98,5 +98,5 @@ def reopen_run(settings: Settings, folder: Path) -> OpenRun:
         origin=read_origin(checkpoints),
         bert=read_bert_config(checkpoints),
         checkpoints=checkpoints,
-        recorded_precision=precision_recorded_in(checkpoints / "config.yaml"),
+        recorded_precision=read_config(checkpoints / "config.yaml").recorded_precision,
     )
