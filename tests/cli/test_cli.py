@@ -14,10 +14,10 @@ from selfattn_lm import Interrupted
 from selfattn_lm.cli import main
 
 
-def test_a_missing_or_wrong_verb_or_data_is_refused(capsys: Capture) -> None:
+def test_a_wrong_command_or_missing_data_are_refused(capsys: Capture) -> None:
     assert_says(refusal(capsys, "trian"), 'Unknown command "trian"…"train"…')
-    message = "train: no data; name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs."
-    assert refusal(capsys, "train") == message
+    advice = "name a file, a folder, a hub name such as fancyzhx/ag_news, or stdlib-docs"
+    assert refusal(capsys, "train") == f"train: no data; {advice}."
 
 
 def test_the_flags_of_one_call_do_not_count_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,8 +50,9 @@ def test_the_flags_of_one_call_do_not_count_in_the_next(monkeypatch: pytest.Monk
 )
 def test_help_names_what_there_is(arguments: list[str], words: list[str], capsys: Capture) -> None:
     assert main(arguments) == 0
-    said = capsys.readouterr().out
-    assert [word for word in words if word not in said] == []
+    printed = capsys.readouterr().out
+    for word in words:
+        assert word in printed
 
 
 def test_no_log_line_is_written_to_a_stream_that_was_closed_since(
