@@ -9,6 +9,7 @@ import pytest
 from helpers import file_name, write_csv
 
 from selfattn_lm.cli import main
+from selfattn_lm.run_names import run_name
 from selfattn_lm.training import PretrainResult, TrainResult
 
 
@@ -38,9 +39,9 @@ from selfattn_lm.training import PretrainResult, TrainResult
         ("owner/films-v1.2", "films-v1.2"),
     ],
 )
-@pytest.mark.parametrize("verb", ["train", "pretrain"])
+@pytest.mark.parametrize("command", ["train", "pretrain"])
 def test_a_run_is_called_like_its_data(
-    verb: str,
+    command: str,
     source: str,
     name: str,
     tmp_path: Path,
@@ -50,28 +51,27 @@ def test_a_run_is_called_like_its_data(
     here = tmp_path / "here"
     (here / "films").mkdir(parents=True)
     monkeypatch.chdir(here)
-    if Path(source).suffix and not source.startswith("owner") and not source.endswith(("/", "..")):
-        write_csv(here / source, [("a", "x"), ("b", "y")])
-    elif not source.startswith("owner"):
+    is_hub_name = source.startswith("owner")
+    is_folder = source.endswith(("/", "..")) or not Path(source).suffix
+    if is_folder and not is_hub_name:
         (here / source).mkdir(parents=True, exist_ok=True)
-    folder = Path("runs") / (name if verb == "train" else f"{name}-pretrained")
+    elif not is_hub_name:
+        write_csv(here / source, [("a", "x"), ("b", "y")])
+    folder = Path("runs") / name
+    if command == "pretrain":
+        folder = Path("runs") / f"{name}-pretrained"
     (here / folder).mkdir(parents=True)
     (here / folder / "notes").touch()
-    assert main([verb, source]) == 2
+    assert main([command, source]) == 2
     shown = os.fsencode(folder).decode("utf-8")
     assert capsys.readouterr().err.startswith(f"selfattn: {shown}: exists")
 
 
 def test_a_file_that_is_a_link_gives_the_name_of_the_link(tmp_path: Path) -> None:
-    from selfattn_lm.run_names import run_name
-
     blob = write_csv(tmp_path / "blobs" / "0fab", [("a", "x")])
     (tmp_path / "films").mkdir()
     os.symlink(blob, tmp_path / "films" / "train.csv")
     assert run_name(str(tmp_path / "films" / "train.csv")) == "films"
-
-
-VERBS = ("train", "predict", "pretrain", "train")  # in the order in which they are printed
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,12 @@ def test_commands_to_type_next_name_the_folder_as_a_shell_reads_it(folder: str) 
     some: Any = None
     trained = TrainResult(Path(folder), some, {"test": some}, resumable=True)
     pretrained = PretrainResult(Path(folder), some, 0.5, 2.0, resumable=True)
-    lines = [line for line in f"{trained}\n{pretrained}".splitlines() if " selfattn " in line]
-    commands = [shlex.split(line[line.index("selfattn ") :]) for line in lines]
-    assert [command[:2] for command in commands] == [["selfattn", verb] for verb in VERBS]
-    assert all(folder in command for command in commands)
+    commands = []
+    for line in f"{trained}\n{pretrained}".splitlines():
+        _, found, arguments = line.partition(" selfattn ")
+        if found:
+            commands.append(shlex.split(arguments))
+    names = [command[0] for command in commands]
+    assert names == ["train", "predict", "pretrain", "train"]
+    for command in commands:
+        assert folder in command

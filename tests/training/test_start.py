@@ -1,4 +1,4 @@
-"""What a run starts from: presets, runs and BERT checkpoints, one rule for all, recorded and repeated."""
+"""What a run starts from: presets, runs and BERT checkpoints; recorded, and repeated from there."""
 
 import hashlib
 import json
@@ -99,14 +99,14 @@ def test_preset_init_and_flags_decide_by_one_rule(
 def test_what_contradicts_a_preset_is_refused(
     asked: dict[str, Any], reason: str, data: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    init = request.getfixturevalue(asked["init"]) if "init" in asked else None
+    asked = dict(asked)
+    if "init" in asked:
+        asked["init"] = request.getfixturevalue(asked["init"])
     with pytest.raises(UserError) as caught:
-        train(data, out=tmp_path / "run", preset="quick", **{**asked, "init": init})
-    expected = reason.format(init=init)
-    assert (
-        str(caught.value)
-        == f"--preset quick: trains a bag of embeddings, but {expected}; leave one of them out."
-    )
+        train(data, out=tmp_path / "run", preset="quick", **asked)
+    expected = reason.format(init=asked.get("init"))
+    begins = f"--preset quick: trains a bag of embeddings, but {expected}"
+    assert str(caught.value) == f"{begins}; leave one of them out."
     assert not (tmp_path / "run").exists()
 
 
