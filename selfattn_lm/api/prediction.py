@@ -129,7 +129,10 @@ def predict(
         UserError: The run, the input or the output is wrong; the message says what to do.
         Interrupted: The user stopped while rows were written to standard output.
     """
-    texts = [text] if isinstance(text, str) else texts_to_predict(text, damaged=True)
+    if isinstance(text, str):
+        texts = [text]
+    else:
+        texts = texts_to_predict(text, damaged=True)
     if (source is None) == (not texts):
         sources = "a FILE, or - for standard input, or --text"
         raise UserError(f"predict: give {sources}, and only one of them.")

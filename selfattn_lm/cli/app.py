@@ -1,11 +1,12 @@
 """The command line: parse, call the function of the same name, print what it returns."""
 
+import inspect
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -48,20 +49,24 @@ def _run(arguments: Sequence[str] | None) -> Any:
     given = GivenFlags()
     app = _build_app(given)
     with _log_to_stderr():
-        try:
-            command, bound, unparsed = app.parse_args(
-                arguments, exit_on_error=False, print_error=False
-            )
-        except UnknownOptionError as error:
-            if error.token.value == "-":
-                advice = "name a file, a folder or a hub name"
-                raise UserError(
-                    f"-: only the FILE of `selfattn predict` may be standard input; {advice}."
-                ) from None
-            raise
-        if "given" in unparsed:
+        command, bound = _parse(app, arguments)
+        if "given" in inspect.signature(command).parameters:
             bound.arguments["given"] = given
         return command(*bound.args, **bound.kwargs)
+
+
+def _parse(
+    app: App, arguments: Sequence[str] | None
+) -> tuple[Callable[..., Any], inspect.BoundArguments]:
+    """Return the command and its arguments; `--help` is a command too."""
+    try:
+        command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    except UnknownOptionError as error:
+        if error.token.value != "-":
+            raise
+        reason = "-: only the FILE of `selfattn predict` may be standard input"
+        raise UserError(f"{reason}; name a file, a folder or a hub name.") from None
+    return command, bound
 
 
 def _build_app(given: GivenFlags) -> App:
