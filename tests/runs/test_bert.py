@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
@@ -21,15 +20,13 @@ from bert_checkpoints import (
     is_distilbert,
     transformers,
 )
-from helpers import assert_says
 from torch import Tensor
 
-from selfattn_lm import UserError
 from selfattn_lm.config import Pooling
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.inputs import Inputs
 from selfattn_lm.nn import SelfAttention
-from selfattn_lm.runs import locate, read_bert
+from selfattn_lm.runs import read_bert
 from selfattn_lm.runs.hf.names import hf_parameter_names
 
 
@@ -251,27 +248,6 @@ def test_pooling_is_what_the_checkpoint_was_made_for(
 def test_a_model_without_a_pooler_pools_by_the_mean(tmp_path: Path) -> None:
     checkpoint(tmp_path, "BertForMaskedLM")
     assert read_bert(tmp_path).settings.model.pooling == "mean"
-
-
-def test_a_model_on_the_hub_is_found_in_the_local_cache_or_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    place = tmp_path / "cache" / "models--someone--tiny"
-    checkpoint(place / "snapshots" / "abc")
-    (place / "refs").mkdir()
-    (place / "refs" / "main").write_text("abc")
-    assert read_bert(locate("someone/tiny")).settings.model.width == 32
-    with pytest.raises(UserError) as refused:
-        locate("someone/other")
-    message = (
-        "someone/other: no folder of that name, and the hub could not be reached (…); "
-        "check the connection, or download it and name its folder."
-    )
-    assert_says(str(refused.value), message)
-    (tmp_path / "someone").mkdir()
-    assert locate("someone/other") == Path("someone/other")  # a misspelled path asks nobody
 
 
 def test_attention_runs_in_half_precision_as_it_does_in_training(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from bert_checkpoints import VOCABULARY, change_config, checkpoint, transformers
@@ -11,7 +12,7 @@ from helpers import assert_says
 
 from selfattn_lm import TextClassifier, UserError
 from selfattn_lm.cli import main
-from selfattn_lm.runs import read_bert
+from selfattn_lm.runs import locate, read_bert
 
 
 class Evil:
@@ -260,3 +261,24 @@ def test_a_file_that_is_missing_or_broken_is_named(
     with pytest.raises(UserError) as refused:
         read_bert(folder)
     assert_says(str(refused.value), f"{folder}{message}")
+
+
+def test_a_model_on_the_hub_is_found_in_the_local_cache_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "cache" / "models--someone--tiny"
+    checkpoint(place / "snapshots" / "abc")
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("abc")
+    assert read_bert(locate("someone/tiny")).settings.model.width == 32
+    with pytest.raises(UserError) as refused:
+        locate("someone/other")
+    message = (
+        "someone/other: no folder of that name, and the hub could not be reached (…); "
+        "check the connection, or download it and name its folder."
+    )
+    assert_says(str(refused.value), message)
+    (tmp_path / "someone").mkdir()
+    assert locate("someone/other") == Path("someone/other")  # which may be a misspelled path

@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,8 @@ from selfattn_lm import Interrupted, TextClassifier, UserError, pretrain, train
 from selfattn_lm.cli import main
 from selfattn_lm.runs import RunFolder, read_run, write_run
 
+REPORTS = ("metrics.json", "README.md", "log.csv", "data.json")
+NEW_LABELS = ["a", "b", "c"]
 TINY = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "batch_size": 16}
 
 
@@ -31,15 +35,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def old_and_new(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two runs that differ in weights and labels; the old one has files that the new one has not."""
+    """Two runs that differ in weights and labels; only the old one has checkpoints and notes."""
     folder = tmp_path_factory.mktemp("two")
     old = write_run_with_set_weights(folder / "old", Path("old.csv"))
     run = read_run(old)
     run.model.branches["bag"].head[1].weight.data.mul_(-1)
     run.model.branches["encoder"].head[1].weight.data.mul_(-1)
     new = folder / "new"
-    write_run(new, type(run)(run.settings, run.resolved, ["a", "b", "c"], run.tokenizer, run.model))
-    for name in ("metrics.json", "README.md", "log.csv", "data.json"):
+    write_run(new, replace(run, labels=NEW_LABELS))
+    for name in REPORTS:
         (old / name).write_text("old", encoding="utf-8")
         (new / name).write_text("new", encoding="utf-8")
     (old / "checkpoints").mkdir()
@@ -50,12 +54,12 @@ def old_and_new(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 class Killed(BaseException):
-    """Nothing catches it, so that nothing is cleaned up."""
+    """Stands for a kill: nothing catches it, so nothing is cleaned up."""
 
 
 @pytest.fixture
 def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Have a commit end before its step of some number."""
+    """Give a function that has a commit end before the step of a number, counted from 0."""
     steps_left = 10**9
 
     def before() -> None:
@@ -78,10 +82,24 @@ def state_of(folder: Path) -> str:
         labels = TextClassifier.load(folder, precision="32").labels
     except UserError:
         return "refused"
-    return "new" if labels == ["a", "b", "c"] else "old"
+    if labels == NEW_LABELS:
+        return "new"
+    return "old"
 
 
-def test_a_commit_killed_at_any_step_leaves_one_run_or_is_refused_and_goes_on(
+def assert_refused_and_completed(place: RunFolder) -> None:
+    """Check what is said of a commit that ended early, and that the next command completes it."""
+    with pytest.raises(UserError) as caught:
+        TextClassifier.load(place.target)
+    advice = f"`selfattn train --resume --out {place.target}` completes it."
+    assert str(caught.value).endswith(f"a newer run is half in its place; {advice}")
+    message = "the run was finished but only half in its place, and is complete now"
+    with pytest.raises(UserError, match=message):
+        place.unfinished()
+    assert state_of(place.target) == "new"
+
+
+def test_a_commit_killed_at_any_step_leaves_one_run_or_is_refused_and_completed(
     old_and_new: tuple[Path, Path], tmp_path: Path, kill_at: Callable[[int], None]
 ) -> None:
     old, new = old_and_new
@@ -92,27 +110,16 @@ def test_a_commit_killed_at_any_step_leaves_one_run_or_is_refused_and_goes_on(
         shutil.copytree(old, target)
         shutil.copytree(new, place.work)
         kill_at(number)
-        try:
+        finished = False
+        with suppress(Killed):
             place.commit()
             finished = True
-        except Killed:
-            finished = False
         states.append(state_of(target))
         kill_at(10**9)
         if states[-1] == "refused":
-            with pytest.raises(UserError) as caught:
-                TextClassifier.load(target)
-            assert str(caught.value).endswith(
-                f"a newer run is half in its place; `selfattn train --resume --out {target}` completes it."
-            )
-            with pytest.raises(
-                UserError,
-                match="the run was finished but only half in its place, and is complete now",
-            ):
-                place.unfinished()
-            assert state_of(target) == "new"
+            assert_refused_and_completed(place)
         if state_of(target) == "new":
-            for name in ("metrics.json", "README.md", "log.csv", "data.json"):
+            for name in REPORTS:
                 assert (target / name).read_text() == "new"
         assert (target / "notes.txt").read_text() == "kept"
         assert (target / "checkpoints" / "mine.txt").read_text() == "kept"
@@ -152,9 +159,8 @@ def test_files_of_two_runs_are_refused(
     (run / name).write_bytes(other)
     with pytest.raises(UserError) as caught:
         TextClassifier.load(run)
-    assert str(caught.value) == (
-        f"{run}: {name} is not the one that config.yaml belongs to (sha256); restore it, or train the run again."
-    )
+    reason = f"{run}: {name} is not the one that config.yaml belongs to (sha256)"
+    assert str(caught.value) == f"{reason}; restore it, or train the run again."
 
 
 def test_overwriting_keeps_what_a_run_did_not_write(tmp_path: Path) -> None:
@@ -177,9 +183,8 @@ def test_a_run_folder_may_be_a_symbolic_link(data: str, tmp_path: Path) -> None:
     link = tmp_path / "run"
     link.symlink_to(tmp_path / "disk" / "real", target_is_directory=True)
     train(data, out=link, epochs=1, **TINY)
-    other = write_csv(
-        tmp_path / "other.csv", [(text, f"new {label}") for text, label in sentences(60)]
-    )
+    rows = [(text, f"new {label}") for text, label in sentences(60)]
+    other = write_csv(tmp_path / "other.csv", rows)
     with ctrl_c_at(5):
         result = train(str(other), out=link, overwrite=True, epochs=9, **TINY)
     assert result.stopped.startswith("by Ctrl-C")
@@ -204,30 +209,16 @@ def test_a_run_that_was_killed_is_neither_lost_nor_replaced_unasked(
     data: str, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    settings = [
-        "--model.width",
-        "8",
-        "--model.heads",
-        "2",
-        "--training.precision",
-        "32",
-        "--training.epochs",
-        "2",
-    ]
-    settings += [
-        "--training.validations-per-epoch",
-        "2",
-        "--training.batch-size",
-        "16",
-        "--out",
-        str(run),
-    ]
-    run_killed_at(4, ["train", data, *settings])
+    model = ["--model.width", "8", "--model.heads", "2"]
+    training = ["--training.precision", "32", "--training.epochs", "2"]
+    batches = ["--training.validations-per-epoch", "2", "--training.batch-size", "16"]
+    command = ["train", data, *model, *training, *batches, "--out", str(run)]
+    run_killed_at(4, command)
     assert sorted(os.listdir(tmp_path)) == ["run.partial"]
     with pytest.raises(UserError) as caught:
         train(data, out=run, epochs=1, **TINY)
-    reason = f"{run}: an unfinished run is in run.partial"
-    assert str(caught.value) == f"{reason}; --resume goes on with it, --overwrite replaces it."
+    advice = "--resume goes on with it, --overwrite replaces it"
+    assert str(caught.value) == f"{run}: an unfinished run is in run.partial; {advice}."
     (tmp_path / "run.partial" / "notes.txt").write_text("mine", encoding="utf-8")
     train(data, out=run, overwrite=True, epochs=1, **TINY)
     assert sorted(os.listdir(tmp_path)) == ["run"]
@@ -235,13 +226,13 @@ def test_a_run_that_was_killed_is_neither_lost_nor_replaced_unasked(
     assert json.loads((run / "metrics.json").read_text())["training"]["steps"] == 6
 
 
-def test_a_run_stopped_twice_goes_on_from_where_it_was_last(data: str, tmp_path: Path) -> None:
+def test_a_run_stopped_twice_continues_from_where_it_was_last(data: str, tmp_path: Path) -> None:
     with ctrl_c_at(8):
         run = train(data, out=tmp_path / "run", epochs=4, **TINY).folder
-    committed = {path.name: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    committed = set(run.rglob("*"))
     with ctrl_c_at(14):
         assert train(resume=True, out=run).stopped.startswith("by Ctrl-C at step 14")
-    assert {path.name for path in run.rglob("*") if path.is_file()} == set(committed)
+    assert set(run.rglob("*")) == committed
     assert not train(resume=True, out=run).stopped
     whole = train(data, out=tmp_path / "whole", epochs=4, **TINY).folder
     assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
@@ -256,13 +247,12 @@ def test_sigterm_stops_as_ctrl_c_does(data: str, tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_pretraining_has_the_same_life(data: str, tmp_path: Path) -> None:
+def test_pretraining_has_the_same_life_cycle(data: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with ctrl_c_at(8):
         pretrain(data, out=run, epochs=3, **TINY)
-    with pytest.raises(
-        UserError, match=r"run: exists; --overwrite replaces it, --out names another folder\.$"
-    ):
+    message = r"run: exists; --overwrite replaces it, --out names another folder\.$"
+    with pytest.raises(UserError, match=message):
         pretrain(data, out=run, epochs=3, **TINY)
     (run / "notes.txt").write_text("mine", encoding="utf-8")
     assert not pretrain(resume=True, out=run).stopped
@@ -276,8 +266,8 @@ def test_what_is_not_a_folder_is_refused(data: str, tmp_path: Path) -> None:
     (tmp_path / "run.partial").write_text("mine", encoding="utf-8")
     with pytest.raises(UserError) as caught:
         train(data, out=tmp_path / "run", epochs=1, **TINY)
-    expected = f"{tmp_path / 'run.partial'}: exists and is not a folder; name another run folder with --out."
-    assert str(caught.value) == expected
+    message = "exists and is not a folder; name another run folder with --out."
+    assert str(caught.value) == f"{tmp_path / 'run.partial'}: {message}"
     assert (tmp_path / "run.partial").read_text() == "mine"
 
 
@@ -287,29 +277,21 @@ def test_a_folder_that_cannot_be_made_is_refused_in_a_sentence(
 ) -> None:
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     run = tmp_path / place
-    assert (
-        main(["train", data, "--out", str(run), "--model.width", "8", "--training.epochs", "1"])
-        == 2
-    )
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith(f"selfattn: {run}")
+    flags = ["--out", str(run), "--model.width", "8", "--training.epochs", "1"]
+    assert main(["train", data, *flags]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"selfattn: {run}")
     assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_circle_of_links_and_the_root_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    with pytest.raises(UserError) as caught:
-        RunFolder(tmp_path / "a")
-    reason = "its symbolic links lead in a circle"
-    assert (
-        str(caught.value)
-        == f"{tmp_path / 'a'}: cannot be a run folder ({reason}); name another with --out."
-    )
-    with pytest.raises(UserError) as caught:
-        RunFolder(Path("/"))
-    reason = "it is the root of the disk"
-    assert (
-        str(caught.value)
-        == f"{Path('/')}: cannot be a run folder ({reason}); name another with --out."
-    )
+    refused = {
+        tmp_path / "a": "its symbolic links lead in a circle",
+        Path("/"): "it is the root of the disk",
+    }
+    for folder, reason in refused.items():
+        with pytest.raises(UserError) as caught:
+            RunFolder(folder)
+        message = f"{folder}: cannot be a run folder ({reason}); name another with --out."
+        assert str(caught.value) == message
