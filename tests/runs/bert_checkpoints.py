@@ -23,7 +23,7 @@ WORDS = (
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split()]
 
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "bert": {
         "hidden_size": 32,
         "num_hidden_layers": 2,

@@ -39,8 +39,10 @@ def assert_near(found: Tensor, expected: Tensor) -> None:
 def test_hidden_states_equal_those_of_transformers(
     name: str, activation: str, tmp_path: Path
 ) -> None:
-    key = "activation" if is_distilbert(name) else "hidden_act"
-    theirs = checkpoint(tmp_path, name, **{key: activation})
+    options: dict[str, Any] = {"hidden_act": activation}
+    if is_distilbert(name):
+        options = {"activation": activation}
+    theirs = checkpoint(tmp_path, name, **options)
     model = read_bert(tmp_path).model
     ids, attention_mask, _ = batch()
     base = getattr(theirs, theirs.base_model_prefix, theirs)
@@ -73,7 +75,7 @@ def test_hidden_states_with_token_types_equal_those_of_transformers(
 def test_logits_and_gradients_equal_those_of_transformers(
     name: str, training: bool, tmp_path: Path
 ) -> None:
-    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    no_dropout: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     if is_distilbert(name):
         no_dropout = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
     theirs = checkpoint(tmp_path, name, **no_dropout).train(training)
@@ -84,14 +86,14 @@ def test_logits_and_gradients_equal_those_of_transformers(
     found = ours(Inputs(ids, attention_mask))
     assert_near(found, expected.logits)
     for logits in (expected.logits, found):
-        torch.nn.functional.cross_entropy(logits, labels).backward()
+        torch.autograd.backward(torch.nn.functional.cross_entropy(logits, labels))
     if is_distilbert(name):
         attention = theirs.base_model.transformer.layer[0].attention
         parts = [attention.q_lin, attention.k_lin, attention.v_lin]
     else:
         attention = theirs.base_model.encoder.layer[0].attention.self
         parts = [attention.query, attention.key, attention.value]
-    tolerance = {"atol": 1e-6, "rtol": 1e-4}
+    tolerance: dict[str, Any] = {"atol": 1e-6, "rtol": 1e-4}
     expected_qkv = torch.cat([part.weight.grad for part in parts])
     qkv = ours.branches["encoder"].encoder.layers[0].attention.qkv
     torch.testing.assert_close(qkv.weight.grad, expected_qkv, **tolerance)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import (
@@ -25,7 +26,7 @@ from selfattn_lm.runs import RunFolder, read_run, write_run
 
 REPORTS = ("metrics.json", "README.md", "log.csv", "data.json")
 NEW_LABELS = ["a", "b", "c"]
-TINY = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "batch_size": 16}
+TINY: dict[str, Any] = {"width": 8, "heads": 2, "layers": 1, "precision": "32", "batch_size": 16}
 
 
 @pytest.fixture(scope="module")
@@ -105,31 +106,30 @@ def test_a_commit_killed_at_any_step_leaves_one_run_or_is_refused_and_completed(
     old, new = old_and_new
     states = []
     for number in range(40):
-        target = tmp_path / str(number)
-        place = RunFolder(target)
-        shutil.copytree(old, target)
+        place = RunFolder(tmp_path / str(number))
+        shutil.copytree(old, place.target)
         shutil.copytree(new, place.work)
         kill_at(number)
         finished = False
         with suppress(Killed):
             place.commit()
             finished = True
-        states.append(state_of(target))
+        states.append(state_of(place.target))
         kill_at(10**9)
         if states[-1] == "refused":
             assert_refused_and_completed(place)
-        if state_of(target) == "new":
+        if state_of(place.target) == "new":
             for name in REPORTS:
-                assert (target / name).read_text() == "new"
-        assert (target / "notes.txt").read_text() == "kept"
-        assert (target / "checkpoints" / "mine.txt").read_text() == "kept"
+                assert (place.target / name).read_text() == "new"
+        assert (place.target / "notes.txt").read_text() == "kept"
+        assert (place.target / "checkpoints" / "mine.txt").read_text() == "kept"
         if finished:
             break
     assert states[0] == "old"
     assert states[-1] == "new"
     assert set(states[1:-1]) == {"refused"}
     assert len(states) > 8
-    assert not (target / "checkpoints" / "last.ckpt").exists()
+    assert not (place.target / "checkpoints" / "last.ckpt").exists()
     assert not place.work.exists()
 
 
