@@ -75,7 +75,7 @@ def test_standard_input_that_begins_like_another_format_is_told(
     send_to_stdin(monkeypatch, first.encode())
     rows, said = predicted(capsys, run, "-")
     assert column(rows, "text") == [first]
-    reason = f"-: read as one text a line, but it begins like {form}"
+    reason = f"-: read as one text per line, but it begins like {form}"
     assert said == f"{reason}; --input-format says what it is\n"
 
 

@@ -92,7 +92,7 @@ def test_a_wrong_config_file_is_refused(
         ),
         (
             [("a", "x"), ("b",)],
-            "a.csv, row 2 (line 3): 1 fields where the header has 2; fix or remove the row.",
+            "a.csv, row 2 (line 3): 1 field where the header has 2; fix or remove the row.",
         ),
         ([], "a.csv: the file has no rows."),
         (None, "a.csv: no such file or folder, and not a hub name of the form owner/name."),
