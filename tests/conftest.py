@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import shutil
 import tempfile
 from multiprocessing import forkserver
 from pathlib import Path
@@ -57,6 +58,18 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def broken(run: Path, tmp_path: Path) -> Path:
+    """A copy of the run for a test to break."""
+    return shutil.copytree(run, tmp_path / "broken")
+
+
+@pytest.fixture
+def in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let relative paths be those of the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
 def said(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> pytest.LogCaptureFixture:
@@ -67,8 +80,12 @@ def said(
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a GPU where there is none."""
-    if marked := [item for item in items if item.get_closest_marker("gpu")]:
-        import torch
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
 
-        for item in marked if not torch.cuda.is_available() else []:
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
             item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))

@@ -13,6 +13,8 @@ from helpers import assert_says, write_csv
 from selfattn_lm import Interrupted
 from selfattn_lm.cli import main
 
+pytestmark = pytest.mark.usefixtures("in_own_folder")
+
 
 def test_a_wrong_command_or_missing_data_are_refused(capsys: Capture) -> None:
     assert_says(refusal(capsys, "trian"), 'Unknown command "trian"…"train"…')

@@ -16,6 +16,8 @@ from helpers import assert_says, write_csv
 
 from selfattn_lm.cli import main
 
+pytestmark = pytest.mark.usefixtures("in_own_folder")
+
 
 def column(rows: list[dict[str, Any]], name: str) -> list[Any]:
     return [row[name] for row in rows]

@@ -12,6 +12,8 @@ import yaml
 from command_line import Capture, refusal
 from helpers import assert_says, write_csv
 
+pytestmark = pytest.mark.usefixtures("in_own_folder")
+
 
 @pytest.mark.parametrize(
     ("flags", "message"),
