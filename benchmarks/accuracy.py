@@ -29,7 +29,7 @@ from cyclopts import App
 from selfattn_lm.config import DataConfig
 from selfattn_lm.data.sources import load_splits
 from selfattn_lm.runs import write_text
-from selfattn_lm.study.grid import Grid
+from selfattn_lm.studies.grid import Grid
 
 DATA = Path(os.environ.get("SELFATTN_DATA", "../shared/data"))
 RESULTS = Path(__file__).parent / "results"

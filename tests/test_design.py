@@ -1,10 +1,13 @@
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import selfattn_lm
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "selfattn_lm"
@@ -28,7 +31,7 @@ FLOORS = [
     "inference",
     "evaluation",
     "training",
-    "study",
+    "studies",
     "run_names",
     "start",
     "api",
@@ -109,3 +112,8 @@ def test_settings_and_config_files_are_read_without_torch() -> None:
     config = ROOT / "configs" / "clinc150.yaml"
     loaded = loaded_after(f"{code}read_config(Path({str(config)!r}))")
     assert not loaded & {"torch", "safetensors", "tokenizers", "numpy"}
+
+
+@pytest.mark.parametrize("name", selfattn_lm.__all__)
+def test_no_module_takes_the_name_of_a_public_function(name: str) -> None:
+    assert importlib.util.find_spec(f"selfattn_lm.{name}") is None

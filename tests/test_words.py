@@ -47,7 +47,7 @@ PATTERNS = {
 ALLOWED = {
     "selfattn_lm/data/hub.py": ("check the spelling",),
     "selfattn_lm/nn/embedding.py": ("Tokens that are spelled similarly",),
-    "selfattn_lm/study/picture.py": ("texts a second",),
+    "selfattn_lm/studies/picture.py": ("texts a second",),
     "selfattn_lm/runs/hf/files.py": ("check the spelling",),
     "docs/results.md": ("no spelling", "no tokens hidden"),
     "docs/pretrained.md": ("rows a label",),

@@ -21,7 +21,7 @@ from selfattn_lm.start import (
 
 if TYPE_CHECKING:
     from selfattn_lm.inference import TextClassifier
-    from selfattn_lm.study import ProbeResult, StudyResult
+    from selfattn_lm.studies import ProbeResult, StudyResult
     from selfattn_lm.training import PretrainResult, TrainResult
 
 
@@ -241,7 +241,7 @@ def study(
 
 def _probe(asked: Mapping[str, Any], out: Path | str | None) -> "ProbeResult":
     """Compare the models on generated texts."""
-    from selfattn_lm.study import PROBE, probe
+    from selfattn_lm.studies import PROBE, probe
 
     chosen = settings_from(merge(PROBE, asked), "settings")
     return probe(chosen, study_folder(out, "probe"))
@@ -261,7 +261,7 @@ def _compare(
         raise UserError(f"study: no data; {advice}.")
 
     from selfattn_lm.data.sources import load_splits
-    from selfattn_lm.study import compare
+    from selfattn_lm.studies import compare
 
     folder = study_folder(out, run_name(chosen.data.source))
     return compare(load_splits(chosen.data), chosen, folder, kinds, shares, seeds)

@@ -13,11 +13,11 @@ from selfattn_lm.data.checks import text_warnings
 from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
 from selfattn_lm.inference import TextClassifier
-from selfattn_lm.study.cell import train_cell
-from selfattn_lm.study.grid import Cell, Grid
-from selfattn_lm.study.linear import train_tfidf
-from selfattn_lm.study.picture import draw_comparison, require_matplotlib
-from selfattn_lm.study.results import StudyResult
+from selfattn_lm.studies.cell import train_cell
+from selfattn_lm.studies.grid import Cell, Grid
+from selfattn_lm.studies.linear import train_tfidf
+from selfattn_lm.studies.picture import draw_comparison, require_matplotlib
+from selfattn_lm.studies.results import StudyResult
 from selfattn_lm.tasks import SingleLabel, choose_task
 from selfattn_lm.training.data import hold_out, training_splits
 

@@ -9,11 +9,11 @@ from selfattn_lm.config import Settings
 from selfattn_lm.data.examples import Example, Split
 from selfattn_lm.evaluation import evaluate_split
 from selfattn_lm.inference import TextClassifier
-from selfattn_lm.study.cell import train_cell
-from selfattn_lm.study.grid import Cell, Grid
-from selfattn_lm.study.picture import draw_probe, require_matplotlib
-from selfattn_lm.study.results import ProbeResult
-from selfattn_lm.study.synthetic import DISTANCES, generate
+from selfattn_lm.studies.cell import train_cell
+from selfattn_lm.studies.grid import Cell, Grid
+from selfattn_lm.studies.picture import draw_probe, require_matplotlib
+from selfattn_lm.studies.results import ProbeResult
+from selfattn_lm.studies.synthetic import DISTANCES, generate
 
 KINDS = (
     "attention, learned",  # the kind of encoder, and the positions of attention

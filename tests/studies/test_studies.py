@@ -18,9 +18,9 @@ from selfattn_lm.cli import main
 from selfattn_lm.config import Settings, merge, settings_from
 from selfattn_lm.features.tokenizer import train_tokenizer
 from selfattn_lm.runs import Run
-from selfattn_lm.study import PROBE, StudyResult, probe
-from selfattn_lm.study.grid import Grid
-from selfattn_lm.study.synthetic import DISTANCES, TASKS, generate
+from selfattn_lm.studies import PROBE, StudyResult, probe
+from selfattn_lm.studies.grid import Grid
+from selfattn_lm.studies.synthetic import DISTANCES, TASKS, generate
 
 TINY: dict[str, Any] = {"model": EXACT["model"], "training": {**EXACT["training"], "epochs": 1}}
 KINDS = ("attention", "cnn", "lstm", "bag", "tfidf")
