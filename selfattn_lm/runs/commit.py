@@ -41,12 +41,12 @@ def _replace_run(work: Path, target: Path) -> None:
     """Replace the files of an older run one by one, in the order that `FILES` explains."""
     new_files = [name for name in FILES if (work / name).exists()]
     if CONFIG in new_files:
+        # Stale files go first: once config.yaml is moved, they look like files moved before.
+        for name in FILES:
+            if name not in new_files and (target / name).exists():
+                _delete(target / name)
         _move(work / CONFIG, target / CONFIG)
         new_files.remove(CONFIG)
-        for name in FILES:
-            is_stale = name != CONFIG and name not in new_files
-            if is_stale and (target / name).exists():
-                _delete(target / name)
     _replace_checkpoints(work / CHECKPOINTS, target / CHECKPOINTS)
     for name in new_files:
         _move(work / name, target / name)

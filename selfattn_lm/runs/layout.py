@@ -6,9 +6,9 @@ WEIGHTS = "model.safetensors"
 # The files whose digests are in config.yaml and are checked when a run is read.
 CHECKED = ("labels.json", "tokenizer.json", "bert.json", WEIGHTS)
 
-# All files that a run writes, in the order in which they replace those of an older run. Once
-# config.yaml is replaced, its digests do not fit the other files, so the folder is refused until
-# the weights, the last, are replaced too.
+# All files that a run writes, in the order in which they replace those of an older run, whose other
+# files are deleted before. Once config.yaml is replaced, its digests do not fit the other files, so
+# the folder is refused until the weights, the last, are replaced too.
 FILES = (CONFIG, "metrics.json", "README.md", "log.csv", "data.json", *CHECKED)
 
 # The folder of checkpoints, and the files that a run writes there.

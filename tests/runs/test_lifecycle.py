@@ -133,15 +133,21 @@ def test_a_commit_killed_at_any_step_leaves_one_run_or_is_refused_and_completed(
     assert not place.work.exists()
 
 
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 10**9])
 def test_a_run_without_bert_removes_the_shape_of_a_bert_before_it(
-    old_and_new: tuple[Path, Path], tmp_path: Path
+    number: int, old_and_new: tuple[Path, Path], tmp_path: Path, kill_at: Callable[[int], None]
 ) -> None:
     old, new = old_and_new
     place = RunFolder(tmp_path / "run")
     shutil.copytree(old, place.target)
     (place.target / "bert.json").write_text("{}", encoding="utf-8")
     shutil.copytree(new, place.work)
-    place.commit()
+    kill_at(number)
+    with suppress(Killed):
+        place.commit()
+    kill_at(10**9)
+    if place.work.exists():
+        place.commit()
     assert state_of(place.target) == "new"
     assert not (place.target / "bert.json").exists()
 
