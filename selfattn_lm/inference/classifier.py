@@ -160,8 +160,8 @@ class TextClassifier:
         def compute(part: slice) -> None:
             rows = order[part]
             padded = pad([tokens[i] for i in rows], min_length=lengths[part][-1])
-            inputs = self._with_ngrams(padded.to(self._device))
             with torch.inference_mode():
+                inputs = self._with_ngrams(padded.to(self._device))
                 results[rows] = function(inputs).float().cpu().numpy()
 
         batch_size, batch_tokens = (32, 2048) if self._device == "cpu" else (256, 16_384)
