@@ -1,8 +1,10 @@
 import ast
 import importlib.util
+import io
 import re
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,14 @@ FLOORS = [
     "__main__",
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
+NO_CODE = (
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+)
 
 
 def floor(name: str) -> int:
@@ -81,6 +91,57 @@ def test_no_file_is_long_and_attention_is_short() -> None:
     lines = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
     assert lines[PACKAGE / "nn" / "attention.py"] <= 80
     assert {file.name: count for file, count in lines.items() if count > 300} == {}
+
+
+def code_lines(source: str) -> int:
+    """Count the lines of code, without blank lines, comments and docstrings."""
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in NO_CODE:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            assert node.end_lineno is not None
+            lines.difference_update(range(node.lineno, node.end_lineno + 1))
+    return len(lines)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "per_1000_lines"),
+    [
+        ((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), 24),
+        ((ast.IfExp,), 10),
+        ((ast.NamedExpr,), 1),
+        ((ast.Lambda,), 0),
+    ],
+    ids=["comprehensions", "conditional expressions", "walruses", "lambdas"],
+)
+def test_what_makes_code_dense_is_rare(
+    kinds: tuple[type[ast.AST], ...], per_1000_lines: int
+) -> None:
+    sources = [file.read_text(encoding="utf-8") for file in FILES]
+    lines = sum(code_lines(source) for source in sources)
+    found = 0
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, kinds):
+                found += 1
+    assert 1000 * found <= per_1000_lines * lines
+
+
+def test_loops_are_written_without_map_and_filter() -> None:
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("map", "filter"), f"{file}, line {node.lineno}"
+
+
+def test_the_model_can_be_read_in_one_sitting() -> None:
+    total = 0
+    for file in (PACKAGE / "nn").glob("*.py"):
+        if file.name not in ("baselines.py", "bert.py"):
+            total += len(file.read_text(encoding="utf-8").splitlines())
+    assert total <= 600
 
 
 def test_no_pickle_is_read_outside_of_checkpoints() -> None:
