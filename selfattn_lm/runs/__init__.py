@@ -4,21 +4,15 @@ It holds plain and safe values alone.
 """
 
 from selfattn_lm.runs.files import atomic, write_json, write_text
-from selfattn_lm.runs.folder import (
-    read_bert_config,
-    read_origin,
-    read_run,
-    require_finished,
-    write_metadata,
-    write_run,
-)
 from selfattn_lm.runs.hf.bert import is_checkpoint, read_bert, write_bert
 from selfattn_lm.runs.hf.files import locate
 from selfattn_lm.runs.layout import CHECKPOINTS, LAST
 from selfattn_lm.runs.lifecycle import RunFolder
 from selfattn_lm.runs.model_card import model_card
 from selfattn_lm.runs.origin import Origin, find_origin, find_recorded
+from selfattn_lm.runs.reading import read_bert_config, read_origin, read_run, require_finished
 from selfattn_lm.runs.run import Run
+from selfattn_lm.runs.writing import write_metadata, write_run
 
 __all__ = [
     "CHECKPOINTS",

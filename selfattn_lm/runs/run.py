@@ -15,7 +15,7 @@ class Run:
     """A trained run, or a BERT checkpoint read as one.
 
     Attributes:
-        settings: The settings as they were asked for.
+        settings: The settings that were given, over the defaults.
         resolved: The settings after `auto` was decided.
         labels: The names of the labels, in the order of the head's rows; none if it was pretrained.
         tokenizer: The tokenizer.
