@@ -158,9 +158,7 @@ def test_the_file_tree_of_the_readme_is_true() -> None:
     there = {file.name for file in FILES if not file.name.startswith("__")}
     assert there <= named
     assert named - there <= {
-        file.name
-        for folder in ("scripts", "benchmarks", "tools")
-        for file in (ROOT / folder).iterdir()
+        file.name for folder in ("scripts", "benchmarks") for file in (ROOT / folder).iterdir()
     }
 
 
