@@ -23,7 +23,7 @@ from selfattn_lm.training.modules import ClassifierModule
 from selfattn_lm.training.opening import OpenRun
 from selfattn_lm.training.optimizer import freeze
 from selfattn_lm.training.resolve import TrainingFacts, resolve_training
-from selfattn_lm.training.summary import classifier_lines
+from selfattn_lm.training.summary import classifier_lines, result_lines
 from selfattn_lm.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
@@ -51,15 +51,9 @@ class TrainResult:
     def __str__(self) -> str:
         if not self.evaluations:
             return ""
+        scores = [f"{name:<12}{evaluation}" for name, evaluation in self.evaluations.items()]
+        lines = result_lines("train", self.folder, scores, self.stopped, self.resumable)
         folder = shlex.quote(str(self.folder))
-        lines = []
-        if self.stopped:
-            lines.append(f"stopped     {self.stopped}")
-        for name, evaluation in self.evaluations.items():
-            lines.append(f"{name:<12}{evaluation}")
-        lines.append(f"run folder  {self.folder}")
-        if self.resumable:
-            lines.append(f"resume      selfattn train --resume --out {folder}")
         lines.append(f'try it      selfattn predict {folder} --text "your text"')
         return "\n".join(lines)
 

@@ -34,7 +34,7 @@ from selfattn_lm.training.resolve import (
     resolve_tokenizer,
     resolve_training,
 )
-from selfattn_lm.training.summary import pretraining_lines
+from selfattn_lm.training.summary import pretraining_lines, result_lines
 from selfattn_lm.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
@@ -70,18 +70,12 @@ class PretrainResult:
     def __str__(self) -> str:
         if not self.is_first:
             return ""
-        folder = shlex.quote(str(self.folder))
-        lines = []
-        if self.stopped:
-            lines.append(f"stopped     {self.stopped}")
         percent = 100 * self.accuracy
-        lines.append(
-            f"predicted   {percent:.2f} % of the masked tokens, perplexity {self.perplexity:.1f}"
+        scores = f"{percent:.2f} % of the masked tokens, perplexity {self.perplexity:.1f}"
+        lines = result_lines(
+            "pretrain", self.folder, [f"predicted   {scores}"], self.stopped, self.resumable
         )
-        lines.append(f"run folder  {self.folder}")
-        if self.resumable:
-            lines.append(f"resume      selfattn pretrain --resume --out {folder}")
-        lines.append(f"use it      selfattn train DATA --init {folder}")
+        lines.append(f"use it      selfattn train DATA --init {shlex.quote(str(self.folder))}")
         return "\n".join(lines)
 
 

@@ -1,6 +1,9 @@
-"""The first lines of a run: data, tokens, model, training, and the settings that differ."""
+"""The first lines of a run (data, tokens, model, training, changed settings), and the last ones."""
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from selfattn_lm.config import Resolved, ResolvedTraining, Settings, flatten
@@ -109,3 +112,17 @@ def _changed_settings(run: OpenRun) -> str:
 
 def _shown(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def result_lines(
+    command: str, folder: Path, scores: Sequence[str], stopped: str, resumable: bool
+) -> list[str]:
+    """Describe how a run ended: why it stopped early, its scores, its folder, how to resume it."""
+    lines = []
+    if stopped:
+        lines.append(f"stopped     {stopped}")
+    lines += scores
+    lines.append(f"run folder  {folder}")
+    if resumable:
+        lines.append(f"resume      selfattn {command} --resume --out {shlex.quote(str(folder))}")
+    return lines
