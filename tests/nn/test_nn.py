@@ -342,15 +342,6 @@ def test_the_model_needs_torch_alone() -> None:
                 )
 
 
-def test_the_model_can_be_read_in_one_sitting() -> None:
-    lines = {}
-    for file in FOLDER.rglob("*.py"):
-        lines[file.name] = len(file.read_text(encoding="utf-8").splitlines())
-    assert lines["attention.py"] <= 80
-    del lines["baselines.py"], lines["bert.py"]
-    assert sum(lines.values()) <= 600
-
-
 def test_the_branches_are_weighted_by_the_branch_weights() -> None:
     model, inputs = model_of("attention", "rotary", "mean"), full_batch()
     bag, encoder = model.branches["bag"], model.branches["encoder"]
