@@ -3,6 +3,8 @@
 N texts, L labels.
 """
 
+from typing import Any
+
 import numpy as np
 
 DEFAULT_THRESHOLD = 0.5
@@ -59,3 +61,17 @@ def best_threshold(probabilities: np.ndarray, is_true: np.ndarray, preferred: fl
     thresholds = (descending[best] + following[best]) / 2
     nearest = np.argmin(np.abs(thresholds - preferred))
     return float(thresholds[nearest])
+
+
+def check_thresholds(values: Any, labels: int) -> list[float]:
+    """Return thresholds that were read from a file.
+
+    Raises ValueError if they are not one number from 0 to 1 per label, or none at all.
+    """
+    if not isinstance(values, list) or len(values) not in (0, labels):
+        raise ValueError(f"thresholds are not a list of {labels} numbers")
+    for value in values:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 <= value <= 1:
+            raise ValueError(f"threshold {value!r} is not a number from 0 to 1")
+    return [float(value) for value in values]
