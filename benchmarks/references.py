@@ -19,7 +19,7 @@ from cyclopts import App
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import MultiLabelBinarizer
 from sklearn.svm import LinearSVC
@@ -45,7 +45,7 @@ def several_labels(train: Rows, test: Rows) -> dict[str, float]:
     """Score one support vector machine per label on TF-IDF of words and pairs of words.
 
     The threshold of each label is the one with the best F1 on training rows, scored by machines
-    that were trained on other rows.
+    that were trained on other rows; 0 for a label of a single row.
     """
     vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2))
     features = vectorizer.fit_transform([row["text"] for row in train])
@@ -53,13 +53,10 @@ def several_labels(train: Rows, test: Rows) -> dict[str, float]:
     binarizer = MultiLabelBinarizer()
     labels = binarizer.fit_transform([row["labels"] for row in train])
     test_labels = binarizer.transform([row["labels"] for row in test])
-    machines = OneVsRestClassifier(LinearSVC())
-    folds = KFold(FOLDS, shuffle=True, random_state=0)
-    unseen = cross_val_predict(machines, features, labels, cv=folds, method="decision_function")
     thresholds = []
-    for scores, is_true in zip(unseen.T, labels.T, strict=True):
-        thresholds.append(best_threshold(scores, is_true > 0, 0.0))
-    scores = machines.fit(features, labels).decision_function(test_features)
+    for is_true in labels.T:
+        thresholds.append(held_out_threshold(features, is_true))
+    scores = OneVsRestClassifier(LinearSVC()).fit(features, labels).decision_function(test_features)
     fitted = (scores >= np.array(thresholds)).astype(np.int64)
     unfitted = (scores >= 0).astype(np.int64)
     return {
@@ -68,6 +65,18 @@ def several_labels(train: Rows, test: Rows) -> dict[str, float]:
         "micro_f1_at_0": float(f1_score(test_labels, unfitted, average="micro")),
         "macro_f1_at_0": macro_f1(test_labels, unfitted),
     }
+
+
+def held_out_threshold(features: csr_matrix, is_true: np.ndarray) -> float:
+    """Choose the threshold of one label by cross-validation."""
+    folds = min(FOLDS, int(is_true.sum()))
+    if folds < 2:
+        return 0.0
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=0)
+    scores = cross_val_predict(
+        LinearSVC(), features, is_true, cv=splitter, method="decision_function"
+    )
+    return best_threshold(scores, is_true > 0, 0.0)
 
 
 def macro_f1(true: np.ndarray, predicted: np.ndarray) -> float:

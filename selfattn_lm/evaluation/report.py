@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from selfattn_lm.evaluation import single_label
+from selfattn_lm.evaluation import multi_label, single_label
 
 # How the scores of each kind of task are shown.
-VIEWS: Mapping[str, ModuleType] = {"single_label": single_label}
+VIEWS: Mapping[str, ModuleType] = {"single_label": single_label, "multi_label": multi_label}
 
 
 @dataclass(frozen=True)

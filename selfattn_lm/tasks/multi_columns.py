@@ -42,10 +42,7 @@ def label_set_values(
     predicted = predicted_labels(probabilities, thresholds)
     chosen = [label for label in predicted if rounded[label] >= options.min_probability]
     chosen = chosen[: options.top_k]
-    values: list[Any] = [
-        [labels[label] for label in chosen],
-        [rounded[label] for label in chosen],
-    ]
+    values: list[Any] = [[labels[label] for label in chosen], [rounded[label] for label in chosen]]
     if options.probabilities:
         values.extend(rounded)
     return values
