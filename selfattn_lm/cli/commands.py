@@ -113,7 +113,7 @@ def evaluate(
     skip_unknown: bool = False,
     precision: Precision = "auto",
     text_column: TextColumn = ("auto",),
-    label_column: LabelColumn = "auto",
+    label_column: LabelColumn = ("auto",),
     quoting: QuotingFlag = "auto",
     subset: Subset = "",
 ) -> Any:
@@ -138,7 +138,7 @@ def predict(
     *,
     text: TextFlag = (),
     out: Path | None = None,
-    top_k: int = 1,
+    top_k: int | None = None,
     probabilities: bool = False,
     min_probability: float = 0.0,
     precision: Precision = "auto",

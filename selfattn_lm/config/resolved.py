@@ -42,6 +42,7 @@ class ResolvedTraining(TrainingConfig):
     ema_decay: float = field()
     patience: int = field()
     validations_per_epoch: int = field()
+    monitor: Literal["macro_f1", "micro_f1", "accuracy", "r2", "pearson", "spearman"] = field()
     precision: Literal["32", "bf16"] = field()
     devices: int = field()
 

@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from selfattn_lm.config import TaskKind
 from selfattn_lm.data.columns import AUTO
+from selfattn_lm.data.targets import Target
+from selfattn_lm.phrases import listed
 
 
 class Example(NamedTuple):
@@ -15,12 +18,12 @@ class Example(NamedTuple):
     Attributes:
         text: The text, without white space around it.
         pair: The second text, where an example consists of two.
-        target: The answer as it was read, without white space around it.
+        target: The label, the labels or the number that was read.
     """
 
     text: str
     pair: str | None
-    target: str
+    target: Target
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Split:
         examples: The examples.
         n_empty: How many rows were left out because they have no text.
         text_columns: The columns of the text; `AUTO` for texts in memory, which have no columns.
-        label_column: The column of the target.
+        label_columns: The column of the target; or one for each label.
+        kind: What the targets are: `single_label`, `multi_label` or `regression`.
         integer_labels: Whether the targets were given in Python, all as integers.
     """
 
@@ -40,12 +44,13 @@ class Split:
     examples: list[Example]
     n_empty: int = 0
     text_columns: tuple[str, ...] = AUTO
-    label_column: str = "auto"
+    label_columns: tuple[str, ...] = AUTO
+    kind: TaskKind = "single_label"
     integer_labels: bool = False
 
     @classmethod
     def from_lists(
-        cls, source: str, texts: Iterable[str], targets: Iterable[str], **more: Any
+        cls, source: str, texts: Iterable[str], targets: Iterable[Target], **more: Any
     ) -> "Split":
         """Build a split from texts and their targets; `more` are other attributes."""
         pairs = zip(texts, targets, strict=True)
@@ -61,7 +66,7 @@ class Split:
         return [example.text for example in self.examples]
 
     @cached_property
-    def targets(self) -> list[str]:
+    def targets(self) -> list[Target]:
         """The targets as they were read."""
         return [example.target for example in self.examples]
 
@@ -75,7 +80,8 @@ class Split:
         if self.text_columns == AUTO:
             return ""
         names = ", ".join(repr(name) for name in self.text_columns)
-        return f"text from {names}; label from {self.label_column!r}"
+        labels = listed([repr(name) for name in self.label_columns])
+        return f"text from {names}; label from {labels}"
 
     @cached_property
     def fingerprint(self) -> str:

@@ -43,7 +43,9 @@ class TextClassifier:
         threads: How many cores of a CPU to use; by default as many as torch uses.
 
     Attributes:
-        labels: The labels: their names, or integers if `fit` was called with integers alone.
+        task: What is predicted.
+        labels: The labels: their names, or integers if `fit` was called with integers alone; none
+            if a number is predicted.
     """
 
     def __init__(
@@ -60,14 +62,15 @@ class TextClassifier:
 
     def _prepare(self) -> None:
         """Derive what follows from the run, the precision and the number of threads."""
-        self._task = self.run.task
-        self.labels = self._task.labels
+        assert self.run.task is not None, "a pretrained run predicts nothing"
+        self.task = self.run.task
+        self.labels = self.task.labels
         self._model = convert_precision(self.run.model, self._precision, self._device, self._floats)
         self._executor = Executor(self._device, self._threads)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the threads, and the model in low precision: oneDNN orders its weights."""
-        left_out = ("labels", "_task", "_model", "_executor")
+        left_out = ("labels", "task", "_model", "_executor")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -99,7 +102,7 @@ class TextClassifier:
         if run.head_problem:
             advice = f"`selfattn train DATA --init {quoted}` gives it a new head"
             raise UserError(f"{run.head_problem.removesuffix('.')}; {advice}.")
-        if not run.labels:
+        if run.task is None:
             advice = f"`selfattn train DATA --init {quoted}` makes a classifier of it"
             raise UserError(f"{folder}: pretrained on texts without labels; {advice}.")
         run.model.to(device or choose_device())
@@ -110,22 +113,34 @@ class TextClassifier:
         write_run(Path(folder), self.run)
 
     def predict(self, texts: Iterable[str]) -> list[Any]:
-        """Predict the most probable label of each text: a str, or an int if labels are integers."""
-        return self._task.decide(self.predict_proba(texts))
+        """Predict what each text is: its most probable label, the list of its labels, or a number.
+
+        A label is a str, or an int if labels are integers.
+        """
+        return self.task.decide(self.outputs(texts))
 
     def predict_proba(self, texts: Iterable[str]) -> np.ndarray:
         """Compute the probability of each label, in the order of `labels`: float32 (N, L).
 
+        Raises UserError if a number is predicted, or the weights are broken.
+        """
+        if not self.labels:
+            raise UserError("the run predicts a number, which has no probability; use `predict`.")
+        return self.outputs(texts)
+
+    def outputs(self, texts: Iterable[str]) -> np.ndarray:
+        """Compute what the task decides by, probabilities or the number: float32 (N, L).
+
         Raises UserError if the weights are broken, so that the model computes NaN.
         """
-        probabilities = self._compute(self.encode(texts), self.forward, self._task.outputs)
-        broken = np.count_nonzero(~np.isfinite(probabilities).all(1))
+        outputs = self._compute(self.encode(texts), self.forward, self.task.outputs)
+        broken = np.count_nonzero(~np.isfinite(outputs).all(1))
         if broken:
             raise UserError(
-                f"the model computes NaN for {broken:,} of {len(probabilities):,} texts, so its"
+                f"the model computes NaN for {broken:,} of {len(outputs):,} texts, so its"
                 " weights are broken; train it again with a lower learning rate."
             )
-        return probabilities
+        return outputs
 
     def embed(self, texts: Iterable[str]) -> np.ndarray:
         """Compute a vector for each text, that of its K branches side by side: float32 (N, K · C).
@@ -141,8 +156,8 @@ class TextClassifier:
         return TokenizedTexts.from_texts(self.run.tokenizer, checked, self._max_length)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Compute the probabilities of a batch on the model's device: (B, T) -> (B, L)."""
-        return self._task.activate(self._model(inputs))
+        """Compute the outputs of a batch on the model's device: (B, T) -> (B, L)."""
+        return self.task.activate(self._model(inputs))
 
     @property
     def _max_length(self) -> int:

@@ -14,7 +14,7 @@ def label_set_columns(labels: Sequence[str], options: PredictionOptions) -> dict
     They are `prediction` and `probability`, two lists of the same length, followed by
     `probability:LABEL` for each label.
     """
-    types: dict[str, type] = {"prediction": list, "probability": list}
+    types: dict[str, type] = {"prediction": list[str], "probability": list[float]}
     if options.probabilities:
         for label in labels:
             types[f"probability:{label}"] = float

@@ -149,6 +149,15 @@ class MultiLabel:
         """Choose at most `shots` rows of each label, and of those without."""
         return few_rows(self.encode(targets) > 0, shots, seed)
 
+    def initial_bias(self, targets: np.ndarray) -> Tensor:
+        """Return the log-odds of the labels' frequencies: (L,).
+
+        From a head that gives each of many labels to half of the texts, training takes epochs to
+        learn only how rare they are (Lin et al. 2017, 1708.02002).
+        """
+        frequencies = (targets.sum(0) + 1) / (len(targets) + 2)
+        return torch.from_numpy(np.log(frequencies / (1 - frequencies)))
+
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> "LabelSetLoss":
         """Build the binary cross-entropy, with the settings' class weights.
 

@@ -68,9 +68,9 @@ class LabelCells:
 
     texts: int
     labels: int
-    right: tuple[np.ndarray, np.ndarray]
-    true: tuple[np.ndarray, np.ndarray]
-    predicted: tuple[np.ndarray, np.ndarray]
+    right: tuple[np.ndarray, ...]
+    true: tuple[np.ndarray, ...]
+    predicted: tuple[np.ndarray, ...]
 
     @classmethod
     def find(cls, is_true: np.ndarray, is_predicted: np.ndarray) -> "LabelCells":

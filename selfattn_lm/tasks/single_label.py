@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,16 +12,17 @@ from torch.nn import functional as F
 
 from selfattn_lm.config import TrainingConfig
 from selfattn_lm.data.examples import Split
+from selfattn_lm.data.targets import Target
 from selfattn_lm.errors import UserError
+from selfattn_lm.phrases import counted
 from selfattn_lm.tasks.columns import PredictionOptions, label_columns, label_values
 from selfattn_lm.tasks.label_checks import label_warnings
+from selfattn_lm.tasks.label_names import named_counts, sorted_names
 from selfattn_lm.tasks.scores import score_labels
 from selfattn_lm.tasks.strata import few_rows, held_out_rows
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
-
-_MAX_NAMED = 8  # labels in a summary
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,14 @@ class SingleLabel:
 
     names: list[str]
     are_integers: bool = False
-    kind = "single_label"
+    kind: ClassVar[str] = "single_label"
+    scores: ClassVar[tuple[str, ...]] = ("macro_f1", "accuracy")
+
+    @classmethod
+    def from_plain(cls, labels: Sequence[str | int], values: Mapping[str, Any]) -> "SingleLabel":
+        """Build the task from the labels and other values that a run records."""
+        are_integers = isinstance(labels[0], int)
+        return cls([str(label) for label in labels], are_integers)
 
     @classmethod
     def from_splits(cls, splits: Mapping[str, Split]) -> "SingleLabel":
@@ -59,7 +67,7 @@ class SingleLabel:
             )
             raise UserError(f"{train.source}: {reason}; {advice}.")
         are_integers = all(split.integer_labels for split in splits.values())
-        return cls(_sorted(found), are_integers)
+        return cls(sorted_names(found), are_integers)
 
     @property
     def outputs(self) -> int:
@@ -73,7 +81,11 @@ class SingleLabel:
             return [int(name) for name in self.names]
         return self.names
 
-    def encode(self, targets: Sequence[str]) -> np.ndarray:
+    def to_plain(self) -> dict[str, Any]:
+        """Return the kind: all else are labels."""
+        return {"kind": self.kind}
+
+    def encode(self, targets: Sequence[Target]) -> np.ndarray:
         """Encode label names as their numbers: int64 (N,)."""
         numbers = {name: number for number, name in enumerate(self.names)}
         return np.array([numbers[target] for target in targets], dtype=np.int64)
@@ -84,16 +96,21 @@ class SingleLabel:
         counts = Counter(target for target in targets if target not in known)
         return dict(counts.most_common())
 
+    def is_known(self, target: Target) -> bool:
+        """Return whether the label is among the names."""
+        return target in self.names
+
     def describe(self, targets: Sequence[str]) -> dict[str, Any]:
         """Count the rows of each label."""
         return {"labels": dict(sorted(Counter(targets).items()))}
 
     def summary(self, targets: Sequence[str]) -> str:
         """Name the labels with their rows; of many, the most frequent and the rarest."""
-        counts = [f"{name} {count:,}" for name, count in Counter(targets).most_common()]
-        if len(counts) > _MAX_NAMED:
-            counts = [*counts[:3], "…", *counts[-2:]]
-        return f"labels      {self.outputs}: {', '.join(counts)}"
+        return f"labels      {self.outputs}: {named_counts(Counter(targets))}"
+
+    def card(self) -> str:
+        """Count the labels."""
+        return counted(self.outputs, "label")
 
     def warnings(self, splits: Mapping[str, Split]) -> list[str]:
         """Find labels that are rare, missing in training, alike, or in conflict."""
@@ -106,6 +123,10 @@ class SingleLabel:
     def few_shot(self, targets: Sequence[str], shots: int, seed: int) -> list[int]:
         """Choose at most `shots` rows of each label."""
         return few_rows(targets, shots, seed)
+
+    def initial_bias(self, targets: np.ndarray) -> Tensor | None:
+        """Return None: all labels start as equally probable."""
+        return None
 
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> "LabelLoss":
         """Build the cross-entropy, with the settings' label smoothing and class weights."""
@@ -131,6 +152,10 @@ class SingleLabel:
     def branch_score(self) -> str:
         """Branches are weighted by accuracy, which varies less than macro-F1."""
         return "accuracy"
+
+    def with_decision(self, outputs: np.ndarray, targets: np.ndarray) -> "SingleLabel":
+        """Return the task as it is: the most probable label is predicted."""
+        return self
 
     def activate(self, logits: Tensor) -> Tensor:
         """Compute the probability of each label: (B, L) -> (B, L)."""
@@ -194,11 +219,3 @@ def balanced_weights(targets: np.ndarray, labels: int) -> Tensor:
     weights = np.zeros(labels, dtype=np.float32)
     weights[occurs] = len(targets) / (rows[occurs] * np.count_nonzero(occurs))
     return torch.from_numpy(weights)
-
-
-def _sorted(names: set[str]) -> list[str]:
-    """The names in the order of their numbers if all are whole numbers, else by name."""
-    if not all(name.removeprefix("-").isdecimal() for name in names):
-        return sorted(names)
-    numbers = [(int(name), name) for name in names]
-    return [name for _, name in sorted(numbers)]

@@ -191,8 +191,8 @@ def test_predictions_are_two_lists_and_a_probability_of_each_label() -> None:
     options = PredictionOptions(probabilities=True)
     columns = TASK.columns(options)
     assert columns == {
-        "prediction": list,
-        "probability": list,
+        "prediction": list[str],
+        "probability": list[float],
         "probability:a": float,
         "probability:b": float,
         "probability:c": float,
