@@ -28,10 +28,13 @@ class Task(Protocol):
         kind: The name of the kind of task.
         scores: The validation scores by which the best weights can be chosen, greater being better;
             the default first.
+        decides_by_validation: Whether something is decided by the validation split, once the model
+            is trained.
     """
 
     kind: ClassVar[str]
     scores: ClassVar[tuple[str, ...]]
+    decides_by_validation: ClassVar[bool]
 
     @property
     def names(self) -> list[str]:
