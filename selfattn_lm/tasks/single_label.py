@@ -39,6 +39,7 @@ class SingleLabel:
     are_integers: bool = False
     kind: ClassVar[str] = "single_label"
     scores: ClassVar[tuple[str, ...]] = ("macro_f1", "accuracy")
+    decides_by_validation: ClassVar[bool] = False
 
     @classmethod
     def from_plain(cls, labels: Sequence[str | int], values: Mapping[str, Any]) -> "SingleLabel":

@@ -204,9 +204,8 @@ def _finish(
     config = resolved.training
     device = choose_device(config.accelerator)
     classifier = TextClassifier.load(work, config.precision, device)
-    decided = _with_decision(data, classifier)
-    if decided is not data.task:
-        trained = replace(trained, task=decided)
+    if data.task.decides_by_validation:
+        trained = replace(trained, task=_with_decision(data, classifier))
         write_run(work, trained)
         classifier = TextClassifier.load(work, config.precision, device)
     evaluations = {}
