@@ -6,11 +6,15 @@ from typing import Any
 from selfattn_lm.data.examples import Split
 from selfattn_lm.tasks.base import Task
 from selfattn_lm.tasks.columns import PredictionOptions
+from selfattn_lm.tasks.regression import Regression
 from selfattn_lm.tasks.single_label import SingleLabel
 
-__all__ = ["PredictionOptions", "SingleLabel", "Task", "choose_task", "recorded_task"]
+__all__ = ["PredictionOptions", "Regression", "SingleLabel", "Task", "choose_task", "recorded_task"]
 
-_TASKS: dict[str, type[SingleLabel]] = {"single_label": SingleLabel}
+_TASKS: dict[str, type[SingleLabel] | type[Regression]] = {
+    "single_label": SingleLabel,
+    "regression": Regression,
+}
 
 
 def choose_task(splits: Mapping[str, Split]) -> Task:
