@@ -114,8 +114,11 @@ class Task(Protocol):
     def decide(self, outputs: np.ndarray) -> list[Any]:
         """Turn outputs into predictions, as Python values: (N, L) -> N."""
 
-    def columns(self, options: PredictionOptions) -> dict[str, type]:
-        """Name the columns that predictions add to a file, with the type of their values."""
+    def columns(self, options: PredictionOptions) -> dict[str, Any]:
+        """Name the columns that predictions add to a file, with the type of their values.
+
+        The types are str, float, list[str] and list[float].
+        """
 
     def column_values(self, options: PredictionOptions, outputs: np.ndarray) -> list[Any]:
         """Compute the values of these columns for one input, given its outputs (L,)."""

@@ -54,6 +54,7 @@ def test_a_fraction_is_refused_also_where_auto_may_stand(data: Path, capsys: Cap
     ("text", "message"),
     [
         ("model: {widht: 3}", "no setting model.widht; did you mean model.width?"),
+        ("epoch: 3", "no setting epoch; did you mean training.epochs?"),
         (
             "optimizer: adam",
             "no setting optimizer; there are seed, data, tokenizer, model, training.",
