@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
+
+from selfattn_lm.evaluation.tables import score_table
 
 # The scores as they are shown: those in the unit of the numbers, and those without a unit.
 _ERRORS = {"mae": "MAE", "rmse": "RMSE"}
@@ -27,10 +28,7 @@ def line(values: Mapping[str, Any]) -> str:
 
 def tables(values: Mapping[str, Any]) -> list[RenderableType]:
     """Write the scores as a table, and below it the scores of always predicting the mean."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("score")
-    table.add_column("value", justify="right")
-    table.add_column("95 % interval", justify="right")
+    table = score_table("")
     for name, shown_name in _NAMES.items():
         score = values[name]
         table.add_row(shown_name, _shown(name, score["value"]), _interval(name, score))

@@ -181,6 +181,10 @@ class Regression:
 
     # Learning
 
+    def initial_bias(self, targets: np.ndarray) -> Tensor | None:
+        """Return None: a standardised number is around zero."""
+        return None
+
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> nn.Module:
         """Build the mean squared error of standardised numbers; label smoothing has no effect.
 
