@@ -30,8 +30,8 @@ class Regression:
     The model learns the standardised number, so that the learning rate suits any unit.
 
     Attributes:
-        mean: The mean of the training targets.
-        std: Their standard deviation, above 0.
+        mean: The mean of the training targets; 0 if they were not standardised.
+        std: Their standard deviation, above 0; 1 if they were not standardised.
         activation: `identity`; or `sigmoid`, for checkpoints that were trained to give a score from
             0 to 1. With it the mean is 0 and the standard deviation 1.
 
@@ -252,12 +252,12 @@ class Regression:
         return [float(f"{outputs[0]:.7g}")]
 
     def score(self, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-        """Score numbers (N, 1) against the true ones (N,), and the mean in training against them.
+        """Score numbers (N, 1), and the mean of the training targets, against the true ones (N,).
 
-        A checkpoint with a sigmoid was not standardised, so its `mean` is no baseline.
+        The targets of a checkpoint from elsewhere were not standardised, so their mean is unknown.
         """
         baseline = None
-        if self.activation == "identity":
+        if (self.mean, self.std) != (0.0, 1.0):
             baseline = self.mean
         return score_numbers(outputs[:, 0], targets, baseline)
 
