@@ -13,6 +13,7 @@ from selfattn_lm.config import TrainingConfig
 from selfattn_lm.data.examples import Split
 from selfattn_lm.data.targets import Target
 from selfattn_lm.errors import UserError
+from selfattn_lm.tasks.base import Task
 from selfattn_lm.tasks.columns import PredictionOptions
 from selfattn_lm.tasks.number_checks import number_warnings
 from selfattn_lm.tasks.number_scores import score_numbers
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 ACTIVATIONS = ("identity", "sigmoid")
+_FAR = 10.0  # standard deviations between numbers in the same unit
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,20 @@ class Regression:
     def initial_bias(self, targets: np.ndarray) -> Tensor | None:
         """Return None: a standardised number is around zero."""
         return None
+
+    def head_scaling(self, initial: Task) -> tuple[float, float] | None:
+        """Return how a head for numbers is standardised anew, so that it predicts what it did.
+
+        None if it gives a score through a sigmoid, or if its numbers are so far from the training
+        targets that it was probably trained in another unit.
+        """
+        if not isinstance(initial, Regression) or initial.activation != "identity":
+            return None
+        factor = initial.std / self.std
+        shift = (initial.mean - self.mean) / self.std
+        if factor > _FAR or abs(shift) > _FAR:
+            return None
+        return factor, shift
 
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> nn.Module:
         """Build the mean squared error of standardised numbers; label smoothing has no effect.
