@@ -32,7 +32,7 @@ def tables(values: Mapping[str, Any]) -> list[RenderableType]:
         scores.add_row(name, percent(score["value"]), interval)
     for name in _OTHERS:
         scores.add_row(name, percent(values[name]), "")
-    title = "\nlabels (0 where a score is undefined; macro_f1 is the mean of all)"
+    title = "\nlabels (0 where a score is undefined)"
     return [scores, label_table(title, values["per_class"])]
 
 

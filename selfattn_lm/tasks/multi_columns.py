@@ -8,13 +8,13 @@ import numpy as np
 from selfattn_lm.tasks.columns import PredictionOptions
 
 
-def label_set_columns(labels: Sequence[str], options: PredictionOptions) -> dict[str, type]:
+def label_set_columns(labels: Sequence[str], options: PredictionOptions) -> dict[str, Any]:
     """Name the columns, with the type of their values.
 
     They are `prediction` and `probability`, two lists of the same length, followed by
     `probability:LABEL` for each label.
     """
-    types: dict[str, type] = {"prediction": list[str], "probability": list[float]}
+    types: dict[str, Any] = {"prediction": list[str], "probability": list[float]}
     if options.probabilities:
         for label in labels:
             types[f"probability:{label}"] = float

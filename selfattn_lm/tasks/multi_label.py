@@ -211,7 +211,7 @@ class MultiLabel:
             decided.append([labels[number] for number in numbers])
         return decided
 
-    def columns(self, options: PredictionOptions) -> dict[str, type]:
+    def columns(self, options: PredictionOptions) -> dict[str, Any]:
         """Name a column for the predicted labels and one for their probabilities."""
         return label_set_columns(self.names, options)
 

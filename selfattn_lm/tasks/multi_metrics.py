@@ -3,7 +3,6 @@
 B batch, L labels.
 """
 
-from typing import Any
 
 import torch
 from torch import Tensor
