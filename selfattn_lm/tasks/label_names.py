@@ -23,11 +23,10 @@ def count_labels(targets: Iterable[str | Sequence[str]]) -> Counter[str]:
 
 def sorted_names(names: Iterable[str]) -> list[str]:
     """Sort names by their numbers if all are whole numbers, else by name."""
-    names = list(names)
-    if not all(name.removeprefix("-").isdecimal() for name in names):
-        return sorted(names)
-    numbers = [(int(name), name) for name in names]
-    return [name for _, name in sorted(numbers)]
+    by_name = sorted(names)
+    if all(name.removeprefix("-").isdecimal() for name in by_name):
+        return sorted(by_name, key=int)
+    return by_name
 
 
 def named_counts(counts: Counter[str]) -> str:

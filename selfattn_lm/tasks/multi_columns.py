@@ -39,10 +39,13 @@ def label_set_values(
         thresholds: The threshold of each label: (L,).
     """
     rounded = [round(float(probability), 6) for probability in probabilities]
-    predicted = predicted_labels(probabilities, thresholds)
-    chosen = [label for label in predicted if rounded[label] >= options.min_probability]
-    chosen = chosen[: options.top_k]
-    values: list[Any] = [[labels[label] for label in chosen], [rounded[label] for label in chosen]]
+    chosen: list[str] = []
+    their_probabilities: list[float] = []
+    for number in predicted_labels(probabilities, thresholds)[: options.top_k]:
+        if rounded[number] >= options.min_probability:
+            chosen.append(labels[number])
+            their_probabilities.append(rounded[number])
+    values: list[Any] = [chosen, their_probabilities]
     if options.probabilities:
         values.extend(rounded)
     return values

@@ -25,7 +25,7 @@ from selfattn_lm.tasks.thresholds import DEFAULT_THRESHOLD, check_thresholds, fi
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-Labels = Sequence[str]  # those of one text
+Labels = tuple[str, ...]  # those of one text
 _MAX_WEIGHT = 10.0  # of the rows with a label; with more, a few rows would be most of the loss
 
 
@@ -47,15 +47,19 @@ class MultiLabel:
     thresholds: list[float] = field(default_factory=list)
     kind: ClassVar[str] = "multi_label"
     scores: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
+    decides_by_validation: ClassVar[bool] = True
 
     @classmethod
     def from_plain(cls, labels: Sequence[str | int], values: Mapping[str, Any]) -> "MultiLabel":
         """Build the task from the labels and the thresholds that a run records.
 
-        Raises ValueError if the thresholds are not one number from 0 to 1 per label.
+        Raises ValueError if there are no labels, or if the thresholds are not one number from 0 to
+        1 per label.
         """
+        if not labels:
+            raise ValueError("there are no labels")
         thresholds = check_thresholds(values.get("thresholds", []), len(labels))
-        are_integers = all(isinstance(label, int) for label in labels)
+        are_integers = isinstance(labels[0], int)
         return cls([str(label) for label in labels], are_integers, thresholds)
 
     @classmethod
@@ -71,8 +75,7 @@ class MultiLabel:
         if len(distinct) == 1:
             reason = "no row has a label"
             if train.targets[0]:
-                names = listed([repr(name) for name in train.targets[0]])
-                reason = f"every row has the same labels, {names}"
+                reason = f"every row has the same labels, {listed(train.targets[0])}"
             raise UserError(f"{train.source}: {reason}; a classifier needs rows that differ.")
         if max(count_labels(train.targets).values()) == 1:
             reason = f"no two of {counted(len(train), 'row')} have a label in common"
@@ -107,29 +110,31 @@ class MultiLabel:
         numbers = {name: number for number, name in enumerate(self.names)}
         encoded = np.zeros((len(targets), self.outputs), dtype=np.float32)
         for row, labels in enumerate(targets):
-            encoded[row, [numbers[label] for label in labels]] = 1
+            for label in labels:
+                encoded[row, numbers[label]] = 1
         return encoded
 
     def unknown(self, targets: Sequence[Labels]) -> dict[str, int]:
         """Count the rows of each label that is not among the names, the most frequent first."""
-        known = set(self.names)
-        counts = count_labels(targets).most_common()
-        return {name: count for name, count in counts if name not in known}
+        counts = count_labels(targets)
+        for name in self.names:
+            del counts[name]  # if it is there
+        return dict(counts.most_common())
 
     def is_known(self, target: Labels) -> bool:
         """Return whether all labels of a text are among the names."""
-        return all(label in self.names for label in target)
+        return set(target).issubset(self.names)
 
     def describe(self, targets: Sequence[Labels]) -> dict[str, Any]:
         """Count the rows of each label, and those without."""
         counts = count_labels(targets)
-        return {"labels": dict(sorted(counts.items())), "without_labels": _without(targets)}
+        return {"labels": dict(sorted(counts.items())), "without_labels": targets.count(())}
 
     def summary(self, targets: Sequence[Labels]) -> str:
         """Say how many labels a text has, and name them with their rows."""
         counts = count_labels(targets)
         per_text = f"{counts.total() / len(targets):.1f} per text"
-        without = _without(targets)
+        without = targets.count(())
         if without:
             per_text += f", none in {without:,}"
         return f"labels      {self.outputs}, {per_text}: {named_counts(counts)}"
@@ -257,8 +262,3 @@ def positive_weights(targets: np.ndarray) -> Tensor:
     rows = targets.sum(0)  # (L,)
     weights = (len(targets) - rows) / np.maximum(rows, 1)
     return torch.from_numpy(np.minimum(weights, _MAX_WEIGHT).astype(np.float32))
-
-
-def _without(targets: Sequence[Labels]) -> int:
-    """How many texts have no label."""
-    return [len(labels) for labels in targets].count(0)

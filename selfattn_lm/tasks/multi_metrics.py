@@ -3,7 +3,6 @@
 B batch, L labels.
 """
 
-
 import torch
 from torch import Tensor
 from torchmetrics import Metric

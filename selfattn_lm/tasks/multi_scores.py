@@ -121,11 +121,11 @@ def f1_intervals(
         drawn = random.integers(cells.texts, size=cells.texts)
         resampled[i] = cells.f1(np.bincount(drawn, minlength=cells.texts))
     distances = np.quantile(np.abs(resampled - values), _LEVEL, axis=0)
-    micro_f1, macro_f1 = [
-        _with_interval(value, float(distance), cells.texts)
-        for value, distance in zip(values, distances, strict=True)
-    ]
-    return micro_f1, macro_f1
+    micro_f1, macro_f1 = values
+    return (
+        _with_interval(micro_f1, float(distances[0]), cells.texts),
+        _with_interval(macro_f1, float(distances[1]), cells.texts),
+    )
 
 
 def _with_interval(value: float, distance: float, texts: int) -> dict[str, float]:

@@ -70,8 +70,10 @@ def check_thresholds(values: Any, labels: int) -> list[float]:
     """
     if not isinstance(values, list) or len(values) not in (0, labels):
         raise ValueError(f"thresholds are not a list of {labels} numbers")
+    checked = []
     for value in values:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 <= value <= 1:
             raise ValueError(f"threshold {value!r} is not a number from 0 to 1")
-    return [float(value) for value in values]
+        checked.append(float(value))
+    return checked

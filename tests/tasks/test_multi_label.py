@@ -68,7 +68,7 @@ def test_a_single_label_is_enough_where_some_rows_have_none() -> None:
         ([(), ()], "no row has a label; a classifier needs rows that differ."),
         (
             [("a", "b"), ("b", "a")],
-            "every row has the same labels, 'a', 'b'; a classifier needs rows that differ.",
+            "every row has the same labels, a, b; a classifier needs rows that differ.",
         ),
         (
             [("a",), ("b",)],
