@@ -106,6 +106,18 @@ def test_the_loss_is_the_squared_error_of_standardized_numbers(training: bool) -
     assert logits.grad is not None
 
 
+def test_the_head_of_another_run_is_standardized_anew() -> None:
+    initial = Regression(mean=4.0, std=1.0)
+    scaling = TASK.head_scaling(initial)
+    assert scaling == (0.5, -3.0)
+    logits = torch.randn(5, 1)
+    rescaled = scaling[0] * logits + scaling[1]
+    torch.testing.assert_close(TASK.activate(rescaled), initial.activate(logits))
+    assert TASK.head_scaling(TASK) == (1.0, 0.0)
+    assert TASK.head_scaling(SIGMOID) is None
+    assert TASK.head_scaling(Regression(mean=1000.0, std=200.0)) is None
+
+
 def test_class_weights_are_refused() -> None:
     config = resolved_settings(model_config(), class_weights="balanced").training
     with pytest.raises(UserError) as caught:
