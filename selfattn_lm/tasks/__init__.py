@@ -7,13 +7,23 @@ from selfattn_lm.data.examples import Split
 from selfattn_lm.tasks.base import Task
 from selfattn_lm.tasks.columns import PredictionOptions
 from selfattn_lm.tasks.multi_label import MultiLabel
+from selfattn_lm.tasks.regression import Regression
 from selfattn_lm.tasks.single_label import SingleLabel
 
-__all__ = ["MultiLabel", "PredictionOptions", "SingleLabel", "Task", "choose_task", "recorded_task"]
+__all__ = [
+    "MultiLabel",
+    "PredictionOptions",
+    "Regression",
+    "SingleLabel",
+    "Task",
+    "choose_task",
+    "recorded_task",
+]
 
-_TASKS: dict[str, type[SingleLabel] | type[MultiLabel]] = {
+_TASKS: dict[str, type[SingleLabel] | type[MultiLabel] | type[Regression]] = {
     "single_label": SingleLabel,
     "multi_label": MultiLabel,
+    "regression": Regression,
 }
 
 

@@ -85,6 +85,17 @@ class Task(Protocol):
     def initial_bias(self, targets: np.ndarray) -> Tensor | None:
         """Return the bias (L,) with which a new head starts, or None for one around zero."""
 
+    def head_scaling(self, initial: "Task") -> tuple[float, float] | None:
+        """Return how the head of another task of this kind, with the same labels, suits this one.
+
+        Args:
+            initial: The task of the model that training starts from.
+
+        Returns:
+            The factor and the shift that turn logits of its head into logits of this task; None if
+            the head does not suit.
+        """
+
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> nn.Module:
         """Build the loss of training: logits (B, L), encoded targets (B, …) -> ()."""
 

@@ -13,6 +13,7 @@ from selfattn_lm.config import TrainingConfig
 from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
 from selfattn_lm.phrases import counted, listed
+from selfattn_lm.tasks.base import Task
 from selfattn_lm.tasks.columns import PredictionOptions
 from selfattn_lm.tasks.label_checks import label_warnings
 from selfattn_lm.tasks.label_names import count_labels, named_counts, sorted_names
@@ -162,6 +163,10 @@ class MultiLabel:
         """
         frequencies = (targets.sum(0) + 1) / (len(targets) + 2)
         return torch.from_numpy(np.log(frequencies / (1 - frequencies)))
+
+    def head_scaling(self, initial: Task) -> tuple[float, float] | None:
+        """Return 1 and 0: for the same labels, a head stays as it is."""
+        return 1.0, 0.0
 
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> "LabelSetLoss":
         """Build the binary cross-entropy, with the settings' class weights.

@@ -15,6 +15,7 @@ from selfattn_lm.data.examples import Split
 from selfattn_lm.data.targets import Target
 from selfattn_lm.errors import UserError
 from selfattn_lm.phrases import counted
+from selfattn_lm.tasks.base import Task
 from selfattn_lm.tasks.columns import PredictionOptions, label_columns, label_values
 from selfattn_lm.tasks.label_checks import label_warnings
 from selfattn_lm.tasks.label_names import named_counts, sorted_names
@@ -128,6 +129,10 @@ class SingleLabel:
     def initial_bias(self, targets: np.ndarray) -> Tensor | None:
         """Return None: all labels start as equally probable."""
         return None
+
+    def head_scaling(self, initial: Task) -> tuple[float, float] | None:
+        """Return 1 and 0: for the same labels, a head stays as it is."""
+        return 1.0, 0.0
 
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> "LabelLoss":
         """Build the cross-entropy, with the settings' label smoothing and class weights."""

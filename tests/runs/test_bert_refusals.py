@@ -110,13 +110,16 @@ def test_files_that_do_not_fit_each_other_are_refused_in_a_sentence(
     assert str(refused.value) == f"{tmp_path}: {reason}."
 
 
-ONE_LABEL = "(supported: 'single_label_classification')"
+PROBLEM_TYPES = "'single_label_classification', 'multi_label_classification', 'regression'"
 UNNUMBERED = "id2label holds no labels by their number, such as {'0': 'no', '1': 'yes'}"
 HEADS: list[tuple[dict[str, Any], str]] = [
-    ({"problem_type": "regression"}, f"problem_type 'regression' is not supported {ONE_LABEL}"),
     (
-        {"problem_type": "multi_label_classification"},
-        f"problem_type 'multi_label_classification' is not supported {ONE_LABEL}",
+        {"problem_type": "regression"},
+        "problem_type 'regression' with 3 outputs is not supported (supported: 1 output)",
+    ),
+    (
+        {"problem_type": "ranking"},
+        f"problem_type 'ranking' is not supported (supported: {PROBLEM_TYPES})",
     ),
     (
         {"id2label": {"0": "a", "1": "b", "2": "a"}},
@@ -161,12 +164,13 @@ def test_a_head_that_cannot_predict_labels_is_refused_and_its_encoder_can_be_tra
     assert run.head_problem == f"{tmp_path / 'config.json'}: {reason}."
 
 
-def test_a_model_with_one_output_is_refused_and_its_encoder_can_be_trained(
+def test_a_model_with_a_broken_head_is_refused_and_its_encoder_can_be_trained(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, out = tmp_path / "model", tmp_path / "run"
-    checkpoint(folder, "BertForSequenceClassification", labels=1)
-    reason = "the model has one output, so it predicts a number and no labels"
+    checkpoint(folder, "BertForSequenceClassification")
+    change_config(folder, problem_type="ranking")
+    reason = f"problem_type 'ranking' is not supported (supported: {PROBLEM_TYPES})"
     advice = f"`selfattn train DATA --init {folder}` gives it a new head"
     message = f"selfattn: {folder / 'config.json'}: {reason}; {advice}."
     predict = ["predict", str(folder), "--text", "the apple"]

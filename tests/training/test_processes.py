@@ -204,6 +204,21 @@ def test_processes_may_have_other_numbers_of_batches_to_validate_by(
     )
 
 
+def test_the_score_of_numbers_is_that_of_the_texts_of_both_processes(tmp_path: Path) -> None:
+    for name, rows in (("train", 64), ("validation", 33)):
+        texts = [text for text, _ in sentences(rows)]
+        numbers = [str(len(text) + 0.5) for text in texts]
+        write_csv(tmp_path / "data" / f"{name}.csv", zip(texts, numbers, strict=True))
+    flags = [*FLAGS, "--training.epochs", "2", "--data.task", "regression"]
+    command = ["train", str(tmp_path / "data"), *flags, "--out", str(tmp_path / "run")]
+    codes, said = together(tmp_path, command)
+    assert codes == [0, 0], said
+    scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert scores["training"]["monitor"] == "r2"
+    best = scores["training"]["best"]
+    assert best == pytest.approx(scores["validation"]["r2"]["value"], abs=1e-4)
+
+
 @pytest.mark.parametrize("step", [1, 12])
 @pytest.mark.parametrize("command", ["train", "pretrain"])
 def test_a_loss_that_is_not_finite_in_one_process_stops_both(

@@ -22,13 +22,9 @@ from selfattn_lm.errors import UserError
 from selfattn_lm.nn import Classifier
 from selfattn_lm.runs.files import atomic, write_json
 from selfattn_lm.runs.hf.added_tokens import SPECIAL
-from selfattn_lm.runs.hf.config import (
-    CheckpointConfig,
-    config_json,
-    read_checkpoint_config,
-    read_labels,
-)
+from selfattn_lm.runs.hf.config import CheckpointConfig, config_json, read_checkpoint_config
 from selfattn_lm.runs.hf.files import read_json, read_weights
+from selfattn_lm.runs.hf.heads import head_json, read_task, scale_head
 from selfattn_lm.runs.hf.names import (
     HEAD_WEIGHT,
     OUR_BRANCH_WEIGHTS,
@@ -47,7 +43,7 @@ from selfattn_lm.runs.hf.tokenizer import (
     write_tokenizer,
 )
 from selfattn_lm.runs.run import Run
-from selfattn_lm.tasks import SingleLabel
+from selfattn_lm.tasks import Task
 
 _MOST_TOKENS = 512  # of a text, whatever the checkpoint allows
 
@@ -60,9 +56,9 @@ def is_checkpoint(folder: Path) -> bool:
 def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
     """Read a checkpoint as a run.
 
-    A run can start from it. It can also predict, if the checkpoint was trained to choose one of
-    several labels; otherwise the run has no labels, and its `head_problem` says why if the
-    checkpoint has a head.
+    A run can start from it. It can also predict, if the checkpoint was trained to predict labels or
+    a number; otherwise the run has no task, and its `head_problem` says why if the checkpoint has a
+    head.
 
     Args:
         folder: The folder of the checkpoint.
@@ -81,17 +77,18 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
         pooling = _default_pooling(config, weights, sentence_pooling)
     # Where sentence-transformers pools by the first token, its vector is taken as it is.
     bert = replace(config.bert, pooler=sentence_pooling != "cls")
-    labels, head_problem = _read_head(config, weights)
+    task, head_problem = _read_head(config, weights)
     tokenizer = read_tokenizer(folder)
     _require_rows(folder, tokenizer, bert)
     settings = _settings(folder, config, tokenizer, pooling)
     resolved = resolved_from(settings, {}, str(config.file))
-    outputs = max(1, len(labels))
+    outputs = 1
+    if task is not None:
+        outputs = task.outputs
     with torch.random.fork_rng(devices=[]):  # the first weights are random
         model = build_model(resolved, tokenizer, outputs, in_training=False, bert=bert)
-    _load_weights(folder, model, weights, config, with_head=bool(labels))
+    _load_weights(folder, model, weights, config, with_head=task is not None)
     model.eval()
-    task = SingleLabel(labels) if labels else None
     return Run(settings, resolved, task, tokenizer, model, bert, head_problem=head_problem)
 
 
@@ -130,14 +127,14 @@ def _sentence_pooling(folder: Path) -> Pooling | None:
     return None
 
 
-def _read_head(config: CheckpointConfig, weights: Mapping[str, Tensor]) -> tuple[list[str], str]:
-    """The labels of a classifier, or none and the reason why its head cannot predict labels."""
+def _read_head(config: CheckpointConfig, weights: Mapping[str, Tensor]) -> tuple[Task | None, str]:
+    """What a classifier predicts, or None and the reason why its head cannot predict."""
     if not config.is_classifier:
-        return [], ""
+        return None, ""
     try:
-        return read_labels(config, weights.get(HEAD_WEIGHT)), ""
+        return read_task(config, weights.get(HEAD_WEIGHT)), ""
     except UserError as error:  # no obstacle to further training, which gives the model a new head
-        return [], str(error)
+        return None, str(error)
 
 
 def _require_rows(folder: Path, tokenizer: Tokenizer, bert: BertConfig) -> None:
@@ -243,16 +240,18 @@ def write_bert(run: Run, folder: Path) -> None:
     """Write a folder that `transformers.AutoModelForSequenceClassification` loads.
 
     Raises:
-        UserError: The run is not a BERT with a pooler and labels.
+        UserError: The run is not a BERT with a pooler and a task.
     """
-    bert = _require_exportable(run)
+    bert, task = _require_exportable(run)
     model = run.resolved.model
     padding_id = run.tokenizer.token_to_id(SPECIAL["pad_token"])
-    write_json(folder / "config.json", config_json(model, bert, run.labels, padding_id))
+    write_json(folder / "config.json", config_json(model, bert, head_json(task), padding_id))
     has_token_types = bert.model_type == "bert"
     write_tokenizer(run.tokenizer, model.max_length, folder, has_token_types=has_token_types)
     weights: dict[str, Tensor] = {}
     tensors = run.model.state_dict()
+    weight, bias = OUR_HEAD
+    tensors[weight], tensors[bias] = scale_head(task, tensors[weight], tensors[bias])
     names = hf_parameter_names(bert, model.layers, pooler=True, classifier=True)
     for ours, theirs in names.items():
         parts = tensors[ours].float().chunk(len(theirs))
@@ -263,14 +262,17 @@ def write_bert(run: Run, folder: Path) -> None:
         temporary.write_bytes(safetensors.torch.save(weights, metadata))
 
 
-def _require_exportable(run: Run) -> BertConfig:
-    """The architecture of a run that BERT's classifiers can take over; refuses another run."""
-    bert = run.bert
+def _require_exportable(run: Run) -> tuple[BertConfig, Task]:
+    """The architecture and the task of a run that BERT's classifiers can take over.
+
+    Refuses another run.
+    """
+    bert, task = run.bert, run.task
     if bert is None:
         reason = "this run uses the encoder of selfattn_lm, which is not a BERT"
         advice = "only runs that started with --init BERT can be exported as one"
         raise UserError(f"export: {reason}; {advice}.")
-    if not run.labels:
+    if task is None:
         reason = "this run is not a classifier"
         raise UserError(f"export: {reason}; `selfattn train` makes a classifier of it.")
     if OUR_POOLER[0] not in run.model.state_dict():
@@ -281,4 +283,4 @@ def _require_exportable(run: Run) -> BertConfig:
             advice = "start from a checkpoint with a pooler"
         reason = f"this run {pooling}, which BertForSequenceClassification cannot"
         raise UserError(f"export: {reason}; {advice}.")
-    return bert
+    return bert, task

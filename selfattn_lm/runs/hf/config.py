@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from torch import Tensor
-
 from selfattn_lm.config import BertConfig, ResolvedModel
 from selfattn_lm.errors import UserError
 from selfattn_lm.runs.hf.files import read_json
@@ -16,11 +14,8 @@ from selfattn_lm.runs.hf.names import (
     CLASS_PREFIXES,
     CLASS_SUFFIXES,
     CONFIG_KEYS,
-    HEAD_WEIGHT,
     ConfigKeys,
 )
-
-_SINGLE_LABEL = "single_label_classification"
 
 
 @dataclass(frozen=True)
@@ -122,9 +117,9 @@ def _require_supported(file: Path, values: Mapping[str, Any], keys: ConfigKeys) 
     )
     require(_is_number(norm_eps), f"layer_norm_eps {norm_eps!r} is not a number")
     require(_is_number(dropout), f"{keys.dropout} {dropout!r} is not a number")
-    require(_is_integer(types, 0), f"type_vocab_size {types!r} is not a whole number")
+    require(is_integer(types, 0), f"type_vocab_size {types!r} is not a whole number")
     for key in sizes:
-        require(_is_integer(values.get(key), 1), f"{key} is missing or not a whole number above 0")
+        require(is_integer(values.get(key), 1), f"{key} is missing or not a whole number above 0")
     width, heads = values[keys.width], values[keys.heads]
     require(width % heads == 0, f"{keys.heads} {heads} does not divide {keys.width} {width}")
 
@@ -164,62 +159,8 @@ def _classes(values: Mapping[str, Any]) -> list[str]:
     return [str(name) for name in names]
 
 
-def read_labels(config: CheckpointConfig, head: Tensor | None) -> list[str]:
-    """Name the labels of a classification head.
-
-    Args:
-        config: The `config.json` of the checkpoint.
-        head: The weight of the head (L, C), if the checkpoint has one.
-
-    Returns:
-        The names, in the order of the head's rows.
-
-    Raises:
-        UserError: The head does not choose one of several labels, or does not fit their names.
-    """
-    file = config.file
-    if head is None:
-        reason = f"the weights lack {HEAD_WEIGHT}, so it cannot predict labels"
-        raise UserError(f"{file.parent}: {reason}.")
-    problem_type = config.values.get("problem_type") or _SINGLE_LABEL
-    if problem_type != _SINGLE_LABEL:
-        unsupported = f"problem_type {problem_type!r} is not supported"
-        raise UserError(f"{file}: {unsupported} (supported: {_SINGLE_LABEL!r}).")
-    labels = _label_names(config, rows=len(head))
-    if len(labels) != len(head):
-        sizes = f"{len(labels)} labels, but {HEAD_WEIGHT} has {len(head)} rows"
-        raise UserError(f"{file}: it names {sizes}.")
-    if len(labels) == 1:
-        raise UserError(f"{file}: the model has one output, so it predicts a number and no labels.")
-    for label in labels:
-        if labels.count(label) > 1:
-            reason = f"id2label has the label {label!r} twice"
-            raise UserError(f"{file}: {reason}; give each number its own label.")
-    return labels
-
-
-def _label_names(config: CheckpointConfig, rows: int) -> list[str]:
-    """The names in `id2label`, or else those that `transformers` makes up."""
-    file = config.file
-    id2label = config.values.get("id2label")
-    if id2label is None:
-        count = config.values.get("num_labels", rows)
-        if not _is_integer(count, 1):
-            raise UserError(f"{file}: num_labels {count!r} is not a whole number above 0.")
-        return [f"LABEL_{i}" for i in range(count)]
-    if not isinstance(id2label, dict) or not all(key.isdecimal() for key in id2label):
-        example = "{'0': 'no', '1': 'yes'}"
-        raise UserError(f"{file}: id2label holds no labels by their number, such as {example}.")
-    keys = sorted(id2label, key=int)
-    numbers = [int(key) for key in keys]
-    if numbers != list(range(len(numbers))):
-        found = ", ".join(str(number) for number in numbers)
-        expected = f"0 to {len(numbers) - 1}, each once"
-        raise UserError(f"{file}: id2label numbers its labels {found}; they must be {expected}.")
-    return [str(id2label[key]) for key in keys]
-
-
-def _is_integer(value: Any, least: int) -> bool:
+def is_integer(value: Any, least: int) -> bool:
+    """Return whether a value is a whole number, of at least `least`."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
@@ -228,14 +169,14 @@ def _is_number(value: Any) -> bool:
 
 
 def config_json(
-    model: ResolvedModel, bert: BertConfig, labels: list[str], padding_id: int | None
+    model: ResolvedModel, bert: BertConfig, head: Mapping[str, Any], padding_id: int | None
 ) -> dict[str, Any]:
-    """The `config.json` of a BERT that classifies.
+    """The `config.json` of a BERT with a head.
 
     Args:
         model: The settings of the model.
         bert: Its architecture.
-        labels: The names of its labels.
+        head: What it says about the head.
         padding_id: The id of the token for padding.
     """
     keys = CONFIG_KEYS[bert.model_type]
@@ -260,7 +201,5 @@ def config_json(
         values["sinusoidal_pos_embds"] = False
         values["attention_dropout"] = 0.0
     values[keys.classifier_dropout] = model.embedding_dropout
-    values["problem_type"] = _SINGLE_LABEL
-    values["id2label"] = dict(enumerate(labels))
-    values["label2id"] = {label: i for i, label in enumerate(labels)}
+    values.update(head)
     return values
