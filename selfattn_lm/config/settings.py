@@ -27,6 +27,11 @@ class DataConfig(Checked):
     text_column: tuple[str, ...] = opt(
         ("auto",), "column of the text; several are joined: title,description"
     )
+    pair_column: str = opt(
+        "auto",
+        "column of the second text of a pair; none: single texts; auto: by its name, beside a text"
+        " column of auto",
+    )
     label_column: str = opt("auto", "column of the label")
     quoting: Quoting = opt(
         "auto",
@@ -53,7 +58,14 @@ class DataConfig(Checked):
             names = (names,)
         if not names or "" in names:
             raise UserError("data.text_column: an empty name; leave it out, or name a column.")
+        if not self.pair_column:
+            raise UserError("data.pair_column: an empty name; use none for single texts.")
         object.__setattr__(self, "text_column", tuple(names))
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether a run with these settings, once they are resolved, reads pairs of texts."""
+        return self.pair_column not in ("auto", "none")
 
 
 @section

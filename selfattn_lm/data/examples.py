@@ -61,6 +61,12 @@ class Split:
         return [example.text for example in self.examples]
 
     @cached_property
+    def pairs(self) -> list[str] | None:
+        """The second texts; None where an example has one text."""
+        pairs = [example.pair for example in self.examples if example.pair is not None]
+        return pairs or None
+
+    @cached_property
     def targets(self) -> list[str]:
         """The targets as they were read."""
         return [example.target for example in self.examples]

@@ -43,9 +43,11 @@ class TokenizedPairs:
         return np.concatenate([self.first[i], self.second[i][1:]])
 
     @property
-    def sep_id(self) -> int | None:
-        """The token that ends each text."""
-        return self.first.sep_id
+    def border_id(self) -> int:
+        """The token that ends the first text of each pair."""
+        sep_id = self.first.sep_id
+        assert sep_id is not None, "a vocabulary of pairs has [SEP]"
+        return sep_id
 
     @property
     def lengths(self) -> np.ndarray:

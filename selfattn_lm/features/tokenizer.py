@@ -15,6 +15,7 @@ UNKNOWN, CLS, MASK = SPECIAL[1:]
 CLS_ID, MASK_ID = SPECIAL.index(CLS), SPECIAL.index(MASK)
 # Ends a text in BERT's vocabularies, and each text of a pair in ours, where it follows SPECIAL.
 SEP = "[SEP]"
+SEP_ID = len(SPECIAL)  # in our vocabularies of pairs
 _WORD_START = "▁"  # marks the first piece of a word while WordPiece is trained
 _LONGEST = 100_000  # characters of one text that a tokenizer is trained on
 # Han, kana, Thai, Lao, Khmer, Burmese and Tibetan are written without spaces between words.

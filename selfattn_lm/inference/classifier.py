@@ -159,7 +159,8 @@ class TextClassifier:
 
         def compute(part: slice) -> None:
             rows = order[part]
-            padded = pad([tokens[i] for i in rows], min_length=lengths[part][-1])
+            ids = [tokens[i] for i in rows]
+            padded = pad(ids, min_length=lengths[part][-1], border_id=tokens.border_id)
             with torch.inference_mode():
                 inputs = self._with_ngrams(padded.to(self._device))
                 results[rows] = function(inputs).float().cpu().numpy()
