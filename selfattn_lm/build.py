@@ -50,7 +50,7 @@ def build_model(
     vocab_size = tokenizer.get_vocab_size()
     if outputs == 0:
         return build_masked_model(settings.model, vocab_size, char_ngrams)
-    has_pairs = settings.data.has_pairs
+    has_pairs = settings.has_pairs
     return build_classifier(settings.model, vocab_size, outputs, char_ngrams, has_pairs=has_pairs)
 
 

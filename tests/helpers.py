@@ -129,6 +129,7 @@ def write_run_with_set_weights(folder: Path, data: Path) -> Path:
     from selfattn_lm.config import resolved_from, settings_from
     from selfattn_lm.features.tokenizer import train_tokenizer
     from selfattn_lm.runs import Run, write_run
+    from selfattn_lm.tasks import SingleLabel
 
     settings = settings_from({"data": {"source": str(data)}, **SMALL}, "settings")
     decided: dict[str, Any] = {
@@ -156,7 +157,7 @@ def write_run_with_set_weights(folder: Path, data: Path) -> Path:
             linear.bias.zero_()
             for number in range(len(labels)):
                 linear.weight[number, number] = scale
-    write_run(folder, Run(settings, resolved, labels, tokenizer, model.eval()))
+    write_run(folder, Run(settings, resolved, SingleLabel(labels), tokenizer, model.eval()))
     return folder
 
 

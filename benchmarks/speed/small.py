@@ -88,7 +88,7 @@ def prediction() -> dict[str, float]:
 
     settings, data, texts = parts()
     model = build_model(data.settings, data.tokenizer, data.task.outputs, in_training=False).eval()
-    run = Run(settings, data.settings, data.task.names, data.tokenizer, model)
+    run = Run(settings, data.settings, data.task, data.tokenizer, model)
     ways: dict[str, Sequence[Any]] = {}
     for precision in ("bf16", "int8", "32"):
         ways[f"predicted, {precision}"] = [TextClassifier(run, precision).predict_proba, [texts]]

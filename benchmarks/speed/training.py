@@ -117,7 +117,7 @@ def ours(
         data=data.settings.data,
         tokenizer=data.settings.tokenizer,
         model=data.settings.model,
-        training=resolve_training(settings.training, facts),
+        training=resolve_training(settings.training, facts, data.task.scores),
     )
 
     class Count(Callback):

@@ -1,6 +1,7 @@
 """What is done with a run: evaluate, predict and export."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -29,7 +30,7 @@ def evaluate(
     skip_unknown: bool = False,
     precision: Precision = "auto",
     text_column: str | Sequence[str] = AUTO,
-    label_column: str = "auto",
+    label_column: str | Sequence[str] = AUTO,
     quoting: Quoting = "auto",
     subset: str = "",
 ) -> "Evaluation":
@@ -46,7 +47,7 @@ def evaluate(
             int8: on a CPU.
         text_column: Column of the text; may be given several times; by default those that the run
             was trained on.
-        label_column: Column of the label; by default the one that the run was trained on.
+        label_column: Column of the label, or several; by default those that the run was trained on.
         quoting: Quotes in csv and tsv: standard, or none where they are ordinary characters; auto:
             as in the run's own file, or whichever gives whole rows.
         subset: The configuration of a hub dataset that has several.
@@ -67,11 +68,12 @@ def evaluate(
     source = DataConfig(
         path,
         text_column=_as_names(text_column),
-        label_column=label_column,
+        label_column=_as_names(label_column),
         quoting=_choose_quoting(quoting, format_of(Path(path)), trained_on),
         subset=subset,
     )
-    found = load_split(source, split, trained_on)
+    known = replace(trained_on, task=classifier.task.kind)  # type: ignore[arg-type]
+    found = load_split(source, split, known)
     evaluation = evaluate_split(classifier, found, skip_unknown=skip_unknown)
     if out is not None:
         write_metrics(Path(out), {split or DEFAULT_SPLIT: evaluation})

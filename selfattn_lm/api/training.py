@@ -120,17 +120,18 @@ def fit(
     """
     from selfattn_lm.data.sources import split_in_memory
 
-    splits = {"train": split_in_memory("texts", texts, labels)}
+    asked = nest(without_paths(settings))
+    task = settings_from(asked, "settings").data.task
+    splits = {"train": split_in_memory("texts", texts, labels, task)}
     if validation is not None:
         if not isinstance(validation, tuple | list) or len(validation) != 2:
             raise TypeError("validation: give a pair, (texts, labels).")
-        splits["validation"] = split_in_memory("validation", *validation)
+        splits["validation"] = split_in_memory("validation", *validation, splits["train"].kind)
 
     # These imports take seconds; wrong texts are reported before.
     from selfattn_lm.runs import find_origin
     from selfattn_lm.training import open_run, train_classifier
 
-    asked = nest(without_paths(settings))
     origin = None
     if init is not None:
         origin = find_origin(init)

@@ -113,7 +113,7 @@ def evaluate(
     skip_unknown: bool = False,
     precision: Precision = "auto",
     text_column: TextColumn = ("auto",),
-    label_column: LabelColumn = "auto",
+    label_column: LabelColumn = ("auto",),
     quoting: QuotingFlag = "auto",
     subset: Subset = "",
 ) -> Any:

@@ -11,7 +11,8 @@ from cyclopts import App, ArgumentCollection, Parameter, convert
 
 from selfattn_lm.config import Quoting, Settings, flatten
 
-_TEXT_FLAGS = ("--text", "--data.text-column", "--data.label-column")  # other values may be paths
+# Other values may be paths.
+_TEXT_FLAGS = ("--text", "--data.text-column", "--data.label-column", "--data.label-separator")
 
 
 class GivenFlags:
@@ -43,7 +44,7 @@ Given = Annotated[GivenFlags, Parameter(parse=False)]
 FileArgument = Annotated[str | None, Parameter(name="FILE", allow_leading_hyphen=True)]
 TextFlag = Annotated[Sequence[str], Parameter(allow_leading_hyphen=True)]
 TextColumn = Annotated[Sequence[str], Parameter(name="--data.text-column")]
-LabelColumn = Annotated[str, Parameter(name="--data.label-column")]
+LabelColumn = Annotated[Sequence[str], Parameter(name="--data.label-column")]
 QuotingFlag = Annotated[Quoting, Parameter(name="--data.quoting")]
 Subset = Annotated[str, Parameter(name="--data.subset")]
 

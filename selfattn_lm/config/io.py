@@ -18,6 +18,7 @@ class ConfigFile(NamedTuple):
         resolved: What `auto` became, nested, in the file of a run.
         asked: The settings that the file names, nested.
         init: What to start from, a name or an `Origin` in plain values; None: from scratch.
+        task: What a run predicts, as `Task.to_plain` gives it; empty in other files.
         files: The digests of the files that belong to a finished run, by name.
     """
 
@@ -25,6 +26,7 @@ class ConfigFile(NamedTuple):
     resolved: dict[str, Any]
     asked: dict[str, Any]
     init: Any
+    task: dict[str, Any]
     files: dict[str, str]
 
     @property
@@ -44,6 +46,7 @@ def read_config(path: Path) -> ConfigFile:
     resolved = asked.pop("resolved", {})
     init = asked.pop("init", None)
     files = asked.pop("files", {})
+    task = asked.pop("task", {})
     if form != FORMAT:
         advice = "update selfattn_lm"
         if form == 1:
@@ -52,7 +55,9 @@ def read_config(path: Path) -> ConfigFile:
             f"{path}: format {form!r}, and this version reads format {FORMAT}; {advice}."
         )
     settings_from(resolved, f"{path}: resolved")
-    return ConfigFile(settings_from(asked, str(path)), resolved, asked, init, files)
+    if not isinstance(task, dict):
+        raise UserError(f"{path}: task holds {task!r}, not settings of the form key: value.")
+    return ConfigFile(settings_from(asked, str(path)), resolved, asked, init, task, files)
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

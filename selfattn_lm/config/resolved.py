@@ -42,6 +42,7 @@ class ResolvedTraining(TrainingConfig):
     ema_decay: float = field()
     patience: int = field()
     validations_per_epoch: int = field()
+    monitor: Literal["macro_f1", "micro_f1", "accuracy", "r2", "pearson", "spearman"] = field()
     precision: Literal["32", "bf16"] = field()
     devices: int = field()
 
@@ -53,6 +54,11 @@ class PredictionSettings:
     data: DataConfig
     tokenizer: ResolvedTokenizer
     model: ResolvedModel
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether the run reads pairs of texts, and not single ones."""
+        return self.data.pair_column not in ("auto", "none")
 
 
 @dataclass(frozen=True, kw_only=True)

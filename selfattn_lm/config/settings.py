@@ -10,6 +10,8 @@ from selfattn_lm.errors import UserError
 Auto = Literal["auto"]
 Precision = Literal["auto", "32", "bf16", "int8"]  # of a model that predicts
 Quoting = Literal["auto", "standard", "none"]  # of csv and tsv files
+TaskKind = Literal["auto", "single_label", "multi_label", "regression"]
+Monitor = Literal["auto", "macro_f1", "micro_f1", "accuracy", "r2", "pearson", "spearman"]
 Pooling = Literal["auto", "mean", "cls", "max"]
 
 
@@ -29,10 +31,19 @@ class DataConfig(Checked):
     )
     pair_column: str = opt(
         "auto",
-        "column of the second text of a pair; none: single texts; auto: by its name, beside a text"
-        " column of auto",
+        "column of the second text of a pair; none: single texts; auto: by the usual names, such as"
+        " premise and hypothesis, if text_column is auto too",
     )
-    label_column: str = opt("auto", "column of the label")
+    label_column: tuple[str, ...] = opt(
+        ("auto",), "column of the label; several, one per label, hold 0 and 1: give it repeatedly"
+    )
+    task: TaskKind = opt(
+        "auto",
+        "what is predicted; auto: several labels if cells hold lists, a number if the labels are"
+        " more than 20 numbers and some have a fraction, else one label",
+    )
+    label_separator: str = opt("", "what separates the labels of a cell, such as a comma")
+    empty_means_none: bool = opt(False, "an empty label cell means no labels instead of a bad row")
     quoting: Quoting = opt(
         "auto",
         "quotes in csv and tsv: standard, or none where they are ordinary characters;"
@@ -53,19 +64,23 @@ class DataConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = self.text_column
-        if isinstance(names, str):  # one column, named from Python
-            names = (names,)
-        if not names or "" in names:
-            raise UserError("data.text_column: an empty name; leave it out, or name a column.")
-        if not self.pair_column:
-            raise UserError("data.pair_column: an empty name; use none for single texts.")
-        object.__setattr__(self, "text_column", tuple(names))
-
-    @property
-    def has_pairs(self) -> bool:
-        """Whether a run with these settings, once they are resolved, reads pairs of texts."""
-        return self.pair_column not in ("auto", "none")
+        for setting in ("text_column", "label_column"):
+            names = getattr(self, setting)
+            if isinstance(names, str):  # one column, named from Python
+                names = (names,)
+            if not names or "" in names:
+                raise UserError(f"data.{setting}: an empty name; leave it out, or name a column.")
+            object.__setattr__(self, setting, tuple(names))
+        many = "several labels per text"
+        if self.task in ("single_label", "regression") and self.label_separator:
+            reason = f"data.label_separator is for {many}, but data.task is {self.task}"
+            raise UserError(f"{reason}; leave one of them out.")
+        if self.task in ("single_label", "regression") and len(self.label_column) > 1:
+            reason = f"several label columns mean {many}, but data.task is {self.task}"
+            raise UserError(f"data.label_column: {reason}; name one column.")
+        if self.label_separator and len(self.label_column) > 1:
+            reason = "several label columns hold 0 and 1, so there is nothing to separate"
+            raise UserError(f"data.label_separator: {reason}; leave it out.")
 
 
 @section
@@ -201,8 +216,10 @@ class TrainingConfig(Checked):
         0,
         0.99999,
     )
-    monitor: Literal["macro_f1", "accuracy"] = opt(
-        "macro_f1", "validation score by which the best weights are chosen"
+    monitor: Monitor = opt(
+        "auto",
+        "validation score by which the best weights are chosen; auto: macro_f1 for one label,"
+        " micro_f1 for several, r2 for a number",
     )
     patience: int | Auto = opt(
         "auto",

@@ -1,8 +1,8 @@
-"""Chooses the columns of the text and of the label, and reads both from a row."""
+"""Chooses the columns of the text and of the label, and reads the text of a row."""
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from selfattn_lm.data.characters import visible_text
@@ -24,12 +24,21 @@ _LABEL_NAMES = [
     "tag", "genre", "coarse_label", "stars", "rating", "label_text", "label_name", "y",
     "output",
 ]  # fmt: skip
+# The usual names of the columns of the first and of the second text of a pair.
+USUAL_PAIRS = (
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("text_a", "text_b"),
+    ("question", "answer"),
+)
+_PAIR_NAMES = list(chain.from_iterable(USUAL_PAIRS))
 
 
 def is_known_name(name: str) -> bool:
-    """Return whether this is a usual name for a text column or a label column."""
+    """Return whether this is a usual name for a column of texts, pairs or labels."""
     name = _normalized(name)
-    return name in _TEXT_NAMES or name in _LABEL_NAMES
+    return name in _TEXT_NAMES or name in _LABEL_NAMES or name in _PAIR_NAMES
 
 
 def find_text(
@@ -61,20 +70,31 @@ def find_text(
     return (_likeliest(columns, _TEXT_NAMES, "text", where),)
 
 
-def find_label(columns: Sequence[str], asked: str, where: str, remembered: str = "auto") -> str:
-    """Choose the label column of a file.
+def find_labels(
+    columns: Sequence[str], asked: Sequence[str], where: str, remembered: Sequence[str] = AUTO
+) -> tuple[str, ...]:
+    """Choose the label column of a file; or several, which hold 0 and 1 for a label each.
 
-    The column from the settings comes first, then the one that the run was trained on, then the
-    column with the likeliest name. The arguments and errors are those of `find_text`.
+    Columns from the settings come first, then those that the run was trained on, then the column
+    with the likeliest name. The arguments and errors are those of `find_text`, but a name may hold
+    commas.
     """
-    if asked != "auto":
-        _require(columns, asked, "label", where)
-        return asked
-    if remembered == "auto":
-        return _likeliest(columns, _LABEL_NAMES, "label", where)
-    if remembered in columns:
-        return remembered
-    return _substitute(columns, [remembered], _LABEL_NAMES, "label", where)
+    if tuple(asked) != AUTO:
+        for name in asked:
+            _require(columns, name, "label", where)
+        return tuple(dict.fromkeys(asked))
+    if tuple(remembered) == AUTO:
+        return (_likeliest(columns, _LABEL_NAMES, "label", where),)
+    missing = [name for name in remembered if name not in columns]
+    if not missing:
+        return tuple(remembered)
+    if len(remembered) == 1:
+        return (_substitute(columns, remembered, _LABEL_NAMES, "label", where),)
+    raise UserError(
+        f"{where}: no column {missing[0]!r}, and the run was trained on"
+        f" {named_columns(remembered)}; found {named_columns(columns)}. Name the columns with"
+        " --data.label-column."
+    )
 
 
 def _asked_text_columns(
@@ -101,8 +121,8 @@ def _remembered_text_columns(
     if len(missing) == len(names):
         return (_substitute(columns, names, _TEXT_NAMES, "text", where),)
     raise UserError(
-        f"{where}: no column {missing[0]!r}, and the run was trained on {_listed(names)} together;"
-        f" found {_listed(columns)}. Name the columns with --data.text-column."
+        f"{where}: no column {missing[0]!r}, and the run was trained on {named_columns(names)} together;"
+        f" found {named_columns(columns)}. Name the columns with --data.text-column."
     )
 
 
@@ -124,7 +144,7 @@ def _split_remembered(columns: Sequence[str], entry: str) -> list[str]:
 def _require(columns: Sequence[str], name: str, role: str, where: str) -> None:
     if name not in columns:
         raise UserError(
-            f"{where}: no column {name!r}; found {_listed(columns)}. Use --data.{role}-column."
+            f"{where}: no column {name!r}; found {named_columns(columns)}. Use --data.{role}-column."
         )
 
 
@@ -135,7 +155,7 @@ def _likeliest(columns: Sequence[str], usual_names: Sequence[str], role: str, wh
             if _normalized(column) == usual_name:
                 return column
     raise UserError(
-        f"{where}: no {role} column; found {_listed(columns)}. Name one with --data.{role}-column."
+        f"{where}: no {role} column; found {named_columns(columns)}. Name one with --data.{role}-column."
     )
 
 
@@ -157,7 +177,7 @@ def _substitute(
     problem = f"no column {' or '.join(_quoted(missing))}, which the run was trained on"
     if len(candidates) != 1:
         raise UserError(
-            f"{where}: {problem}; found {_listed(columns)}. Name one with --data.{role}-column."
+            f"{where}: {problem}; found {named_columns(columns)}. Name one with --data.{role}-column."
         )
     log.warning("%s: %s; using column %r as the %s", where, problem, candidates[0], role)
     return candidates[0]
@@ -171,18 +191,19 @@ def _quoted(names: Sequence[str]) -> list[str]:
     return [repr(name) for name in names]
 
 
-def _listed(names: Sequence[str]) -> str:
+def named_columns(names: Sequence[str]) -> str:
     """Join names for a message; a file that is read wrongly may seem to have thousands."""
     return listed(_quoted(names), _MAX_NAMES)
 
 
-def refuse_one_for_both(texts: Sequence[str], label: str, where: str) -> None:
-    """Raise a `UserError` if the label column is also a text column."""
-    if label in texts:
-        raise UserError(
-            f"{where}: column {label!r} would be both the text and the label; name two different"
-            " columns with --data.text-column and --data.label-column."
-        )
+def refuse_one_for_both(texts: Sequence[str], labels: Sequence[str], where: str) -> None:
+    """Raise a `UserError` if a label column is also a text column."""
+    for label in labels:
+        if label in texts:
+            raise UserError(
+                f"{where}: column {label!r} would be both the text and the label; name two"
+                " different columns with --data.text-column and --data.label-column."
+            )
 
 
 def text_of(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
@@ -222,59 +243,3 @@ def not_a_text(values: Mapping[str, Any], names: Sequence[str]) -> str:
         if cell is not None and not isinstance(cell, str):
             return f"column {name!r} holds {str(cell)[:40]}, not a text; write it as a string"
     return ""
-
-
-def label_of(values: Mapping[str, Any], name: str, where: str) -> str:
-    """Return the label of a row as a string, without surrounding white space.
-
-    Args:
-        values: The cells of the row by column.
-        name: The label column.
-        where: The row, for messages.
-
-    Raises:
-        UserError: If the label is missing, is a list of labels, or is a number with a fraction.
-    """
-    cell = values.get(name)
-    if isinstance(cell, str):
-        cell = visible_text(cell)
-    is_nan = cell != cell  # only NaN differs from itself
-    if cell is None or cell == "" or is_nan:
-        raise UserError(f"{where}: no label in column {name!r}; fill it in or remove the row.")
-    if isinstance(cell, list | tuple | dict):
-        raise UserError(
-            f"{where}: column {name!r} holds several labels; only one label per text is supported"
-            " yet."
-        )
-    if not isinstance(cell, float):
-        return str(cell)
-    if not cell.is_integer():
-        raise UserError(
-            f"{where}: label {cell} in column {name!r} is a scalar; only classes are supported yet."
-        )
-    return str(int(cell))
-
-
-def refuse_scalars(labels: Sequence[str], name: str, where: str) -> None:
-    """Raise a `UserError` if all labels are numbers and some have a fraction: a scale, not classes.
-
-    Args:
-        labels: The labels of all rows.
-        name: The label column.
-        where: The file, for messages.
-    """
-    example: str | None = None  # the first label with a fraction
-    for label in dict.fromkeys(labels):
-        try:
-            number = float(label)
-        except ValueError:
-            return
-        if not math.isfinite(number):
-            return
-        if example is None and not number.is_integer():
-            example = label
-    if example is not None:
-        raise UserError(
-            f"{where}: column {name!r} holds numbers such as {example}, a scalar; only classes are"
-            " supported yet (to use the numbers as classes, write them as words)."
-        )

@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from selfattn_lm.config import TaskKind
 from selfattn_lm.data.columns import AUTO
+from selfattn_lm.data.targets import Target
+from selfattn_lm.phrases import listed
 
 
 class Example(NamedTuple):
@@ -15,12 +18,12 @@ class Example(NamedTuple):
     Attributes:
         text: The text, without white space around it.
         pair: The second text, where an example consists of two.
-        target: The answer as it was read, without white space around it.
+        target: The label, the labels or the number that was read.
     """
 
     text: str
     pair: str | None
-    target: str
+    target: Target
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,9 @@ class Split:
         examples: The examples.
         n_empty: How many rows were left out because they have no text.
         text_columns: The columns of the text; `AUTO` for texts in memory, which have no columns.
-        label_column: The column of the target.
+        pair_column: The column of the second text; `none` where an example has one text.
+        label_columns: The column of the target; or one for each label.
+        kind: What the targets are: `single_label`, `multi_label` or `regression`.
         integer_labels: Whether the targets were given in Python, all as integers.
     """
 
@@ -40,12 +45,14 @@ class Split:
     examples: list[Example]
     n_empty: int = 0
     text_columns: tuple[str, ...] = AUTO
-    label_column: str = "auto"
+    pair_column: str = "none"
+    label_columns: tuple[str, ...] = AUTO
+    kind: TaskKind = "single_label"
     integer_labels: bool = False
 
     @classmethod
     def from_lists(
-        cls, source: str, texts: Iterable[str], targets: Iterable[str], **more: Any
+        cls, source: str, texts: Iterable[str], targets: Iterable[Target], **more: Any
     ) -> "Split":
         """Build a split from texts and their targets; `more` are other attributes."""
         pairs = zip(texts, targets, strict=True)
@@ -63,11 +70,12 @@ class Split:
     @cached_property
     def pairs(self) -> list[str] | None:
         """The second texts; None where an example has one text."""
-        pairs = [example.pair for example in self.examples if example.pair is not None]
-        return pairs or None
+        if self.pair_column == "none":
+            return None
+        return [example.pair or "" for example in self.examples]
 
     @cached_property
-    def targets(self) -> list[str]:
+    def targets(self) -> list[Target]:
         """The targets as they were read."""
         return [example.target for example in self.examples]
 
@@ -81,14 +89,19 @@ class Split:
         if self.text_columns == AUTO:
             return ""
         names = ", ".join(repr(name) for name in self.text_columns)
-        return f"text from {names}; label from {self.label_column!r}"
+        labels = listed([repr(name) for name in self.label_columns])
+        if self.pairs is not None:
+            names = f"{names}, pair from {self.pair_column!r}"
+        return f"text from {names}; label from {labels}"
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of all texts and targets."""
+        """A digest of all texts, pairs and targets."""
         digest = hashlib.sha256()
-        for text, _, target in self.examples:
+        for text, pair, target in self.examples:
             line = f"{len(text)} {text} {target}\n"
+            if pair is not None:
+                line = f"{len(text)} {text} {len(pair)} {pair} {target}\n"
             digest.update(line.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 

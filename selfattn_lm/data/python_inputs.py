@@ -38,11 +38,12 @@ def plain_texts(texts: Any, what: str = "texts") -> list[str | None]:
     return found
 
 
-def texts_to_predict(texts: Any, *, damaged: bool = False) -> list[str]:
+def texts_to_predict(texts: Any, what: str = "texts", *, damaged: bool = False) -> list[str]:
     """Convert a column of texts to a list in which none is missing.
 
     Args:
         texts: A list, an array, a tensor, one column of a data frame, or any other iterable.
+        what: How messages call the texts.
         damaged: Whether to let lone surrogates pass, for callers that report them as bad rows.
 
     Raises:
@@ -50,13 +51,13 @@ def texts_to_predict(texts: Any, *, damaged: bool = False) -> list[str]:
         UserError: If a text has a lone surrogate and `damaged` is false.
     """
     found: list[str] = []
-    for i, text in enumerate(plain_texts(texts)):
+    for i, text in enumerate(plain_texts(texts, what)):
         if text is None:
             raise TypeError(
-                f"texts[{i}] is missing (None or NaN); leave it out, or give '' for an empty text."
+                f"{what}[{i}] is missing (None or NaN); leave it out, or give '' for an empty text."
             )
         if not damaged and not text.isascii():
-            _refuse_surrogates(text, f"texts[{i}]")
+            _refuse_surrogates(text, f"{what}[{i}]")
         found.append(text)
     return found
 
@@ -72,26 +73,56 @@ def _refuse_surrogates(text: str, where: str) -> None:
         ) from None
 
 
-def plain_labels(labels: Any, what: str = "labels") -> list[Label]:
+def plain_labels(labels: Any, what: str = "labels", *, several: bool = False) -> list[Any]:
     """Convert a column of labels to a list of str, int, float or bool, with None for missing ones.
+
+    If an item is a collection of several labels, or of none, each item must be one and becomes a
+    list.
 
     Args:
         labels: A list, an array, a tensor, one column of a data frame, or any other iterable.
         what: How messages call the labels.
+        several: Whether a collection of one label is a list too.
 
     Raises:
         TypeError: If the argument is not one column, or an item is not a label.
     """
-    found: list[Label] = []
-    for i, item in enumerate(_items(labels, what)):
-        label = _plain(item)
-        if label is not None and not isinstance(label, str | int | float):
-            advice = _advice(item, "label")
-            raise TypeError(
-                f"{what}[{i}] is {_describe(item)}; each label is a str or an int; {advice}."
-            )
-        found.append(label)
-    return found
+    items = _items(labels, what)
+    if not several:
+        several = any(_is_collection(item) and len(item) != 1 for item in items)
+    if several:
+        return [_plain_list(item, f"{what}[{i}]") for i, item in enumerate(items)]
+    return [_plain_label(item, f"{what}[{i}]") for i, item in enumerate(items)]
+
+
+def _plain_label(item: Any, what: str) -> Label:
+    label = _plain(item)
+    if label is not None and not isinstance(label, str | int | float):
+        advice = _advice(item, "label")
+        raise TypeError(f"{what} is {_describe(item)}; each label is a str or an int; {advice}.")
+    return label
+
+
+def _is_collection(item: Any) -> bool:
+    """Return whether an item holds labels: a list, a tuple, a set, or an array of one dimension."""
+    is_array = len(getattr(item, "shape", ())) == 1
+    return is_array or isinstance(item, list | tuple | set | frozenset)
+
+
+def _plain_list(item: Any, what: str) -> list[Label]:
+    """Convert the labels of one text to a list; those of a set are sorted."""
+    if not _is_collection(item):
+        reason = f"{what} is {_describe(item)}, but other texts have a list of labels"
+        raise TypeError(f"{reason}; give a list for each text.")
+    if hasattr(item, "tolist"):
+        item = item.tolist()
+    labels = [_plain_label(label, f"{what}[{i}]") for i, label in enumerate(item)]
+    if len(labels) > 1 and set(labels) <= {0, 1}:
+        advice = "give the labels that are 1, such as [names[i] for i in row.nonzero()[0]]"
+        raise TypeError(f"{what} holds only 0 and 1, as a mark for each label; {advice}.")
+    if isinstance(item, set | frozenset):
+        labels.sort(key=str)
+    return labels
 
 
 def all_integers(labels: Iterable[Label]) -> bool:
@@ -244,5 +275,5 @@ def _advice(item: Any, what: str) -> str:
     if has_parts and what == "text":
         return "join its parts into one"
     if has_parts:
-        return "only one label per text is supported yet"
+        return "give a list of labels, or one label, for each text"
     return "convert it with str()"

@@ -1,61 +1,64 @@
 """From a source, whatever it is, to splits: files, folders, hub names, the embedded corpus."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from selfattn_lm.config import DataConfig
+from selfattn_lm.config import DataConfig, TaskKind
 from selfattn_lm.data import stdlib_docs
-from selfattn_lm.data.characters import visible_text
-from selfattn_lm.data.columns import (
-    AUTO,
-    find_label,
-    find_text,
-    label_of,
-    not_a_text,
-    refuse_one_for_both,
-    refuse_scalars,
-    text_of,
-)
-from selfattn_lm.data.examples import Example, Split
+from selfattn_lm.data.columns import AUTO
+from selfattn_lm.data.examples import Split
 from selfattn_lm.data.folders import find_in_folder, is_one_split, read_one_split
 from selfattn_lm.data.hub import Sources, load_from_hub, read_named_rows, refuse_without_data
 from selfattn_lm.data.lines import is_readable, is_stream
 from selfattn_lm.data.listing import SPLITS
+from selfattn_lm.data.pairs import IN_MEMORY, NO_PAIRS, find_texts
 from selfattn_lm.data.python_inputs import all_integers, plain_labels, plain_texts
 from selfattn_lm.data.readers import format_of
 from selfattn_lm.data.rows import Row, row_of_texts
+from selfattn_lm.data.splits import read_split, refuse_damage, row_text, row_values
 from selfattn_lm.errors import UserError
 
 DEFAULT_SPLIT = "test"
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_ADVICE = "fix or remove the row"
 
 
-def split_in_memory(source: str, texts: Iterable[str], labels: Iterable[str | int]) -> Split:
+def split_in_memory(
+    source: str,
+    texts: Iterable[str],
+    labels: Iterable[Any],
+    task: TaskKind = "auto",
+    pairs: Iterable[str] | None = None,
+) -> Split:
     """Build a split from Python lists, arrays or columns, by the same rules as from a file.
 
     Args:
         source: How the split is called in messages; `texts` if it is the only one.
         texts: The texts.
-        labels: Their labels.
+        labels: Their labels, lists of labels, or numbers.
+        task: The kind of task that is asked for.
+        pairs: The second texts, if the examples are pairs.
 
     Raises:
-        UserError: There are not as many labels as texts.
+        UserError: There are not as many labels, or second texts, as texts.
         TypeError: The values are of a kind that has no one meaning.
     """
     prefix = "" if source == "texts" else f"{source} "
-    plain, given = plain_texts(texts, f"{prefix}texts"), plain_labels(labels, f"{prefix}labels")
+    plain = plain_texts(texts, f"{prefix}texts")
+    given = plain_labels(labels, f"{prefix}labels", several=task == "multi_label")
     if len(plain) != len(given):
         counts = f"{len(plain)} texts but {len(given)} labels"
         raise UserError(f"{source}: {counts}; give one label per text.")
-    split = _read_split(source, _rows(zip(plain, given, strict=True)), DataConfig())
-    return replace(
-        split, text_columns=AUTO, label_column="auto", integer_labels=all_integers(given)
-    )
+    rows = _rows(zip(plain, given, strict=True))
+    pair_column = NO_PAIRS
+    if pairs is not None:
+        pair_column = IN_MEMORY
+        rows = _with_pairs(rows, _plain_pairs(source, pairs, f"{prefix}pairs", len(plain)))
+    split = read_split(source, rows, DataConfig(task=task, pair_column=pair_column))
+    return replace(split, text_columns=AUTO, label_columns=AUTO, integer_labels=all_integers(given))
 
 
 def load_splits(config: DataConfig) -> dict[str, Split]:
@@ -65,14 +68,20 @@ def load_splits(config: DataConfig) -> dict[str, Split]:
         sources[name] = read_one_split(Path(path), _reader(config))
     if "train" not in sources:
         raise UserError(f"{config.source}: no train split; found {', '.join(sources)}.")
-    train = _read_split(*sources["train"], config)
-    columns = replace(config, text_column=train.text_columns, label_column=train.label_column)
+    train = read_split(*sources["train"], config)
+    columns = replace(
+        config,
+        text_column=train.text_columns,
+        pair_column=train.pair_column,
+        label_column=train.label_columns,
+        task=train.kind,
+    )
     splits = {}
     for name, (source, rows) in sources.items():
         if name == "train":
             splits[name] = train
         elif name in SPLITS:
-            splits[name] = _read_split(source, rows, config, columns)
+            splits[name] = read_split(source, rows, config, columns)
     return splits
 
 
@@ -95,19 +104,20 @@ def load_split(config: DataConfig, name: str | None, trained_on: DataConfig | No
             advice = f"leave out --split {name}, or name a folder"
             raise UserError(f"{config.source}: a {kind} has no splits; {advice}.")
         (source,) = sources.values()
-        return _read_split(*source, config, trained_on)
+        return read_split(*source, config, trained_on)
     asked = DEFAULT_SPLIT if name is None else name
     split = SPLITS.get(asked, asked)
     if split not in sources:
         found = f"no {asked} split; found {', '.join(sources)}"
         raise UserError(f"{config.source}: {found}. Use --split or name a file.")
-    return _read_split(*sources[split], config, trained_on)
+    return read_split(*sources[split], config, trained_on)
 
 
 def stream_texts(config: DataConfig) -> Iterator[str]:
     """Read the texts of a whole file or of the train split, one by one.
 
-    Labels are not needed, and empty texts are left out.
+    Labels are not needed, and empty texts are left out. The two texts of a pair are texts of their
+    own.
     """
     path = Path(config.source)
     if is_readable(path) and is_stream(path):
@@ -117,17 +127,21 @@ def stream_texts(config: DataConfig) -> Iterator[str]:
     if "train" not in sources:
         raise UserError(f"{config.source}: no train split; found {', '.join(sources)}.")
     source, rows = sources["train"]
-    names: tuple[str, ...] = ()
+    texts: list[tuple[str, ...]] = []  # the columns of each text of a row
     is_empty = True
     for row in rows:
-        values = _values(row, source)
-        if not names:
-            names = find_text(list(values), config.text_column, source)
-        _refuse_damage(row, names, source)
-        text = _text(values, names, f"{source}, {row.place}")
-        if text:
-            yield text
-            is_empty = False
+        values = row_values(row, source)
+        if not texts:
+            names, pair_column = find_texts(list(values), config, DataConfig(), source)
+            texts.append(names)
+            if pair_column != NO_PAIRS:
+                texts.append((pair_column,))
+        for names in texts:
+            refuse_damage(row, names, source)
+            text = row_text(values, names, f"{source}, {row.place}")
+            if text:
+                yield text
+                is_empty = False
     if is_empty:
         raise UserError(f"{source}: no row has a text.")
 
@@ -171,93 +185,22 @@ def _reader(config: DataConfig) -> Callable[[Path], Iterator[Row]]:
     return partial(read_named_rows, quoting=config.quoting)
 
 
+def _plain_pairs(source: str, pairs: Iterable[str], what: str, count: int) -> list[str | None]:
+    """The second texts of as many pairs as there are texts."""
+    plain = plain_texts(pairs, what)
+    if len(plain) != count:
+        counts = f"{count} texts but {len(plain)} pairs"
+        raise UserError(f"{source}: {counts}; give one second text per text.")
+    return plain
+
+
+def _with_pairs(rows: Iterator[Row], pairs: Iterable[str | None]) -> Iterator[Row]:
+    """The same rows with a second text."""
+    for row, pair in zip(rows, pairs, strict=True):
+        yield row_of_texts(row.number, {**(row.values or {}), IN_MEMORY: pair})
+
+
 def _rows(pairs: Iterable[tuple[str | None, Any]]) -> Iterator[Row]:
     """Rows with a text and a label."""
     for number, (text, label) in enumerate(pairs, 1):
         yield row_of_texts(number, {"text": text, "label": label})
-
-
-def _values(row: Row, source: str) -> Mapping[str, Any]:
-    """The cells of a row; refuses one that could not be read."""
-    if row.values is None:
-        raise UserError(f"{source}, {row.place}: {row.problem}; {_ADVICE}.")
-    return row.values
-
-
-def _text(values: Mapping[str, Any], names: tuple[str, ...], place: str, *also: str) -> str:
-    """The text of a row, which must have its columns, and those named `also`."""
-    for name in (*names, *also):
-        if name not in values:
-            found = ", ".join(repr(column) for column in values)
-            raise UserError(f"{place}: no column {name!r}; found {found}.")
-    text = text_of(values, names)
-    if text is None:
-        raise UserError(f"{place}: {not_a_text(values, names)}.")
-    return text
-
-
-def _refuse_damage(row: Row, names: Iterable[str], source: str) -> None:
-    """Refuse a row in which a needed column holds bytes, or halves of characters."""
-    for name in names:
-        problem = row.damaged.get(name)
-        if problem:
-            advice = "save the file as UTF-8" if "UTF-8" in problem else _ADVICE
-            raise UserError(f"{source}, {row.place}: {problem} in column {name!r}; {advice}.")
-
-
-def _read_split(
-    source: str, rows: Iterator[Row], config: DataConfig, known: DataConfig | None = None
-) -> Split:
-    """Read the examples of a split.
-
-    Args:
-        source: What the split is called in messages.
-        rows: Its rows.
-        config: The columns that are asked for.
-        known: The columns of the training split or the run, which are read if none are asked for.
-    """
-    known = known or DataConfig()
-    examples: list[Example] = []
-    names: tuple[str, ...] = ()
-    label_column = ""
-    n_empty = 0
-    for row in rows:
-        values = _values(row, source)
-        if not names:
-            columns = list(values)
-            names = find_text(columns, config.text_column, source, known.text_column)
-            label_column = find_label(columns, config.label_column, source, known.label_column)
-            refuse_one_for_both(names, label_column, source)
-        if row.damaged:
-            _refuse_damage(row, (*names, label_column), source)
-        example = _plain_example(values, names, label_column)
-        if example is None:
-            place = f"{source}, {row.place}"
-            text = _text(values, names, place, label_column)
-            if not text:
-                n_empty += 1
-                continue
-            example = Example(text, None, label_of(values, label_column, place))
-        examples.append(example)
-    if not examples:
-        raise UserError(f"{source}: no row has a text.")
-    refuse_scalars([example.target for example in examples], label_column, source)
-    return Split(source, examples, n_empty, names, label_column)
-
-
-def _plain_example(
-    values: Mapping[str, Any], names: tuple[str, ...], label_column: str
-) -> Example | None:
-    """The example of a row with one text and a label, both visible strings: a faster way for most.
-
-    None for any other row.
-    """
-    if len(names) > 1:
-        return None
-    text, target = values.get(names[0]), values.get(label_column)
-    if type(text) is not str or type(target) is not str:
-        return None
-    text, target = visible_text(text), visible_text(target)
-    if text and target:
-        return Example(text, None, target)
-    return None

@@ -2,16 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from selfattn_lm.evaluation import single_label
+from selfattn_lm.phrases import counted
 
-# How the scores of each kind of task are shown.
-VIEWS: Mapping[str, ModuleType] = {"single_label": single_label}
+
+class View(Protocol):
+    """How the scores of a kind of task are shown; a module for each kind."""
+
+    def line(self, values: Mapping[str, Any], /) -> str:
+        """Write the scores as one line."""
+
+    def tables(self, values: Mapping[str, Any], /) -> list[RenderableType]:
+        """Write the scores as tables."""
+
+    def markdown(self, scores: Mapping[str, Mapping[str, Any]], /) -> str:
+        """Write the scores of several splits as a Markdown table."""
+
+
+VIEWS: Mapping[str, View] = {"single_label": single_label}
 
 
 @dataclass(frozen=True)
@@ -37,11 +50,12 @@ class Evaluation:
         return {**self.values, "data": self.source, "skipped": self.skipped}
 
     def __str__(self) -> str:
-        return str(VIEWS[self.task].line(self.values))
+        return VIEWS[self.task].line(self.values)
 
     def __rich__(self) -> RenderableType:
         """Show what was read, and the tables of the task."""
-        parts: list[RenderableType] = [Text(f"{self.source}: {self.values['rows']:,} rows")]
+        rows = counted(self.values["rows"], "row")
+        parts: list[RenderableType] = [Text(f"{self.source}: {rows}")]
         if self.columns:
             parts.append(Text(self.columns))
         if self.skipped:

@@ -137,7 +137,7 @@ class FilePredictor:
 
     def _free_names(self, columns: list[str]) -> dict[str, type]:
         """Return the added columns under names that the input does not have."""
-        added = self.classifier.run.task.columns(self.options)
+        added = self.classifier.task.columns(self.options)
         taken = [name for name in added if name in columns]
         if not taken:
             return added
@@ -170,8 +170,8 @@ class FilePredictor:
     ) -> list[dict[str, Any]]:
         """Return the output rows of a chunk."""
         texts = [extractor.text(row) for row in chunk]
-        outputs = iter(self.classifier.predict_proba([text for text in texts if text]))
-        task = self.classifier.run.task
+        outputs = iter(self.classifier.outputs([text for text in texts if text]))
+        task = self.classifier.task
         results: list[dict[str, Any]] = []
         for row, text in zip(chunk, texts, strict=True):
             result = self._input_values(row, schema)

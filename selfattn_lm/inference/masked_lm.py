@@ -22,7 +22,7 @@ class MaskedModel:
     def load(cls, folder: str | Path) -> "MaskedModel":
         """Load a run folder; one that was trained on labels is refused."""
         run = read_run(Path(folder))
-        if run.labels or run.bert:  # of a BERT only the encoder is read
+        if run.task is not None or run.bert:  # of a BERT only the encoder is read
             reason = "is a classifier, not a masked language model"
             raise UserError(f"{folder}: {reason}; `selfattn pretrain` trains one.")
         return cls(run)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from selfattn_lm.phrases import counted
 from selfattn_lm.runs.run import Run
 
 
@@ -19,10 +20,14 @@ def model_card(
         minutes: How long training took.
     """
     model = run.resolved.model
-    counts = [f"{label} ({count:,})" for label, count in train["labels"].items()]
+    assert run.task is not None, "a pretrained run has no card"
+    counts = [f"{label} ({count:,})" for label, count in train.get("labels", {}).items()]
+    labels = ""
+    if counts:
+        labels = f"\nLabels and their training texts: {', '.join(counts)}.\n"
     shape = f"{model.kind}, {model.width} wide"
     if model.kind != "bag":
-        shape += f", {model.layers} layers"
+        shape += f", {counted(model.layers, 'layer')}"
     start = "It was trained from scratch."
     if run.origin is not None:
         digest = f"sha256 of its weights: `{run.origin.sha256}`"
@@ -31,11 +36,9 @@ def model_card(
     truncated = f"{100 * train['texts_cut']:.1f} % of the training texts were"
     return f"""# {name}
 
-A text classifier with {len(run.labels)} labels ({shape}), trained by
+A model of texts ({shape}) that predicts {run.task.card()}, trained by
 selfattn_lm on {train["rows"]:,} texts of `{source}` in {minutes:g} minutes. {start}
 
 {scores}
 Texts are cut after {model.max_length} tokens, as {truncated}.
-
-Labels and their training texts: {", ".join(counts)}.
-"""
+{labels}"""

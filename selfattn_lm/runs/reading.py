@@ -24,6 +24,7 @@ from selfattn_lm.runs.layout import CHECKED, CHECKPOINTS, CONFIG, WEIGHTS
 from selfattn_lm.runs.lifecycle import RunFolder
 from selfattn_lm.runs.origin import Origin, origin_from
 from selfattn_lm.runs.run import Run
+from selfattn_lm.tasks import Task, recorded_task
 
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 
@@ -45,26 +46,27 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
     config = read_config(config_file)
     resolved = resolved_from(config.settings, config.resolved, f"{config_file}: resolved")
     origin = _check_origin(config.init, config_file)
-    labels_as_given = _read_labels(folder / "labels.json")
+    labels = _read_labels(folder / "labels.json")
     tokenizer = _read_tokenizer(folder / "tokenizer.json")
     weights = _read_weights(folder / WEIGHTS)
     bert = read_bert_config(folder)
     _require_digests(folder, config.files)
-    labels = [str(label) for label in labels_as_given]
+    task = _task(labels, config.task, config_file)
     with torch.random.fork_rng(devices=[]):  # its first weights are random, and overwritten at once
-        model = build_model(resolved, tokenizer, len(labels), in_training=not labels, bert=bert)
+        outputs = 0
+        if task is not None:
+            outputs = task.outputs
+        model = build_model(resolved, tokenizer, outputs, in_training=task is None, bert=bert)
     _load_weights(model, weights, folder)
-    has_integer_labels = bool(labels) and isinstance(labels_as_given[0], int)
-    return Run(
-        config.settings,
-        resolved,
-        labels,
-        tokenizer,
-        model.eval(),
-        bert,
-        origin,
-        integer_labels=has_integer_labels,
-    )
+    return Run(config.settings, resolved, task, tokenizer, model.eval(), bert, origin)
+
+
+def _task(labels: list[str] | list[int], values: Mapping[str, Any], file: Path) -> Task | None:
+    """Build the task that config.yaml records."""
+    try:
+        return recorded_task(labels, values)
+    except ValueError as error:
+        raise UserError(f"{file}: task: {error}; train the run again.") from None
 
 
 def _read_labels(file: Path) -> list[str] | list[int]:

@@ -17,23 +17,27 @@ from selfattn_lm.runs.files import atomic, digest, write_json, write_text
 from selfattn_lm.runs.layout import CHECKED, CONFIG, WEIGHTS
 from selfattn_lm.runs.origin import Origin
 from selfattn_lm.runs.run import Run
+from selfattn_lm.tasks import Task
 
 
 def write_metadata(
     folder: Path,
     settings: Settings,
     resolved: PredictionSettings,
-    labels: list[str] | list[int],
+    task: Task | None,
     tokenizer: Tokenizer,
     bert: BertConfig | None = None,
     origin: Origin | None = None,
 ) -> None:
     """Write all but the weights.
 
-    These are the settings, what `auto` became, the labels, the tokenizer, the shape of a BERT and
-    the origin.
+    These are the settings, what `auto` became, the task and its labels, the tokenizer, the shape of
+    a BERT and the origin.
     """
-    _write_config(folder, settings, resolved, origin, {})
+    _write_config(folder, settings, resolved, task, origin, {})
+    labels = []
+    if task is not None:
+        labels = task.labels
     write_json(folder / "labels.json", labels)
     write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True) + "\n")
     if bert is not None:
@@ -44,6 +48,7 @@ def _write_config(
     folder: Path,
     settings: Settings,
     resolved: PredictionSettings,
+    task: Task | None,
     origin: Origin | None,
     files: Mapping[str, str],
 ) -> None:
@@ -52,6 +57,8 @@ def _write_config(
         **asdict(settings),
         "resolved": differences(settings, resolved),
     }
+    if task is not None:
+        plain["task"] = task.to_plain()
     if origin is not None:
         plain["init"] = asdict(origin)
     if files:
@@ -65,7 +72,7 @@ def write_run(folder: Path, run: Run) -> None:
     Last come the digests in config.yaml, by which `read_run` sees that the files belong together.
     """
     write_metadata(
-        folder, run.settings, run.resolved, run.labels_as_given, run.tokenizer, run.bert, run.origin
+        folder, run.settings, run.resolved, run.task, run.tokenizer, run.bert, run.origin
     )
     weights: dict[str, Tensor] = {}
     for name, tensor in run.model.state_dict().items():
@@ -73,7 +80,7 @@ def write_run(folder: Path, run: Run) -> None:
     weights.update(_tables_in_half_precision(run.model))
     with atomic(folder / WEIGHTS) as temporary:
         temporary.write_bytes(safetensors.torch.save(weights))
-    _write_config(folder, run.settings, run.resolved, run.origin, _digests(folder))
+    _write_config(folder, run.settings, run.resolved, run.task, run.origin, _digests(folder))
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -58,6 +58,9 @@ def compare(
         source = splits["train"].source
         raise UserError(f"{source}: a study needs a test split; name a file with --data.test.")
     task = choose_task(splits)
+    if not isinstance(task, SingleLabel):
+        reason = f"compares classifiers of one label per text, and these data have {task.card()}"
+        raise UserError(f"study: {reason}.")
     for message in [*task.warnings(splits), *text_warnings(splits)]:
         log.warning("%s", message)
     without_shots = replace(settings.data, shots=0)  # which each training applies itself

@@ -4,13 +4,14 @@ N inputs, B batch, L outputs of the head.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
 from selfattn_lm.config import TrainingConfig
 from selfattn_lm.data.examples import Split
+from selfattn_lm.data.targets import Target
 from selfattn_lm.tasks.columns import PredictionOptions
 
 if TYPE_CHECKING:
@@ -22,35 +23,58 @@ class Task(Protocol):
 
     Readers yield raw targets. Training, evaluation and prediction ask the task what they mean, how
     the model learns them, how its outputs are decided and scored, and how predictions are written.
+
+    Attributes:
+        kind: The name of the kind of task.
+        scores: The validation scores by which the best weights can be chosen, greater being better;
+            the default first.
     """
 
-    kind: str
+    kind: ClassVar[str]
+    scores: ClassVar[tuple[str, ...]]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the labels, in the order of the head's outputs; none for a number."""
+
+    @property
+    def labels(self) -> list[Any]:
+        """The labels as predictions in Python give them."""
 
     @property
     def outputs(self) -> int:
         """The number L of outputs of the head."""
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return what a run records beside the labels: the kind, and what was decided."""
+
     # Targets
 
-    def encode(self, targets: Sequence[str]) -> np.ndarray:
+    def encode(self, targets: Sequence[Target]) -> np.ndarray:
         """Encode raw targets as the loss needs them: (N, …)."""
 
-    def unknown(self, targets: Sequence[str]) -> dict[str, int]:
-        """Count the targets that cannot be encoded, the most frequent first."""
+    def unknown(self, targets: Sequence[Target]) -> dict[str, int]:
+        """Count the labels that the task does not know, the most frequent first."""
 
-    def describe(self, targets: Sequence[str]) -> dict[str, Any]:
+    def is_known(self, target: Target) -> bool:
+        """Return whether a target can be encoded."""
+
+    def describe(self, targets: Sequence[Target]) -> dict[str, Any]:
         """Return plain facts about targets, for `data.json`."""
 
-    def summary(self, targets: Sequence[str]) -> str:
+    def summary(self, targets: Sequence[Target]) -> str:
         """Describe the targets of the training split in one line."""
+
+    def card(self) -> str:
+        """Name what is predicted, as a phrase for the model card."""
 
     def warnings(self, splits: Mapping[str, Split]) -> list[str]:
         """Find what is odd about the targets of some splits, a sentence each."""
 
-    def hold_out(self, targets: Sequence[str], fraction: float, seed: int) -> list[int]:
+    def hold_out(self, targets: Sequence[Target], fraction: float, seed: int) -> list[int]:
         """Choose the rows to hold out, as similar as possible to the others, in order."""
 
-    def few_shot(self, targets: Sequence[str], shots: int, seed: int) -> list[int]:
+    def few_shot(self, targets: Sequence[Target], shots: int, seed: int) -> list[int]:
         """Choose a few rows of each kind, in order."""
 
     # Learning
@@ -67,6 +91,14 @@ class Task(Protocol):
     @property
     def branch_score(self) -> str:
         """The score by which the branches of a model are weighted."""
+
+    def with_decision(self, outputs: np.ndarray, targets: np.ndarray) -> "Task":
+        """Return the task with what is decided by a validation, such as thresholds.
+
+        Args:
+            outputs: The outputs for the validation split: (N, L).
+            targets: Its encoded targets: (N, …).
+        """
 
     # Predictions
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,7 +12,9 @@ from torch.nn import functional as F
 
 from selfattn_lm.config import TrainingConfig
 from selfattn_lm.data.examples import Split
+from selfattn_lm.data.targets import Target
 from selfattn_lm.errors import UserError
+from selfattn_lm.phrases import counted
 from selfattn_lm.tasks.columns import PredictionOptions, label_columns, label_values
 from selfattn_lm.tasks.label_checks import label_warnings
 from selfattn_lm.tasks.scores import score_labels
@@ -36,7 +38,14 @@ class SingleLabel:
 
     names: list[str]
     are_integers: bool = False
-    kind = "single_label"
+    kind: ClassVar[str] = "single_label"
+    scores: ClassVar[tuple[str, ...]] = ("macro_f1", "accuracy")
+
+    @classmethod
+    def from_plain(cls, labels: Sequence[str | int], values: Mapping[str, Any]) -> "SingleLabel":
+        """Build the task from the labels and other values that a run records."""
+        are_integers = isinstance(labels[0], int)
+        return cls([str(label) for label in labels], are_integers)
 
     @classmethod
     def from_splits(cls, splits: Mapping[str, Split]) -> "SingleLabel":
@@ -73,7 +82,11 @@ class SingleLabel:
             return [int(name) for name in self.names]
         return self.names
 
-    def encode(self, targets: Sequence[str]) -> np.ndarray:
+    def to_plain(self) -> dict[str, Any]:
+        """Return the kind: all else are labels."""
+        return {"kind": self.kind}
+
+    def encode(self, targets: Sequence[Target]) -> np.ndarray:
         """Encode label names as their numbers: int64 (N,)."""
         numbers = {name: number for number, name in enumerate(self.names)}
         return np.array([numbers[target] for target in targets], dtype=np.int64)
@@ -83,6 +96,10 @@ class SingleLabel:
         known = set(self.names)
         counts = Counter(target for target in targets if target not in known)
         return dict(counts.most_common())
+
+    def is_known(self, target: Target) -> bool:
+        """Return whether the label is among the names."""
+        return target in self.names
 
     def describe(self, targets: Sequence[str]) -> dict[str, Any]:
         """Count the rows of each label."""
@@ -94,6 +111,10 @@ class SingleLabel:
         if len(counts) > _MAX_NAMED:
             counts = [*counts[:3], "…", *counts[-2:]]
         return f"labels      {self.outputs}: {', '.join(counts)}"
+
+    def card(self) -> str:
+        """Count the labels."""
+        return counted(self.outputs, "label")
 
     def warnings(self, splits: Mapping[str, Split]) -> list[str]:
         """Find labels that are rare, missing in training, alike, or in conflict."""
@@ -131,6 +152,10 @@ class SingleLabel:
     def branch_score(self) -> str:
         """Branches are weighted by accuracy, which varies less than macro-F1."""
         return "accuracy"
+
+    def with_decision(self, outputs: np.ndarray, targets: np.ndarray) -> "SingleLabel":
+        """Return the task as it is: the most probable label is predicted."""
+        return self
 
     def activate(self, logits: Tensor) -> Tensor:
         """Compute the probability of each label: (B, L) -> (B, L)."""

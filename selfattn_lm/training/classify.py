@@ -3,7 +3,7 @@
 import json
 import logging
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from selfattn_lm.hardware import choose_device
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.nn import Classifier, TokenEmbedding
 from selfattn_lm.runs import Run, model_card, write_json, write_metadata, write_run, write_text
+from selfattn_lm.tasks import Task
 from selfattn_lm.training.data import TrainingData, prepare, train_loader
 from selfattn_lm.training.fitting import FitOutcome, fit_module
 from selfattn_lm.training.modules import ClassifierModule
@@ -65,12 +66,13 @@ def train_classifier(run: OpenRun, splits: dict[str, Split]) -> TrainResult:
     with torch.random.fork_rng():
         torch.manual_seed(run.settings.seed)
         model = _build(run, data)
+        facts = _facts(run, data, model)
         resolved = Resolved(
             seed=run.settings.seed,
             data=settings.data,
             tokenizer=settings.tokenizer,
             model=settings.model,
-            training=resolve_training(run.settings.training, _facts(run, data, model)),
+            training=resolve_training(run.settings.training, facts, data.task.scores),
         )
         module = ClassifierModule(model, resolved, data.task, data.train.targets)
         run_trainer = build_trainer(resolved, run.folder, data.train, data.validation)
@@ -104,16 +106,23 @@ def _build(run: OpenRun, data: TrainingData) -> Classifier:
     model = build_model(data.settings, data.tokenizer, outputs, in_training=True, bert=run.bert)
     initial = run.initial
     if initial is not None:
-        same_labels = data.task.names == initial.labels
-        if not same_labels:
-            if initial.labels:
-                reason = "the labels differ from those of the model to start from"
-            else:
-                reason = "the model to start from has no labels"
-            log.warning("%s; using a new classification head", reason)
-        model.load_backbone(initial.model, with_heads=same_labels)
+        problem = _head_problem(data.task, initial.task)
+        if problem:
+            log.warning("%s; using a new head", problem)
+        model.load_backbone(initial.model, with_heads=not problem)
     freeze(model, run.settings.training.freeze)
     return model
+
+
+def _head_problem(task: Task, initial: Task | None) -> str:
+    """Why the head of the model to start from does not suit a task; empty if it does."""
+    if initial is None:
+        return "the model to start from has no labels"
+    if initial.kind != task.kind:
+        return f"the model to start from was trained for {initial.card()}"
+    if initial.names != task.names:
+        return "the labels differ from those of the model to start from"
+    return ""
 
 
 def _facts(run: OpenRun, data: TrainingData, model: Classifier) -> TrainingFacts:
@@ -145,7 +154,7 @@ def _begin(run: OpenRun, data: TrainingData, resolved: Resolved) -> None:
         run.folder.work,
         run.settings,
         resolved,
-        data.task.labels,
+        data.task,
         data.tokenizer,
         bert=run.bert,
         origin=run.origin,
@@ -159,13 +168,19 @@ def _trained_run(run: OpenRun, data: TrainingData, resolved: Resolved, model: Cl
     return Run(
         settings=run.settings,
         resolved=resolved,
-        labels=data.task.names,
+        task=data.task,
         tokenizer=data.tokenizer,
         model=model.eval(),
         bert=run.bert,
         origin=run.origin,
-        integer_labels=data.task.are_integers,
     )
+
+
+def _with_decision(data: TrainingData, classifier: TextClassifier) -> Task:
+    """The task with what it decides by the validation split, such as thresholds."""
+    validation = data.splits["validation"]
+    outputs = classifier.outputs(validation.texts)
+    return data.task.with_decision(outputs, data.task.encode(validation.targets))
 
 
 def _finish(
@@ -178,6 +193,11 @@ def _finish(
     config = resolved.training
     device = choose_device(config.accelerator)
     classifier = TextClassifier.load(work, config.precision, device)
+    decided = _with_decision(data, classifier)
+    if decided is not data.task:
+        trained = replace(trained, task=decided)
+        write_run(work, trained)
+        classifier = TextClassifier.load(work, config.precision, device)
     evaluations = {}
     for name in sorted(data.splits, reverse=True):  # validation, then test
         if name != "train":

@@ -25,7 +25,7 @@ from selfattn_lm.features.pairs import TokenizedPairs, tokenize_pairs
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.features.tokenizer import mostly_unspaced
 from selfattn_lm.inputs import Batch
-from selfattn_lm.tasks import SingleLabel, Task, choose_task
+from selfattn_lm.tasks import Task, choose_task
 from selfattn_lm.training.resolve import MAX_LENGTH, resolve_model, resolve_tokenizer
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class TrainingData:
     """
 
     splits: dict[str, Split]
-    task: SingleLabel
+    task: Task
     tokenizer: Tokenizer
     train: TokenizedDataset
     validation: TokenizedDataset
@@ -160,8 +160,13 @@ def hold_out(split: Split, fraction: float, task: Task, seed: int) -> tuple[Spli
 def _read_columns(config: DataConfig, train: Split) -> DataConfig:
     """The settings with the columns that were read; texts in memory have none."""
     if not train.columns:
-        return config
-    return replace(config, text_column=train.text_columns, label_column=train.label_column)
+        return replace(config, pair_column=train.pair_column)
+    return replace(
+        config,
+        text_column=train.text_columns,
+        pair_column=train.pair_column,
+        label_column=train.label_columns,
+    )
 
 
 def train_loader(

@@ -58,7 +58,7 @@ def inherited_settings(initial: Run) -> dict[str, Any]:
         names += _DROPOUTS
     inherited = {f"model.{name}": getattr(model, name) for name in names}
     # The character n-grams of a trained classifier have been folded into its tokens.
-    inherited["model.char_ngrams"] = model.char_ngrams and not initial.labels
+    inherited["model.char_ngrams"] = model.char_ngrams and initial.task is None
     for name, value in asdict(initial.resolved.tokenizer).items():
         inherited[f"tokenizer.{name}"] = value
     return inherited

@@ -37,6 +37,7 @@ from selfattn_lm.training.resolve import (
 from selfattn_lm.training.summary import pretraining_lines, result_lines
 from selfattn_lm.training.trainer import build_trainer
 
+_SCORES = ("accuracy",)  # of masked tokens
 log = logging.getLogger(__name__)
 _SAMPLE = 10_000  # texts by which the length is chosen, and at most as many to validate by
 _ASSUMED_ROWS = 120_000  # by which the size of a bpe vocabulary is chosen: the texts are a stream
@@ -177,12 +178,13 @@ def _without_targets(tokens: TokenizedTexts) -> TokenizedDataset:
 def _train(run: OpenRun, data: PretrainingData) -> PretrainResult:
     settings = data.settings
     model = build_model(settings, data.tokenizer, 0, in_training=True)
+    facts = _facts(run, data, model)
     resolved = Resolved(
         seed=run.settings.seed,
         data=settings.data,
         tokenizer=settings.tokenizer,
         model=settings.model,
-        training=resolve_training(run.settings.training, _facts(run, data, model)),
+        training=resolve_training(run.settings.training, facts, _SCORES),
     )
     module = MaskedModule(model, resolved, data.tokenizer.get_vocab_size())
     run_trainer = build_trainer(resolved, run.folder, data.train, data.validation)
@@ -200,7 +202,7 @@ def _train(run: OpenRun, data: PretrainingData) -> PretrainResult:
         run.folder,
         resume=run.checkpoints is not None,
     )
-    trained = Run(run.settings, resolved, [], data.tokenizer, model.eval())
+    trained = Run(run.settings, resolved, None, data.tokenizer, model.eval())
     accuracy = outcome.scores["accuracy"]
     perplexity = math.exp(min(outcome.scores["loss"], 700.0))  # more would be infinite
     if run_trainer.is_first:
@@ -240,7 +242,7 @@ def _begin(run: OpenRun, data: PretrainingData, resolved: Resolved) -> None:
     """Write what a resumed run needs; or check that a resumed run has the texts it started with."""
     file = run.folder.work / "data.json"
     if run.checkpoints is None:
-        write_metadata(run.folder.work, run.settings, resolved, [], data.tokenizer)
+        write_metadata(run.folder.work, run.settings, resolved, None, data.tokenizer)
         write_json(file, data.summary())
     elif json.loads(file.read_text(encoding="utf-8")) != data.summary():
         reason = "the texts have changed since the run started (data.json)"

@@ -16,7 +16,9 @@ from selfattn_lm.runs import write_text
 
 log = logging.getLogger(__name__)
 _FIRST_MEASURED, _LAST_MEASURED = 5, 45  # batches; the first few are slower than the rest
-_SCORES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}  # a score's name, and as it is shown
+# The names of scores as they are shown: of fractions, in percent; of other numbers.
+_FRACTIONS = {"accuracy": "accuracy", "micro_f1": "micro-F1", "macro_f1": "macro-F1"}
+_NUMBERS = {"r2": "R²", "pearson": "Pearson", "spearman": "Spearman"}
 _BAR_SECONDS = 0.5  # between two updates of the bar
 
 
@@ -119,7 +121,7 @@ class ProgressLog(Callback):
             "minutes": round(self.minutes + elapsed / 60, 2),
             **self.measured,
         }
-        for name in ("loss", *_SCORES):
+        for name in ("loss", *_FRACTIONS, *_NUMBERS):
             score = trainer.callback_metrics.get(f"validation/{name}")
             if score is not None:
                 row[f"validation_{name}"] = rounded(score)
@@ -168,8 +170,12 @@ def rounded(score: Any) -> float:
 def _shown_scores(row: Mapping[str, Any]) -> str:
     """`accuracy 90.12, macro-F1 89.95`, of a row of `log.csv`."""
     shown = []
-    for name, shown_name in _SCORES.items():
+    for name, shown_name in _FRACTIONS.items():
         value = row.get(f"validation_{name}")
         if value is not None:
             shown.append(f"{shown_name} {100 * value:.2f}")
+    for name, shown_name in _NUMBERS.items():
+        value = row.get(f"validation_{name}")
+        if value is not None:
+            shown.append(f"{shown_name} {value:.4f}")
     return ", ".join(shown)

@@ -101,9 +101,25 @@ class TrainingFacts:
     recorded_precision: str = ""
 
 
-def resolve_training(config: TrainingConfig, facts: TrainingFacts) -> ResolvedTraining:
-    """Decide on the training."""
+def resolve_training(
+    config: TrainingConfig, facts: TrainingFacts, scores: Sequence[str]
+) -> ResolvedTraining:
+    """Decide on the training.
+
+    Args:
+        config: The settings asked for.
+        facts: What else it depends on.
+        scores: The validation scores by which weights can be chosen, the default first.
+
+    Raises:
+        UserError: Weights are to be chosen by another score.
+    """
     values = asdict(config)
+    if config.monitor == "auto":
+        values["monitor"] = scores[0]
+    elif config.monitor not in scores:
+        reason = f"{config.monitor} is not a score of this task"
+        raise UserError(f"training.monitor: {reason}; choose {' or '.join(scores)}.")
     if config.epochs == "auto":
         values["epochs"] = epochs(facts)
     steps_per_epoch = math.ceil(facts.batches / config.accumulate_batches)

@@ -11,7 +11,7 @@ from helpers import SMALL, sentences, write_csv
 from selfattn_lm import evaluate, fit, predict, pretrain, train
 from selfattn_lm.cli import main
 from selfattn_lm.config import DataConfig, Settings, read_config, settings_from
-from selfattn_lm.data.columns import find_label, find_text
+from selfattn_lm.data.columns import AUTO, find_labels, find_text
 from selfattn_lm.data.sources import load_split, load_splits
 from selfattn_lm.errors import UserError
 from selfattn_lm.runs import read_run
@@ -88,7 +88,7 @@ def test_an_empty_name_is_refused(value: Any) -> None:
 def test_a_run_remembers_its_columns_as_a_list(trained: Path) -> None:
     columns = read_run(trained).resolved.data
     assert columns.text_column == ("title", "Body, full")
-    assert columns.label_column == "gold"
+    assert columns.label_column == ("gold",)
     settings = read_config(trained / "config.yaml")[0]
     assert settings.data.text_column == ("title", "Body, full")
 
@@ -144,7 +144,7 @@ def test_one_column_with_a_usual_name_replaces_a_missing_one_with_a_warning(
 ) -> None:
     assert find_text(["n", "review"], ("auto",), "a.csv", ("title", "body")) == ("review",)
     assert find_text(["anything"], ("auto",), "a.csv", ("title",)) == ("anything",)
-    assert find_label(["n", "sentiment"], "auto", "a.csv", "gold") == "sentiment"
+    assert find_labels(["n", "sentiment"], AUTO, "a.csv", ("gold",)) == ("sentiment",)
     assert caplog.messages == [
         "a.csv: no column 'title' or 'body', which the run was trained on; using column 'review' as"
         " the text",
@@ -164,7 +164,7 @@ def test_a_missing_column_that_none_or_several_could_replace_is_refused(
     message = refusal(find_text, columns, ("auto",), "a.csv", ("body",))
     reason = f"a.csv: no column 'body', which the run was trained on; found {found}."
     assert message == f"{reason} Name one with --data.text-column."
-    message = refusal(find_label, ["label", "topic"], "auto", "a.csv", "gold")
+    message = refusal(find_labels, ["label", "topic"], AUTO, "a.csv", ("gold",))
     reason = "a.csv: no column 'gold', which the run was trained on; found 'label', 'topic'."
     assert message == f"{reason} Name one with --data.label-column."
 
@@ -206,7 +206,8 @@ def test_the_other_splits_are_read_in_the_columns_of_train(tmp_path: Path) -> No
     columns = ("text", "body", "label", "class", "topic")
     write_csv(tmp_path / "test.csv", [("t", "a", "3", "1", "x")], columns)
     splits = load_splits(DataConfig(str(tmp_path)))
-    assert (splits["train"].text_columns, splits["train"].label_column) == (("body",), "class")
+    assert splits["train"].text_columns == ("body",)
+    assert splits["train"].label_columns == ("class",)
     assert (splits["test"].texts, splits["test"].targets) == (["a"], ["1"])
 
 

@@ -15,6 +15,7 @@ from selfattn_lm.cli import main
 from selfattn_lm.config import BertConfig, ModelConfig, Settings, TokenizerConfig, resolved_from
 from selfattn_lm.features.tokenizer import train_tokenizer
 from selfattn_lm.runs import Run, read_run, write_run
+from selfattn_lm.tasks import SingleLabel
 
 PLAIN = ["a plum", "a lake"]
 NUMBERS: dict[str, Any] = {"fruit": 10, "metal": -1, "water": 2}
@@ -136,8 +137,8 @@ def test_an_export_names_integers_by_text(tmp_path: Path) -> None:
     settings = Settings(model=model, tokenizer=wanted)
     resolved = resolved_from(settings, {}, "settings")
     bert = build_bert(architecture, resolved.model, 3).eval()
-    labels = ["-1", "2", "10"]
-    run = Run(settings, resolved, labels, tokenizer, bert, architecture, integer_labels=True)
+    task = SingleLabel(["-1", "2", "10"], are_integers=True)
+    run = Run(settings, resolved, task, tokenizer, bert, architecture)
     write_run(tmp_path / "run", run)
     assert set(TextClassifier.load(tmp_path / "run").predict(PLAIN)) <= {-1, 2, 10}
     export(tmp_path / "run", out=tmp_path / "exported")

@@ -225,11 +225,10 @@ def test_what_is_not_a_list_of_labels_is_refused_with_what_to_pass(
 @pytest.mark.parametrize(
     ("labels", "wrong", "advice"),
     [
-        ([[1, 0], [0, 1]], "labels[0] is a list", "only one label per text is supported yet"),
         (
-            [torch.tensor([1, 0])],
-            "labels[0] is a Tensor",
-            "only one label per text is supported yet",
+            ["a", torch.zeros(2, 2)],
+            "labels[1] is a Tensor",
+            "give a list of labels, or one label, for each text",
         ),
         ([b"pos"], "labels[0] is a bytes", "decode it, as in item.decode()"),
         ([1, Code.GOOD], "labels[1] is a Code", "give its .name or its .value"),
@@ -243,6 +242,55 @@ def test_an_item_that_is_not_a_label_is_refused_with_what_to_do(
     with pytest.raises(TypeError) as error:
         plain_labels(labels)
     assert str(error.value) == f"{wrong}; each label is a str or an int; {advice}."
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([["a", "b"], [], ["a"]], [["a", "b"], [], ["a"]]),
+        ([("a", 2), ()], [["a", 2], []]),
+        ([{"b", "a"}, {"c"}], [["a", "b"], ["c"]]),
+        ([np.array(["a", "b"]), np.array(["a"])], [["a", "b"], ["a"]]),
+        (pd.Series([["a", "b"], ["a"]]), [["a", "b"], ["a"]]),
+        ([["a"], ["b"]], ["a", "b"]),
+    ],
+)
+def test_a_list_of_labels_for_each_text_stays_a_list(labels: Any, expected: list[Any]) -> None:
+    assert plain_labels(labels) == expected
+
+
+def test_lists_of_one_label_are_lists_if_several_labels_are_asked_for() -> None:
+    assert plain_labels([["a"], ["b"]], several=True) == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (
+            [["a", "b"], "a"],
+            "labels[1] is a str, but other texts have a list of labels; give a list for each text.",
+        ),
+        (
+            [[1, 0], [0, 1]],
+            "labels[0] holds only 0 and 1, as a mark for each label; give the labels that are 1,"
+            " such as [names[i] for i in row.nonzero()[0]].",
+        ),
+        (
+            [torch.tensor([1, 0])],
+            "labels[0] holds only 0 and 1, as a mark for each label; give the labels that are 1,"
+            " such as [names[i] for i in row.nonzero()[0]].",
+        ),
+        (
+            [["a", ["b"]], [["c", "d"]]],
+            "labels[1][0] is a list; each label is a str or an int; give a list of labels, or one"
+            " label, for each text.",
+        ),
+    ],
+)
+def test_lists_of_labels_without_one_meaning_are_refused(labels: Any, message: str) -> None:
+    with pytest.raises(TypeError) as error:
+        plain_labels(labels)
+    assert str(error.value) == message
 
 
 def test_only_integers_that_are_not_bools_are_integers() -> None:

@@ -23,6 +23,7 @@ from helpers import (
 from selfattn_lm import Interrupted, TextClassifier, UserError, pretrain, train
 from selfattn_lm.cli import main
 from selfattn_lm.runs import RunFolder, read_run, write_run
+from selfattn_lm.tasks import SingleLabel
 
 REPORTS = ("metrics.json", "README.md", "log.csv", "data.json")
 NEW_LABELS = ["a", "b", "c"]
@@ -43,7 +44,7 @@ def old_and_new(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     run.model.branches["bag"].head[1].weight.data.mul_(-1)
     run.model.branches["encoder"].head[1].weight.data.mul_(-1)
     new = folder / "new"
-    write_run(new, replace(run, labels=NEW_LABELS))
+    write_run(new, replace(run, task=SingleLabel(NEW_LABELS)))
     for name in REPORTS:
         (old / name).write_text("old", encoding="utf-8")
         (new / name).write_text("new", encoding="utf-8")

@@ -11,6 +11,7 @@ from helpers import sentences
 from selfattn_lm import TextClassifier
 from selfattn_lm.config import differences, read_config
 from selfattn_lm.runs import atomic, read_run, write_run
+from selfattn_lm.tasks import SingleLabel
 
 TEXTS = [text for text, _ in sentences(20, seed=9)]
 OTHERS = [" ".join(text for text, _ in sentences(1 + i % 40, seed=i)) for i in range(200)]
@@ -87,7 +88,7 @@ def test_the_config_holds_its_format_and_what_auto_became(trained: Path) -> None
 def test_labels_survive_as_texts(
     classifier: TextClassifier, tmp_path: Path, labels: list[str]
 ) -> None:
-    write_run(tmp_path, replace(classifier.run, labels=labels))
+    write_run(tmp_path, replace(classifier.run, task=SingleLabel(labels)))
     loaded = TextClassifier.load(tmp_path)
     assert loaded.labels == labels
     assert set(loaded.predict(TEXTS)) == set(labels)

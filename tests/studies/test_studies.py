@@ -21,6 +21,7 @@ from selfattn_lm.runs import Run
 from selfattn_lm.studies import PROBE, StudyResult, probe
 from selfattn_lm.studies.grid import Grid
 from selfattn_lm.studies.synthetic import DISTANCES, TASKS, generate
+from selfattn_lm.tasks import SingleLabel
 
 TINY: dict[str, Any] = {"model": EXACT["model"], "training": {**EXACT["training"], "epochs": 1}}
 KINDS = ("attention", "cnn", "lstm", "bag", "tfidf")
@@ -224,8 +225,8 @@ def classifier_of(kind: str, texts: list[str]) -> TextClassifier:
     settings = prediction_settings(model, words)
     torch.manual_seed(0)
     built = build_model(settings, tokenizer, 2, in_training=False).eval()
-    labels = ["negative", "positive"]
-    return TextClassifier(Run(Settings(), settings, labels, tokenizer, built), precision="32")
+    task = SingleLabel(["negative", "positive"])
+    return TextClassifier(Run(Settings(), settings, task, tokenizer, built), precision="32")
 
 
 @pytest.mark.parametrize("task", list(TASKS))

@@ -71,7 +71,7 @@ def knowing() -> MaskedModel:
             tokens.weight[colour, 2 * number] = 1
             tokens.weight[thing, 2 * number + 1] = 1
             head.weight[thing, 2 * number] = head.weight[colour, 2 * number + 1] = 1
-    return MaskedModel(Run(Settings(), settings, [], tokenizer, built))
+    return MaskedModel(Run(Settings(), settings, None, tokenizer, built))
 
 
 def test_hidden_words_are_guessed_from_their_context(knowing: MaskedModel) -> None:

@@ -47,6 +47,7 @@ from selfattn_lm.runs.hf.tokenizer import (
     write_tokenizer,
 )
 from selfattn_lm.runs.run import Run
+from selfattn_lm.tasks import SingleLabel
 
 _MOST_TOKENS = 512  # of a text, whatever the checkpoint allows
 
@@ -90,7 +91,8 @@ def read_bert(folder: Path, pooling: Pooling = "auto") -> Run:
         model = build_model(resolved, tokenizer, outputs, in_training=False, bert=bert)
     _load_weights(folder, model, weights, config, with_head=bool(labels))
     model.eval()
-    return Run(settings, resolved, labels, tokenizer, model, bert, head_problem=head_problem)
+    task = SingleLabel(labels) if labels else None
+    return Run(settings, resolved, task, tokenizer, model, bert, head_problem=head_problem)
 
 
 def _read_normalized_weights(folder: Path, bert: BertConfig) -> dict[str, Tensor]:
