@@ -92,7 +92,7 @@ def find_labels(
         return (_substitute(columns, remembered, _LABEL_NAMES, "label", where),)
     raise UserError(
         f"{where}: no column {missing[0]!r}, and the run was trained on"
-        f" {named_columns(remembered)}; found {named_columns(columns)}. Name the columns with"
+        f" {quoted_list(remembered)}; found {quoted_list(columns)}. Name the columns with"
         " --data.label-column."
     )
 
@@ -121,8 +121,8 @@ def _remembered_text_columns(
     if len(missing) == len(names):
         return (_substitute(columns, names, _TEXT_NAMES, "text", where),)
     raise UserError(
-        f"{where}: no column {missing[0]!r}, and the run was trained on {named_columns(names)} together;"
-        f" found {named_columns(columns)}. Name the columns with --data.text-column."
+        f"{where}: no column {missing[0]!r}, and the run was trained on {quoted_list(names)}"
+        f" together; found {quoted_list(columns)}. Name the columns with --data.text-column."
     )
 
 
@@ -144,7 +144,7 @@ def _split_remembered(columns: Sequence[str], entry: str) -> list[str]:
 def _require(columns: Sequence[str], name: str, role: str, where: str) -> None:
     if name not in columns:
         raise UserError(
-            f"{where}: no column {name!r}; found {named_columns(columns)}. Use --data.{role}-column."
+            f"{where}: no column {name!r}; found {quoted_list(columns)}. Use --data.{role}-column."
         )
 
 
@@ -155,7 +155,8 @@ def _likeliest(columns: Sequence[str], usual_names: Sequence[str], role: str, wh
             if _normalized(column) == usual_name:
                 return column
     raise UserError(
-        f"{where}: no {role} column; found {named_columns(columns)}. Name one with --data.{role}-column."
+        f"{where}: no {role} column; found {quoted_list(columns)}. Name one with"
+        f" --data.{role}-column."
     )
 
 
@@ -177,7 +178,7 @@ def _substitute(
     problem = f"no column {' or '.join(_quoted(missing))}, which the run was trained on"
     if len(candidates) != 1:
         raise UserError(
-            f"{where}: {problem}; found {named_columns(columns)}. Name one with --data.{role}-column."
+            f"{where}: {problem}; found {quoted_list(columns)}. Name one with --data.{role}-column."
         )
     log.warning("%s: %s; using column %r as the %s", where, problem, candidates[0], role)
     return candidates[0]
@@ -191,7 +192,7 @@ def _quoted(names: Sequence[str]) -> list[str]:
     return [repr(name) for name in names]
 
 
-def named_columns(names: Sequence[str]) -> str:
+def quoted_list(names: Sequence[str]) -> str:
     """Join names for a message; a file that is read wrongly may seem to have thousands."""
     return listed(_quoted(names), _MAX_NAMES)
 

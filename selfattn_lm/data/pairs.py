@@ -4,18 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfattn_lm.config import DataConfig
-from selfattn_lm.data.columns import (
-    AUTO,
-    USUAL_PAIRS,
-    find_text,
-    named_columns,
-    not_a_text,
-    text_of,
-)
+from selfattn_lm.data.columns import AUTO, USUAL_PAIRS, find_text, not_a_text, quoted_list, text_of
 from selfattn_lm.errors import UserError
 
 NO_PAIRS = "none"  # the value of `data.pair_column` for single texts
 IN_MEMORY = "pair"  # the pair column of texts that are given in Python
+
 
 def find_texts(
     columns: Sequence[str], asked: DataConfig, known: DataConfig, where: str
@@ -49,7 +43,7 @@ def find_texts(
         return find_text(columns, asked.text_column, where, known.text_column), NO_PAIRS
     if name not in columns:
         reason = f"no column {name!r} with the second text of a pair"
-        found = named_columns(columns)
+        found = quoted_list(columns)
         raise UserError(f"{where}: {reason}; found {found}. Use --data.pair-column.")
     if name in asked.text_column:
         reason = f"column {name!r} would be both texts of a pair"

@@ -30,8 +30,8 @@ def split_in_memory(
     source: str,
     texts: Iterable[str],
     labels: Iterable[Any],
-    task: TaskKind = "auto",
     pairs: Iterable[str] | None = None,
+    task: TaskKind = "auto",
 ) -> Split:
     """Build a split from Python lists, arrays or columns, by the same rules as from a file.
 
@@ -39,8 +39,8 @@ def split_in_memory(
         source: How the split is called in messages; `texts` if it is the only one.
         texts: The texts.
         labels: Their labels, lists of labels, or numbers.
-        task: The kind of task that is asked for.
         pairs: The second texts, if the examples are pairs.
+        task: The kind of task that is asked for.
 
     Raises:
         UserError: There are not as many labels, or second texts, as texts.

@@ -5,12 +5,7 @@ from typing import Any
 
 from selfattn_lm.config import DataConfig
 from selfattn_lm.data.characters import visible_text
-from selfattn_lm.data.columns import (
-    find_labels,
-    not_a_text,
-    refuse_one_for_both,
-    text_of,
-)
+from selfattn_lm.data.columns import find_labels, not_a_text, refuse_one_for_both, text_of
 from selfattn_lm.data.examples import Example, Split
 from selfattn_lm.data.pairs import NO_PAIRS, find_texts, pair_of
 from selfattn_lm.data.rows import Row

@@ -25,7 +25,7 @@ _ROLE, _TOKEN_IN_ROLE, _PARTNERS = 101, 102, 103
 
 
 def token_types(ids: Tensor, sep_id: int) -> Tensor:
-    """The number of the text that each token belongs to: 0 up to the first [SEP], then 1: (B, T)."""
+    """The number of each token's text: 0 up to the first [SEP], then 1: (B, T) -> (B, T)."""
     seps = (ids == sep_id).cumsum(1)
     before = F.pad(seps, (1, 0))[:, :-1]  # the number of [SEP] before each token
     return before.clamp(max=1)

@@ -52,7 +52,7 @@ class TokenizedPairs:
     @property
     def lengths(self) -> np.ndarray:
         """How many tokens of each pair are read: int64 (pairs,)."""
-        return self.first.lengths + self.second.lengths - 1
+        return np.asarray(self.first.lengths + self.second.lengths - 1)
 
     @property
     def total(self) -> int:

@@ -121,9 +121,7 @@ class TextClassifier:
         """
         return self.task.decide(self.outputs(texts, pairs))
 
-    def predict_proba(
-        self, texts: Iterable[str], pairs: Iterable[str] | None = None
-    ) -> np.ndarray:
+    def predict_proba(self, texts: Iterable[str], pairs: Iterable[str] | None = None) -> np.ndarray:
         """Compute the probability of each label, in the order of `labels`: float32 (N, L).
 
         Raises UserError if a number is predicted, or the weights are broken.
@@ -181,7 +179,10 @@ class TextClassifier:
         return self.run.resolved.model.max_length
 
     def _compute(
-        self, tokens: TokenizedTexts | TokenizedPairs, function: Callable[[Inputs], Tensor], width: int
+        self,
+        tokens: TokenizedTexts | TokenizedPairs,
+        function: Callable[[Inputs], Tensor],
+        width: int,
     ) -> np.ndarray:
         """Compute a function of batches of similar length; its results in the texts' order."""
         order = np.argsort(tokens.lengths, kind="stable")

@@ -4,6 +4,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from helpers import tokenizer_config
 
 from selfattn_lm.features.batching import pad
 from selfattn_lm.features.hashing import ngram_hash
@@ -12,7 +13,6 @@ from selfattn_lm.features.pair_ngrams import PARTNERS, token_roles, token_types
 from selfattn_lm.features.pairs import TokenizedPairs, tokenize_pairs, truncated_lengths
 from selfattn_lm.features.tokenizer import SEP_ID, train_tokenizer
 from selfattn_lm.inputs import Inputs
-from tests.helpers import tokenizer_config
 
 CLS = 2
 FIRST = ["a red apple falls", "plum", "a plum falls from a tree onto the grass"]
@@ -32,7 +32,19 @@ def test_a_pair_is_cls_first_text_sep_second_text_sep() -> None:
     tokenizer, tokens = tokenize_pairs(FIRST, SECOND, tokenizer_config("word"), None, 64)
     assert tokenizer.token_to_id("[SEP]") == SEP_ID
     words = [tokenizer.id_to_token(i) for i in tokens[0].tolist()]
-    assert words == "[CLS] a [UNK] apple falls [SEP] a [UNK] apple falls [SEP]".split()
+    assert words == [
+        "[CLS]",
+        "a",
+        "[UNK]",
+        "apple",
+        "falls",
+        "[SEP]",
+        "a",
+        "[UNK]",
+        "apple",
+        "falls",
+        "[SEP]",
+    ]
     for i, (first, second) in enumerate(zip(FIRST, SECOND, strict=True)):
         assert tokens[i].tolist() == tokenizer.encode(first, second).ids
         assert len(tokens[i]) == tokens.lengths[i]
@@ -78,20 +90,17 @@ def test_truncation_takes_tokens_from_the_longer_text() -> None:
 @pytest.mark.parametrize("max_length", [5, 6, 7, 8, 9, 12, 13, 40])
 def test_pairs_are_truncated_as_transformers_does(max_length: int) -> None:
     transformers = pytest.importorskip("transformers")
-    words = "the man is playing a guitar outdoors in heavy rain".split()
+    words = ["the", "man", "is", "playing", "a", "guitar", "outdoors", "in", "heavy", "rain"]
     random = np.random.default_rng(0)
-    first, second = [], []
+    first: list[str] = []
+    second: list[str] = []
     for texts in (first, second):
         for _ in range(200):
             texts.append(" ".join(random.choice(words, random.integers(1, 20))))
     tokenizer = train_tokenizer(first, tokenizer_config(), for_pairs=True)
     theirs = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer)
     encoded = theirs(
-        first,
-        second,
-        truncation="longest_first",
-        max_length=max_length,
-        return_token_type_ids=True,
+        first, second, truncation="longest_first", max_length=max_length, return_token_type_ids=True
     )
     # Truncated at once, and truncated twice.
     at_once = TokenizedPairs.from_texts(tokenizer, first, second, max_length)
@@ -170,13 +179,15 @@ def test_partners_are_bounded_in_long_pairs() -> None:
 def test_swapping_the_texts_changes_what_the_model_reads() -> None:
     one = add_ngrams(batch_of(([5, 6], [6, 7])), 2, BUCKETS).ngrams
     other = add_ngrams(batch_of(([6, 7], [5, 6])), 2, BUCKETS).ngrams
-    assert one is not None and other is not None
+    assert one is not None
+    assert other is not None
     assert set(one.flatten().tolist()) != set(other.flatten().tolist())
 
 
 def test_padding_changes_nothing() -> None:
     alone = add_ngrams(batch_of(([5, 6], [6, 7])), 2, BUCKETS).ngrams
     beside = add_ngrams(batch_of(([5, 6], [6, 7]), ([5] * 9, [6] * 9)), 2, BUCKETS).ngrams
-    assert alone is not None and beside is not None
+    assert alone is not None
+    assert beside is not None
     width = min(alone.shape[-1], beside.shape[-1])
     assert torch.equal(alone[0, :, :width], beside[0, : alone.shape[1], :width])
