@@ -74,10 +74,10 @@ def _distinct(label: str) -> str:
 
 
 def _conflicting_labels(train: Split) -> Iterator[str]:
-    first: dict[str, str] = {}
-    conflicting: set[str] = set()
-    for text, _, label in train.examples:
-        if first.setdefault(text, label) != label:
-            conflicting.add(text)
+    first: dict[tuple[str, str | None], str] = {}
+    conflicting: set[tuple[str, str | None]] = set()
+    for text, pair, label in train.examples:
+        if first.setdefault((text, pair), label) != label:
+            conflicting.add((text, pair))
     if conflicting:
         yield f"{train.source}: {counted(len(conflicting), 'text')} with conflicting labels"

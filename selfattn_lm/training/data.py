@@ -158,15 +158,12 @@ def hold_out(split: Split, fraction: float, task: Task, seed: int) -> tuple[Spli
 
 
 def _read_columns(config: DataConfig, train: Split) -> DataConfig:
-    """The settings with the columns that were read; texts in memory have none."""
+    """The settings with the columns that were read; texts in memory have none but a pair's."""
+    if train.pairs is not None:
+        config = replace(config, pair_column=train.pair_column)
     if not train.columns:
-        return replace(config, pair_column=train.pair_column)
-    return replace(
-        config,
-        text_column=train.text_columns,
-        pair_column=train.pair_column,
-        label_column=train.label_columns,
-    )
+        return config
+    return replace(config, text_column=train.text_columns, label_column=train.label_columns)
 
 
 def train_loader(
