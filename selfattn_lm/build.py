@@ -50,11 +50,17 @@ def build_model(
     vocab_size = tokenizer.get_vocab_size()
     if outputs == 0:
         return build_masked_model(settings.model, vocab_size, char_ngrams)
-    return build_classifier(settings.model, vocab_size, outputs, char_ngrams)
+    has_pairs = settings.has_pairs
+    return build_classifier(settings.model, vocab_size, outputs, char_ngrams, has_pairs=has_pairs)
 
 
 def build_classifier(
-    config: ResolvedModel, vocab_size: int, outputs: int, char_ngrams: Tensor | None = None
+    config: ResolvedModel,
+    vocab_size: int,
+    outputs: int,
+    char_ngrams: Tensor | None = None,
+    *,
+    has_pairs: bool = False,
 ) -> Classifier:
     """Build a classifier with a head of `outputs` rows.
 
@@ -64,8 +70,9 @@ def build_classifier(
         outputs: How many logits the head computes, one per label.
         char_ngrams: The character n-grams of each token (V, K), to train with a
             `CharNgramEmbedding`; None for a plain table of tokens.
+        has_pairs: Whether it classifies pairs of texts.
     """
-    embedding, encoder = _embedding_and_encoder(config, vocab_size, char_ngrams)
+    embedding, encoder = _embedding_and_encoder(config, vocab_size, char_ngrams, has_pairs)
     head = _head(config, outputs)
     branch = Branch(encoder, POOLINGS[config.pooling], head)
     if config.kind == "bag" or not config.bag_branch:
@@ -84,7 +91,7 @@ def build_masked_model(
 
 
 def _embedding_and_encoder(
-    config: ResolvedModel, vocab_size: int, char_ngrams: Tensor | None
+    config: ResolvedModel, vocab_size: int, char_ngrams: Tensor | None, has_pairs: bool = False
 ) -> tuple[TokenEmbedding, nn.Module]:
     width = config.width
     # The other encoders know the order of tokens, or are meant not to.
@@ -104,7 +111,11 @@ def _embedding_and_encoder(
         tokens = CharNgramEmbedding(char_ngrams, width)
     ngrams = None
     if config.max_ngram > 1:
-        ngrams = NgramEmbedding(config.ngram_buckets, width)
+        buckets = config.ngram_buckets
+        if has_pairs:  # one more for places without an n-gram
+            ngrams = NgramEmbedding(buckets + 1, width, empty=buckets)
+        else:
+            ngrams = NgramEmbedding(buckets, width)
     embedding = TokenEmbedding(tokens, ngrams, added, config.embedding_dropout)
     return embedding, _encoder(config, rotate)
 

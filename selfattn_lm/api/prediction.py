@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from selfattn_lm.config import DataConfig, Precision, Quoting
 from selfattn_lm.data.columns import AUTO
+from selfattn_lm.data.pairs import IN_MEMORY, NO_PAIRS
 from selfattn_lm.data.python_inputs import plain_path, texts_to_predict
 from selfattn_lm.data.readers import format_of
 from selfattn_lm.errors import UserError
@@ -30,6 +31,7 @@ def evaluate(
     skip_unknown: bool = False,
     precision: Precision = "auto",
     text_column: str | Sequence[str] = AUTO,
+    pair_column: str = "auto",
     label_column: str | Sequence[str] = AUTO,
     quoting: Quoting = "auto",
     subset: str = "",
@@ -47,6 +49,8 @@ def evaluate(
             int8: on a CPU.
         text_column: Column of the text; may be given several times; by default those that the run
             was trained on.
+        pair_column: Column of the second text of a pair; by default the one that the run was
+            trained on.
         label_column: Column of the label, or several; by default those that the run was trained on.
         quoting: Quotes in csv and tsv: standard, or none where they are ordinary characters; auto:
             as in the run's own file, or whichever gives whole rows.
@@ -68,11 +72,14 @@ def evaluate(
     source = DataConfig(
         path,
         text_column=_as_names(text_column),
+        pair_column=pair_column,
         label_column=_as_names(label_column),
         quoting=_choose_quoting(quoting, format_of(Path(path)), trained_on),
         subset=subset,
     )
     known = replace(trained_on, task=classifier.task.kind)  # type: ignore[arg-type]
+    if not classifier.run.resolved.has_pairs:
+        known = replace(known, pair_column=NO_PAIRS)
     found = load_split(source, split, known)
     evaluation = evaluate_split(classifier, found, skip_unknown=skip_unknown)
     if out is not None:
@@ -86,12 +93,14 @@ def predict(
     /,
     *,
     text: str | Sequence[str] = (),
+    pair: str | Sequence[str] = (),
     out: Path | str | None = None,
     top_k: int | None = None,
     probabilities: bool = False,
     min_probability: float = 0.0,
     precision: Precision = "auto",
     text_column: str | Sequence[str] = AUTO,
+    pair_column: str = "auto",
     quoting: Quoting = "auto",
     input_format: InputFormat | None = None,
     output_format: OutputFormat = "csv",
@@ -110,6 +119,7 @@ def predict(
         run: The run folder.
         source: A file, or - for standard input, one text per line.
         text: A text; may be given several times (in Python: one text, or a list of them).
+        pair: The second text of a pair, after each text, for a run that was trained on pairs.
         out: The file to write: csv, tsv, jsonl or parquet, by its name; standard output by default.
         top_k: Most labels per text, the most probable first; by default one, or all that are
             predicted where texts have several.
@@ -119,6 +129,8 @@ def predict(
             int8: on a CPU.
         text_column: Column of the text; may be given several times; by default those that the run
             was trained on.
+        pair_column: Column of the second text of a pair; by default the one that the run was
+            trained on.
         quoting: Quotes in csv and tsv: standard, or none where they are ordinary characters; auto:
             as in the run's own file, or whichever gives whole rows.
         input_format: Format of the input, if its name does not show it; txt by default for standard
@@ -132,13 +144,13 @@ def predict(
         UserError: The run, the input or the output is wrong; the message says what to do.
         Interrupted: The user stopped while rows were written to standard output.
     """
-    if isinstance(text, str):
-        texts = [text]
-    else:
-        texts = texts_to_predict(text, damaged=True)
+    texts, pairs = _as_texts(text, "texts"), _as_texts(pair, "pairs")
     if (source is None) == (not texts):
         sources = "a FILE, or - for standard input, or --text"
         raise UserError(f"predict: give {sources}, and only one of them.")
+    if pairs and len(pairs) != len(texts):
+        counts = f"--text is given {len(texts)} times, but --pair {len(pairs)} times"
+        raise UserError(f"predict: {counts}; give one --pair per --text.")
 
     from selfattn_lm.inference import TextClassifier
     from selfattn_lm.inference.files import FilePredictor
@@ -151,15 +163,18 @@ def predict(
     target = Target.of(out, output_format)
     classifier = TextClassifier.load(run, precision)
     if source is None:
-        rows = RowSource.of_texts(texts)
-        names: tuple[str, ...] = ("text",)
+        rows = RowSource.of_texts(texts, pairs)
+        columns = DataConfig(text_column=("text",), pair_column=NO_PAIRS)
+        if pairs:
+            columns = replace(columns, pair_column=IN_MEMORY)
     else:
         path = plain_path(source, "predict: the file")
         rows = _open_rows(path, input_format, quoting, classifier)
-        names = DataConfig(path, text_column=_as_names(text_column)).text_column
-        if names == AUTO and rows.form == "txt":
-            names = ("text",)  # the only column of lines, whatever the run was trained on
-    predictor = FilePredictor(classifier, rows, target, options, names)
+        columns = DataConfig(path, text_column=_as_names(text_column), pair_column=pair_column)
+        if columns.text_column == AUTO and rows.form == "txt":
+            # The only column of lines, whatever the run was trained on.
+            columns = replace(columns, text_column=("text",), pair_column=NO_PAIRS)
+    predictor = FilePredictor(classifier, rows, target, options, columns)
     return predictor.run(row_counter(target))
 
 
@@ -205,6 +220,13 @@ def _as_names(columns: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(columns, str):
         return (columns,)
     return tuple(columns)
+
+
+def _as_texts(texts: str | Sequence[str], what: str) -> list[str]:
+    """Return texts, or the one text that Python code may give, as a list."""
+    if isinstance(texts, str):
+        return [texts]
+    return texts_to_predict(texts, what, damaged=True)
 
 
 def _choose_quoting(asked: Quoting, form: str | None, trained_on: DataConfig) -> Quoting:

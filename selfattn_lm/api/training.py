@@ -86,7 +86,8 @@ def fit(
     texts: Iterable[str],
     labels: Iterable[Any],
     *,
-    validation: tuple[Iterable[str], Iterable[Any]] | None = None,
+    pairs: Iterable[str] | None = None,
+    validation: tuple[Iterable[Any], ...] | None = None,
     out: Path | str | None = None,
     init: Path | str | None = None,
     preset: Preset = "accurate",
@@ -107,8 +108,9 @@ def fit(
     Args:
         texts: The texts.
         labels: The label of each text, a list of its labels, or a number.
-        validation: Texts and labels by which the best weights are chosen; by default a fraction of
-            `texts`.
+        pairs: The second text of each, to classify pairs of texts.
+        validation: Texts and labels, and the second texts of pairs, by which the best weights are
+            chosen; by default a fraction of `texts`.
         out: The run folder to write; None keeps the classifier in memory alone.
         init: What to start from, as in `train`.
         preset: As in `train`.
@@ -127,11 +129,16 @@ def fit(
 
     asked = nest(without_paths(settings))
     task = settings_from(asked, "settings").data.task
-    splits = {"train": split_in_memory("texts", texts, labels, task)}
+    splits = {"train": split_in_memory("texts", texts, labels, pairs, task)}
     if validation is not None:
-        if not isinstance(validation, tuple | list) or len(validation) != 2:
-            raise TypeError("validation: give a pair, (texts, labels).")
-        splits["validation"] = split_in_memory("validation", *validation, splits["train"].kind)
+        names = ["texts", "labels"]
+        if pairs is not None:
+            names.append("pairs")
+        if not isinstance(validation, tuple | list) or len(validation) != len(names):
+            raise TypeError(f"validation: give a tuple, ({', '.join(names)}).")
+        columns = dict(zip(names, validation, strict=True))
+        kind = splits["train"].kind
+        splits["validation"] = split_in_memory("validation", **columns, task=kind)
 
     # These imports take seconds; wrong texts are reported before.
     from selfattn_lm.runs import find_origin

@@ -12,7 +12,14 @@ from cyclopts import App, ArgumentCollection, Parameter, convert
 from selfattn_lm.config import Quoting, Settings, flatten
 
 # Other values may be paths.
-_TEXT_FLAGS = ("--text", "--data.text-column", "--data.label-column", "--data.label-separator")
+_TEXT_FLAGS = (
+    "--text",
+    "--pair",
+    "--data.text-column",
+    "--data.pair-column",
+    "--data.label-column",
+    "--data.label-separator",
+)
 
 
 class GivenFlags:
@@ -44,6 +51,7 @@ Given = Annotated[GivenFlags, Parameter(parse=False)]
 FileArgument = Annotated[str | None, Parameter(name="FILE", allow_leading_hyphen=True)]
 TextFlag = Annotated[Sequence[str], Parameter(allow_leading_hyphen=True)]
 TextColumn = Annotated[Sequence[str], Parameter(name="--data.text-column")]
+PairColumn = Annotated[str, Parameter(name="--data.pair-column")]
 LabelColumn = Annotated[Sequence[str], Parameter(name="--data.label-column")]
 QuotingFlag = Annotated[Quoting, Parameter(name="--data.quoting")]
 Subset = Annotated[str, Parameter(name="--data.subset")]

@@ -55,6 +55,11 @@ class PredictionSettings:
     tokenizer: ResolvedTokenizer
     model: ResolvedModel
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether the run reads pairs of texts, and not single ones."""
+        return self.data.pair_column not in ("auto", "none")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved(PredictionSettings):

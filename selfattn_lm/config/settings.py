@@ -29,6 +29,11 @@ class DataConfig(Checked):
     text_column: tuple[str, ...] = opt(
         ("auto",), "column of the text; several are joined: title,description"
     )
+    pair_column: str = opt(
+        "auto",
+        "column of the second text of a pair; none: single texts; auto: by the usual names, such as"
+        " premise and hypothesis, if text_column is auto too",
+    )
     label_column: tuple[str, ...] = opt(
         ("auto",), "column of the label; several, one per label, hold 0 and 1: give it repeatedly"
     )

@@ -23,6 +23,11 @@ def text_warnings(splits: Mapping[str, Split]) -> list[str]:
     return sentences
 
 
+def read_texts(split: Split) -> list[tuple[str, str | None]]:
+    """What a model reads of each example: its text, and the second text of a pair."""
+    return [(example.text, example.pair) for example in split.examples]
+
+
 def leaked_texts(train: Split, split: Split, name: str) -> Iterator[str]:
     """Find texts that are also trained on: their score is better than that on new texts will be.
 
@@ -31,7 +36,7 @@ def leaked_texts(train: Split, split: Split, name: str) -> Iterator[str]:
         split: The split that is scored.
         name: What its texts are called: validation, test, held-out.
     """
-    trained_on = set(train.texts)
-    shared = sum(text in trained_on for text in split.texts)
+    trained_on = set(read_texts(train))
+    shared = sum(text in trained_on for text in read_texts(split))
     if shared > 0:
         yield f"{split.source}: {shared:,} of {len(split):,} {name} texts also occur in train"

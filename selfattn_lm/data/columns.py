@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from selfattn_lm.data.characters import visible_text
@@ -23,12 +24,21 @@ _LABEL_NAMES = [
     "tag", "genre", "coarse_label", "stars", "rating", "label_text", "label_name", "y",
     "output",
 ]  # fmt: skip
+# The usual names of the columns of the first and of the second text of a pair.
+USUAL_PAIRS = (
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("text_a", "text_b"),
+    ("question", "answer"),
+)
+_PAIR_NAMES = list(chain.from_iterable(USUAL_PAIRS))
 
 
 def is_known_name(name: str) -> bool:
-    """Return whether this is a usual name for a text column or a label column."""
+    """Return whether this is a usual name for a column of texts, pairs or labels."""
     name = _normalized(name)
-    return name in _TEXT_NAMES or name in _LABEL_NAMES
+    return name in _TEXT_NAMES or name in _LABEL_NAMES or name in _PAIR_NAMES
 
 
 def find_text(
@@ -82,7 +92,7 @@ def find_labels(
         return (_substitute(columns, remembered, _LABEL_NAMES, "label", where),)
     raise UserError(
         f"{where}: no column {missing[0]!r}, and the run was trained on"
-        f" {_listed(remembered)}; found {_listed(columns)}. Name the columns with"
+        f" {quoted_list(remembered)}; found {quoted_list(columns)}. Name the columns with"
         " --data.label-column."
     )
 
@@ -111,8 +121,8 @@ def _remembered_text_columns(
     if len(missing) == len(names):
         return (_substitute(columns, names, _TEXT_NAMES, "text", where),)
     raise UserError(
-        f"{where}: no column {missing[0]!r}, and the run was trained on {_listed(names)} together;"
-        f" found {_listed(columns)}. Name the columns with --data.text-column."
+        f"{where}: no column {missing[0]!r}, and the run was trained on {quoted_list(names)}"
+        f" together; found {quoted_list(columns)}. Name the columns with --data.text-column."
     )
 
 
@@ -134,7 +144,7 @@ def _split_remembered(columns: Sequence[str], entry: str) -> list[str]:
 def _require(columns: Sequence[str], name: str, role: str, where: str) -> None:
     if name not in columns:
         raise UserError(
-            f"{where}: no column {name!r}; found {_listed(columns)}. Use --data.{role}-column."
+            f"{where}: no column {name!r}; found {quoted_list(columns)}. Use --data.{role}-column."
         )
 
 
@@ -145,7 +155,8 @@ def _likeliest(columns: Sequence[str], usual_names: Sequence[str], role: str, wh
             if _normalized(column) == usual_name:
                 return column
     raise UserError(
-        f"{where}: no {role} column; found {_listed(columns)}. Name one with --data.{role}-column."
+        f"{where}: no {role} column; found {quoted_list(columns)}. Name one with"
+        f" --data.{role}-column."
     )
 
 
@@ -167,7 +178,7 @@ def _substitute(
     problem = f"no column {' or '.join(_quoted(missing))}, which the run was trained on"
     if len(candidates) != 1:
         raise UserError(
-            f"{where}: {problem}; found {_listed(columns)}. Name one with --data.{role}-column."
+            f"{where}: {problem}; found {quoted_list(columns)}. Name one with --data.{role}-column."
         )
     log.warning("%s: %s; using column %r as the %s", where, problem, candidates[0], role)
     return candidates[0]
@@ -181,7 +192,7 @@ def _quoted(names: Sequence[str]) -> list[str]:
     return [repr(name) for name in names]
 
 
-def _listed(names: Sequence[str]) -> str:
+def quoted_list(names: Sequence[str]) -> str:
     """Join names for a message; a file that is read wrongly may seem to have thousands."""
     return listed(_quoted(names), _MAX_NAMES)
 

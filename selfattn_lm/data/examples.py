@@ -35,6 +35,7 @@ class Split:
         examples: The examples.
         n_empty: How many rows were left out because they have no text.
         text_columns: The columns of the text; `AUTO` for texts in memory, which have no columns.
+        pair_column: The column of the second text; `none` where an example has one text.
         label_columns: The column of the target; or one for each label.
         kind: What the targets are: `single_label`, `multi_label` or `regression`.
         integer_labels: Whether the targets were given in Python, all as integers.
@@ -44,6 +45,7 @@ class Split:
     examples: list[Example]
     n_empty: int = 0
     text_columns: tuple[str, ...] = AUTO
+    pair_column: str = "none"
     label_columns: tuple[str, ...] = AUTO
     kind: TaskKind = "single_label"
     integer_labels: bool = False
@@ -66,6 +68,13 @@ class Split:
         return [example.text for example in self.examples]
 
     @cached_property
+    def pairs(self) -> list[str] | None:
+        """The second texts; None where an example has one text."""
+        if self.pair_column == "none":
+            return None
+        return [example.pair or "" for example in self.examples]
+
+    @cached_property
     def targets(self) -> list[Target]:
         """The targets as they were read."""
         return [example.target for example in self.examples]
@@ -81,14 +90,18 @@ class Split:
             return ""
         names = ", ".join(repr(name) for name in self.text_columns)
         labels = listed([repr(name) for name in self.label_columns])
+        if self.pairs is not None:
+            names = f"{names}, pair from {self.pair_column!r}"
         return f"text from {names}; label from {labels}"
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of all texts and targets."""
+        """A digest of all texts, pairs and targets."""
         digest = hashlib.sha256()
-        for text, _, target in self.examples:
+        for text, pair, target in self.examples:
             line = f"{len(text)} {text} {target}\n"
+            if pair is not None:
+                line = f"{len(text)} {text} {len(pair)} {pair} {target}\n"
             digest.update(line.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 

@@ -38,11 +38,12 @@ def plain_texts(texts: Any, what: str = "texts") -> list[str | None]:
     return found
 
 
-def texts_to_predict(texts: Any, *, damaged: bool = False) -> list[str]:
+def texts_to_predict(texts: Any, what: str = "texts", *, damaged: bool = False) -> list[str]:
     """Convert a column of texts to a list in which none is missing.
 
     Args:
         texts: A list, an array, a tensor, one column of a data frame, or any other iterable.
+        what: How messages call the texts.
         damaged: Whether to let lone surrogates pass, for callers that report them as bad rows.
 
     Raises:
@@ -50,13 +51,13 @@ def texts_to_predict(texts: Any, *, damaged: bool = False) -> list[str]:
         UserError: If a text has a lone surrogate and `damaged` is false.
     """
     found: list[str] = []
-    for i, text in enumerate(plain_texts(texts)):
+    for i, text in enumerate(plain_texts(texts, what)):
         if text is None:
             raise TypeError(
-                f"texts[{i}] is missing (None or NaN); leave it out, or give '' for an empty text."
+                f"{what}[{i}] is missing (None or NaN); leave it out, or give '' for an empty text."
             )
         if not damaged and not text.isascii():
-            _refuse_surrogates(text, f"texts[{i}]")
+            _refuse_surrogates(text, f"{what}[{i}]")
         found.append(text)
     return found
 

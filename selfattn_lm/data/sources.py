@@ -9,12 +9,13 @@ from typing import Any
 
 from selfattn_lm.config import DataConfig, TaskKind
 from selfattn_lm.data import stdlib_docs
-from selfattn_lm.data.columns import AUTO, find_text
+from selfattn_lm.data.columns import AUTO
 from selfattn_lm.data.examples import Split
 from selfattn_lm.data.folders import find_in_folder, is_one_split, read_one_split
 from selfattn_lm.data.hub import Sources, load_from_hub, read_named_rows, refuse_without_data
 from selfattn_lm.data.lines import is_readable, is_stream
 from selfattn_lm.data.listing import SPLITS
+from selfattn_lm.data.pairs import IN_MEMORY, NO_PAIRS, find_texts
 from selfattn_lm.data.python_inputs import all_integers, plain_labels, plain_texts
 from selfattn_lm.data.readers import format_of
 from selfattn_lm.data.rows import Row, row_of_texts
@@ -26,7 +27,11 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def split_in_memory(
-    source: str, texts: Iterable[str], labels: Iterable[Any], task: TaskKind = "auto"
+    source: str,
+    texts: Iterable[str],
+    labels: Iterable[Any],
+    pairs: Iterable[str] | None = None,
+    task: TaskKind = "auto",
 ) -> Split:
     """Build a split from Python lists, arrays or columns, by the same rules as from a file.
 
@@ -34,10 +39,11 @@ def split_in_memory(
         source: How the split is called in messages; `texts` if it is the only one.
         texts: The texts.
         labels: Their labels, lists of labels, or numbers.
+        pairs: The second texts, if the examples are pairs.
         task: The kind of task that is asked for.
 
     Raises:
-        UserError: There are not as many labels as texts.
+        UserError: There are not as many labels, or second texts, as texts.
         TypeError: The values are of a kind that has no one meaning.
     """
     prefix = "" if source == "texts" else f"{source} "
@@ -46,7 +52,12 @@ def split_in_memory(
     if len(plain) != len(given):
         counts = f"{len(plain)} texts but {len(given)} labels"
         raise UserError(f"{source}: {counts}; give one label per text.")
-    split = read_split(source, _rows(zip(plain, given, strict=True)), DataConfig(task=task))
+    rows = _rows(zip(plain, given, strict=True))
+    pair_column = NO_PAIRS
+    if pairs is not None:
+        pair_column = IN_MEMORY
+        rows = _with_pairs(rows, _plain_pairs(source, pairs, f"{prefix}pairs", len(plain)))
+    split = read_split(source, rows, DataConfig(task=task, pair_column=pair_column))
     return replace(split, text_columns=AUTO, label_columns=AUTO, integer_labels=all_integers(given))
 
 
@@ -59,7 +70,11 @@ def load_splits(config: DataConfig) -> dict[str, Split]:
         raise UserError(f"{config.source}: no train split; found {', '.join(sources)}.")
     train = read_split(*sources["train"], config)
     columns = replace(
-        config, text_column=train.text_columns, label_column=train.label_columns, task=train.kind
+        config,
+        text_column=train.text_columns,
+        pair_column=train.pair_column,
+        label_column=train.label_columns,
+        task=train.kind,
     )
     splits = {}
     for name, (source, rows) in sources.items():
@@ -101,7 +116,8 @@ def load_split(config: DataConfig, name: str | None, trained_on: DataConfig | No
 def stream_texts(config: DataConfig) -> Iterator[str]:
     """Read the texts of a whole file or of the train split, one by one.
 
-    Labels are not needed, and empty texts are left out.
+    Labels are not needed, and empty texts are left out. The two texts of a pair are texts of their
+    own.
     """
     path = Path(config.source)
     if is_readable(path) and is_stream(path):
@@ -111,17 +127,21 @@ def stream_texts(config: DataConfig) -> Iterator[str]:
     if "train" not in sources:
         raise UserError(f"{config.source}: no train split; found {', '.join(sources)}.")
     source, rows = sources["train"]
-    names: tuple[str, ...] = ()
+    texts: list[tuple[str, ...]] = []  # the columns of each text of a row
     is_empty = True
     for row in rows:
         values = row_values(row, source)
-        if not names:
-            names = find_text(list(values), config.text_column, source)
-        refuse_damage(row, names, source)
-        text = row_text(values, names, f"{source}, {row.place}")
-        if text:
-            yield text
-            is_empty = False
+        if not texts:
+            names, pair_column = find_texts(list(values), config, DataConfig(), source)
+            texts.append(names)
+            if pair_column != NO_PAIRS:
+                texts.append((pair_column,))
+        for names in texts:
+            refuse_damage(row, names, source)
+            text = row_text(values, names, f"{source}, {row.place}")
+            if text:
+                yield text
+                is_empty = False
     if is_empty:
         raise UserError(f"{source}: no row has a text.")
 
@@ -166,6 +186,21 @@ def _open(config: DataConfig, *, labelled: bool = True) -> Sources:
 
 def _reader(config: DataConfig) -> Callable[[Path], Iterator[Row]]:
     return partial(read_named_rows, quoting=config.quoting)
+
+
+def _plain_pairs(source: str, pairs: Iterable[str], what: str, count: int) -> list[str | None]:
+    """The second texts of as many pairs as there are texts."""
+    plain = plain_texts(pairs, what)
+    if len(plain) != count:
+        counts = f"{count} texts but {len(plain)} pairs"
+        raise UserError(f"{source}: {counts}; give one second text per text.")
+    return plain
+
+
+def _with_pairs(rows: Iterator[Row], pairs: Iterable[str | None]) -> Iterator[Row]:
+    """The same rows with a second text."""
+    for row, pair in zip(rows, pairs, strict=True):
+        yield row_of_texts(row.number, {**(row.values or {}), IN_MEMORY: pair})
 
 
 def _rows(pairs: Iterable[tuple[str | None, Any]]) -> Iterator[Row]:

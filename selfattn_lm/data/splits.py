@@ -5,14 +5,9 @@ from typing import Any
 
 from selfattn_lm.config import DataConfig
 from selfattn_lm.data.characters import visible_text
-from selfattn_lm.data.columns import (
-    find_labels,
-    find_text,
-    not_a_text,
-    refuse_one_for_both,
-    text_of,
-)
+from selfattn_lm.data.columns import find_labels, not_a_text, refuse_one_for_both, text_of
 from selfattn_lm.data.examples import Example, Split
+from selfattn_lm.data.pairs import NO_PAIRS, find_texts, pair_of
 from selfattn_lm.data.rows import Row
 from selfattn_lm.data.targets import TargetReader
 from selfattn_lm.errors import UserError
@@ -62,20 +57,21 @@ def read_split(
     known = known or DataConfig()
     examples: list[Example] = []
     names: tuple[str, ...] = ()
+    pair_column = NO_PAIRS
     reader: TargetReader | None = None
     n_empty = 0
     for row in rows:
         values = row_values(row, source)
         if reader is None:
             columns = list(values)
-            names = find_text(columns, config.text_column, source, known.text_column)
+            names, pair_column = find_texts(columns, config, known, source)
             labels = find_labels(columns, config.label_column, source, known.label_column)
-            refuse_one_for_both(names, labels, source)
+            refuse_one_for_both((*names, pair_column), labels, source)
             reader = _target_reader(labels, values, config, known)
         if row.damaged:
-            refuse_damage(row, (*names, *reader.columns), source)
+            refuse_damage(row, (*names, pair_column, *reader.columns), source)
         example = None
-        if reader.reads_texts:
+        if reader.reads_texts and pair_column == NO_PAIRS:
             example = _plain_example(values, names, reader.columns[0])
         if example is None:
             place = f"{source}, {row.place}"
@@ -83,12 +79,15 @@ def read_split(
             if not text:
                 n_empty += 1
                 continue
-            example = Example(text, None, reader.read(values, place))
+            pair = None
+            if pair_column != NO_PAIRS:
+                pair = pair_of(values, pair_column, place)
+            example = Example(text, pair, reader.read(values, place))
         examples.append(example)
     if reader is None or not examples:
         raise UserError(f"{source}: no row has a text.")
     examples = _with_targets(examples, reader, source)
-    return Split(source, examples, n_empty, names, reader.columns, reader.kind)
+    return Split(source, examples, n_empty, names, pair_column, reader.columns, reader.kind)
 
 
 def _target_reader(

@@ -31,7 +31,7 @@ def evaluate_split(
         if not known:
             names = ", ".join(task.names[:_MAX_NAMED])
             raise UserError(f"{split.source}: the run knows none of the labels, only {names}.")
-    outputs = classifier.outputs(split.texts)
+    outputs = classifier.outputs(split.texts, split.pairs)
     values = task.score(outputs, task.encode(split.targets))
     return Evaluation(split.source, task.kind, values, unknown, split.columns)
 

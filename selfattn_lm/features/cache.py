@@ -116,9 +116,16 @@ def _compute(
     file: Path | None = None,
 ) -> tuple[Tokenizer, TokenizedTexts]:
     if tokenizer is None:
-        every = math.ceil(len(texts) / _TRAINING_TEXTS)
-        tokenizer = train_tokenizer(texts[::every], config)
+        tokenizer = train_on_some(texts, config)
     return tokenizer, TokenizedTexts.from_texts(tokenizer, texts, max_length, file)
+
+
+def train_on_some(
+    texts: Sequence[str], config: ResolvedTokenizer, *, for_pairs: bool = False
+) -> Tokenizer:
+    """Train a tokenizer on at most 200,000 texts, evenly spread over those given."""
+    every = math.ceil(len(texts) / _TRAINING_TEXTS)
+    return train_tokenizer(texts[::every], config, for_pairs=for_pairs)
 
 
 def _read(entry: Path, max_length: int) -> tuple[Tokenizer, TokenizedTexts]:

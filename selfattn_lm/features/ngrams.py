@@ -4,20 +4,39 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from selfattn_lm.features.hashing import ngram_hash
+from selfattn_lm.features.pair_ngrams import pair_ngram_buckets
 from selfattn_lm.inputs import Inputs
-
-UINT32 = 2**32 - 1  # keeps the lower 32 bits of a number
-FNV_PRIME = 16_777_619  # of the 32-bit hash of Fowler, Noll and Vo (1991)
 
 
 def add_ngrams(inputs: Inputs, max_ngram: int, buckets: int) -> Inputs:
     """Add the buckets of all n-grams of 2 to `max_ngram` tokens; with `max_ngram` 1 there are none.
 
-    They are computed from the ids as the model reads them, after any token has been masked.
+    They are computed from the ids as the model reads them, after any token has been masked. Those
+    of a pair are within one text, and what compares the texts follows them.
     """
     if max_ngram == 1:
         return inputs
-    return inputs._replace(ngrams=ngram_buckets(inputs.ids, max_ngram, buckets))
+    ngrams = ngram_buckets(inputs.ids, max_ngram, buckets)
+    if inputs.types is not None:
+        within = without_border(ngrams, inputs.types, empty=buckets)
+        ngrams = torch.cat([within, pair_ngram_buckets(inputs, buckets)], dim=-1)
+    return inputs._replace(ngrams=ngrams)
+
+
+def without_border(ngrams: Tensor, types: Tensor, empty: int) -> Tensor:
+    """Replace the n-grams that begin in the first text of a pair and end in the second.
+
+    Args:
+        ngrams: The buckets of n-grams of 2, 3, … N tokens: (B, T, N - 1).
+        types: The number of the text that each token belongs to, 0 or 1: (B, T).
+        empty: What replaces them.
+    """
+    columns = []
+    for n, column in enumerate(ngrams.unbind(-1), start=2):
+        first_types = F.pad(types, (n - 1, 0))[:, : types.shape[1]]
+        columns.append(column.masked_fill(types != first_types, empty))
+    return torch.stack(columns, dim=-1)
 
 
 def ngram_buckets(ids: Tensor, max_ngram: int, buckets: int) -> Tensor:
@@ -34,26 +53,3 @@ def ngram_buckets(ids: Tensor, max_ngram: int, buckets: int) -> Tensor:
         hashed = ngram_hash(hashed, preceding, n)
         found.append(hashed.remainder(buckets))
     return torch.stack(found, dim=-1)
-
-
-def ngram_hash(hashed: Tensor, preceding: Tensor, n: int) -> Tensor:
-    """Hash n-grams, given the hashes of their last n - 1 tokens and the token before those.
-
-    The hash of a single token is its id. The product with the FNV prime keeps n-grams of the same
-    tokens in another order apart.
-    """
-    return mix32((hashed * FNV_PRIME + preceding + n) & UINT32)
-
-
-def mix32(x: Tensor) -> Tensor:
-    """Mix the bits of unsigned 32-bit numbers held in int64: each bit of the result depends on all.
-
-    This is Thomas Mueller's integer hash (https://stackoverflow.com/a/12996028), which maps no two
-    numbers to the same one. Torch lacks most operations on uint32, so the products are computed in
-    64 bits, where they fit (2^32 x 2^27), and cut down to 32. Unsigned 32-bit arithmetic gives the
-    same values elsewhere: uint32 in numpy; in JavaScript `Math.imul`, `>>>` for the shift, and a
-    last `>>> 0`.
-    """
-    for _ in range(2):
-        x = ((x ^ (x >> 16)) * 0x45D9F3B) & UINT32
-    return x ^ (x >> 16)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -34,6 +35,7 @@ class TokenizedTexts:
     lengths: np.ndarray
     full_lengths: np.ndarray
     sep_id: int | None
+    border_id: ClassVar[None] = None  # single texts have no border between two
 
     @classmethod
     def from_texts(

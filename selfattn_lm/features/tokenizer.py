@@ -13,7 +13,9 @@ from selfattn_lm.config import ResolvedTokenizer
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")
 UNKNOWN, CLS, MASK = SPECIAL[1:]
 CLS_ID, MASK_ID = SPECIAL.index(CLS), SPECIAL.index(MASK)
-SEP = "[SEP]"  # ends a text in BERT's vocabularies; ours have no such token
+# Ends a text in BERT's vocabularies, and each text of a pair in ours, where it follows SPECIAL.
+SEP = "[SEP]"
+SEP_ID = len(SPECIAL)  # in our vocabularies of pairs
 _WORD_START = "▁"  # marks the first piece of a word while WordPiece is trained
 _LONGEST = 100_000  # characters of one text that a tokenizer is trained on
 # Han, kana, Thai, Lao, Khmer, Burmese and Tibetan are written without spaces between words.
@@ -37,23 +39,29 @@ def mostly_unspaced(texts: Iterable[str]) -> bool:
     return len(_UNSPACED.findall(sample)) > letters / 2
 
 
-def train_tokenizer(texts: Iterable[str], config: ResolvedTokenizer) -> Tokenizer:
+def train_tokenizer(
+    texts: Iterable[str], config: ResolvedTokenizer, *, for_pairs: bool = False
+) -> Tokenizer:
     """Train a tokenizer on texts, which are read once; the same texts give the same bytes.
 
     Args:
         texts: The texts. Of a very long one only the beginning counts, so that it does not decide
             the vocabulary.
         config: The tokenizer's settings.
+        for_pairs: Whether the vocabulary gets a [SEP], which ends each text of a pair.
     """
     texts = (text[:_LONGEST] for text in texts)
+    special_tokens = list(SPECIAL)
+    if for_pairs:
+        special_tokens.append(SEP)
     options: dict[str, Any] = {
         "vocab_size": config.vocab_size,
         "min_frequency": config.min_frequency,
-        "special_tokens": list(SPECIAL),
+        "special_tokens": special_tokens,
         "show_progress": False,
     }
     if config.type == "wordpiece":
-        pieces = _train_wordpieces(texts, config, trainers.BpeTrainer(**options))
+        pieces = _train_wordpieces(texts, config, special_tokens, trainers.BpeTrainer(**options))
         vocabulary = {piece: i for i, piece in enumerate(pieces[: config.vocab_size])}
         return _finish(_untrained(models.WordPiece(vocabulary, unk_token=UNKNOWN), config))
     if config.type == "bpe":
@@ -123,7 +131,10 @@ def _finish(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def _train_wordpieces(
-    texts: Iterable[str], config: ResolvedTokenizer, trainer: trainers.BpeTrainer
+    texts: Iterable[str],
+    config: ResolvedTokenizer,
+    special_tokens: list[str],
+    trainer: trainers.BpeTrainer,
 ) -> list[str]:
     """Train WordPiece's pieces (Schuster & Nakajima 2012), in canonical order.
 
@@ -136,11 +147,11 @@ def _train_wordpieces(
     marked.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), mark])
     marked.train_from_iterator(texts, trainer)
     vocabulary = marked.get_vocab()
-    pieces = dict.fromkeys(SPECIAL)  # a dict keeps the order and drops repetitions
+    pieces = dict.fromkeys(special_tokens)  # a dict keeps the order and drops repetitions
     for token in sorted(vocabulary, key=vocabulary.__getitem__):
         begins_a_word = token.startswith(_WORD_START)
         characters = token.removeprefix(_WORD_START)
-        if token in SPECIAL or not characters:
+        if token in special_tokens or not characters:
             continue
         if len(characters) == 1:  # a character may begin a word or continue one
             pieces[characters] = None

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfattn_lm.config import Precision
+from selfattn_lm.config import Precision, PredictionSettings
 from selfattn_lm.data.python_inputs import texts_to_predict
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.batching import cut_by_budget, pad
 from selfattn_lm.features.ngrams import add_ngrams
+from selfattn_lm.features.pairs import TokenizedPairs
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.hardware import Device, choose_device
 from selfattn_lm.inference.executor import Executor
@@ -112,28 +113,29 @@ class TextClassifier:
         """Write a run folder that `load` and the command line read."""
         write_run(Path(folder), self.run)
 
-    def predict(self, texts: Iterable[str]) -> list[Any]:
+    def predict(self, texts: Iterable[str], pairs: Iterable[str] | None = None) -> list[Any]:
         """Predict what each text is: its most probable label, the list of its labels, or a number.
 
-        A label is a str, or an int if labels are integers.
+        A label is a str, or an int if labels are integers. `pairs` are the second texts, for a run
+        that was trained on pairs.
         """
-        return self.task.decide(self.outputs(texts))
+        return self.task.decide(self.outputs(texts, pairs))
 
-    def predict_proba(self, texts: Iterable[str]) -> np.ndarray:
+    def predict_proba(self, texts: Iterable[str], pairs: Iterable[str] | None = None) -> np.ndarray:
         """Compute the probability of each label, in the order of `labels`: float32 (N, L).
 
         Raises UserError if a number is predicted, or the weights are broken.
         """
         if not self.labels:
             raise UserError("the run predicts a number, which has no probability; use `predict`.")
-        return self.outputs(texts)
+        return self.outputs(texts, pairs)
 
-    def outputs(self, texts: Iterable[str]) -> np.ndarray:
+    def outputs(self, texts: Iterable[str], pairs: Iterable[str] | None = None) -> np.ndarray:
         """Compute what the task decides by, probabilities or the number: float32 (N, L).
 
         Raises UserError if the weights are broken, so that the model computes NaN.
         """
-        outputs = self._compute(self.encode(texts), self.forward, self.task.outputs)
+        outputs = self._compute(self.encode(texts, pairs), self.forward, self.task.outputs)
         broken = np.count_nonzero(~np.isfinite(outputs).all(1))
         if broken:
             raise UserError(
@@ -142,18 +144,31 @@ class TextClassifier:
             )
         return outputs
 
-    def embed(self, texts: Iterable[str]) -> np.ndarray:
+    def embed(self, texts: Iterable[str], pairs: Iterable[str] | None = None) -> np.ndarray:
         """Compute a vector for each text, that of its K branches side by side: float32 (N, K · C).
 
         It is what the heads compute the logits from.
         """
         width = len(self.run.model.branches) * self.run.resolved.model.width
-        return self._compute(self.encode(texts), self._model.embed, width)
+        return self._compute(self.encode(texts, pairs), self._model.embed, width)
 
-    def encode(self, texts: Iterable[str]) -> TokenizedTexts:
-        """Turn texts into token ids, truncated to the length that the model was trained with."""
-        checked = texts_to_predict(texts)
-        return TokenizedTexts.from_texts(self.run.tokenizer, checked, self._max_length)
+    def encode(
+        self, texts: Iterable[str], pairs: Iterable[str] | None = None
+    ) -> TokenizedTexts | TokenizedPairs:
+        """Turn texts or pairs into token ids, truncated to the length that the model knows.
+
+        Raises UserError if there are second texts and the run has read none, or the reverse.
+        """
+        tokenizer, max_length = self.run.tokenizer, self._max_length
+        require_pairs(pairs is not None, self.run.resolved)
+        first = texts_to_predict(texts)
+        if pairs is None:
+            return TokenizedTexts.from_texts(tokenizer, first, max_length)
+        second = texts_to_predict(pairs, "pairs")
+        if len(first) != len(second):
+            counts = f"{len(first)} texts but {len(second)} pairs"
+            raise UserError(f"{counts}; give one second text per text.")
+        return TokenizedPairs.from_texts(tokenizer, first, second, max_length)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Compute the outputs of a batch on the model's device: (B, T) -> (B, L)."""
@@ -164,7 +179,10 @@ class TextClassifier:
         return self.run.resolved.model.max_length
 
     def _compute(
-        self, tokens: TokenizedTexts, function: Callable[[Inputs], Tensor], width: int
+        self,
+        tokens: TokenizedTexts | TokenizedPairs,
+        function: Callable[[Inputs], Tensor],
+        width: int,
     ) -> np.ndarray:
         """Compute a function of batches of similar length; its results in the texts' order."""
         order = np.argsort(tokens.lengths, kind="stable")
@@ -174,7 +192,8 @@ class TextClassifier:
 
         def compute(part: slice) -> None:
             rows = order[part]
-            padded = pad([tokens[i] for i in rows], min_length=lengths[part][-1])
+            ids = [tokens[i] for i in rows]
+            padded = pad(ids, min_length=lengths[part][-1], border_id=tokens.border_id)
             with torch.inference_mode():
                 inputs = self._with_ngrams(padded.to(self._device))
                 results[rows] = function(inputs).float().cpu().numpy()
@@ -187,3 +206,13 @@ class TextClassifier:
     def _with_ngrams(self, inputs: Inputs) -> Inputs:
         config = self.run.resolved.model
         return add_ngrams(inputs, config.max_ngram, config.ngram_buckets)
+
+
+def require_pairs(are_given: bool, settings: PredictionSettings) -> None:
+    """Refuse single texts for a run that was trained on pairs, and the reverse."""
+    if settings.has_pairs and not are_given:
+        advice = "give the second text of each with --pair or --data.pair-column (Python: pairs=)"
+        raise UserError(f"the run was trained on pairs of texts; {advice}.")
+    if are_given and not settings.has_pairs:
+        advice = "leave out --pair or --data.pair-column (Python: pairs=)"
+        raise UserError(f"the run was trained on single texts, not on pairs; {advice}.")

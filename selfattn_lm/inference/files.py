@@ -3,18 +3,19 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from selfattn_lm.config import DataConfig
 from selfattn_lm.data.columnar import holds_texts
-from selfattn_lm.data.columns import find_text
+from selfattn_lm.data.pairs import NO_PAIRS, find_texts
 from selfattn_lm.data.readers import schema_of
 from selfattn_lm.data.rows import NoRowsError, Row
 from selfattn_lm.errors import Interrupted, UserError
 from selfattn_lm.inference.chunks import MAX_ROWS
-from selfattn_lm.inference.classifier import TextClassifier
+from selfattn_lm.inference.classifier import TextClassifier, require_pairs
 from selfattn_lm.inference.progress import ShowRows, show_nothing
 from selfattn_lm.inference.row_source import RowSource
 from selfattn_lm.inference.text_extractor import TextExtractor
@@ -61,14 +62,14 @@ class FilePredictor:
         source: RowSource,
         target: Target,
         options: PredictionOptions,
-        text_columns: Sequence[str],
+        columns: DataConfig,
     ) -> None:
-        """Take the classifier, the input, the output, what is written, and the text columns."""
+        """Take the classifier, the input, the output, what is written, and the columns to read."""
         self.classifier = classifier
         self.source = source
         self.target = target
         self.options = options
-        self.text_columns = text_columns
+        self.columns = columns
         self.rows = 0  # predicted so far
         self._dropped: set[str] = set()  # columns reported as left out
 
@@ -94,7 +95,8 @@ class FilePredictor:
         with closing(self.source.chunks()) as chunks:
             first_chunk, columns = self._first_chunk(chunks)
             schema = self._output_schema(columns)
-            extractor = TextExtractor(self.source.name, self._find_text_columns(schema))
+            names, pair_column = self._find_text_columns(schema)
+            extractor = TextExtractor(self.source.name, names, pair_column)
             with open_writer(self.target, schema) as writer, progress as show_rows:
                 for chunk in chain([first_chunk], chunks):
                     results = self._predict(chunk, schema, extractor)
@@ -150,27 +152,35 @@ class FilePredictor:
         log.warning(message, self.source.name, taken[0], names)
         return added
 
-    def _find_text_columns(self, schema: OutputSchema) -> tuple[str, ...]:
-        """Return the columns of the text, and log them where they are not obvious."""
-        trained_on = self.classifier.run.resolved.data.text_column
+    def _find_text_columns(self, schema: OutputSchema) -> tuple[tuple[str, ...], str]:
+        """Return the text columns and the pair column, and log them where they are not obvious."""
+        resolved = self.classifier.run.resolved
+        trained_on = resolved.data
+        if not resolved.has_pairs:
+            trained_on = replace(trained_on, pair_column=NO_PAIRS)
         source = self.source.name
-        names = find_text(schema.columns, self.text_columns, source, trained_on)
+        names, pair_column = find_texts(schema.columns, self.columns, trained_on, source)
+        require_pairs(pair_column != NO_PAIRS, resolved)
+        read = names
+        if pair_column != NO_PAIRS:
+            read = (*names, pair_column)
         if schema.arrow is not None:
-            for name in names:
+            for name in read:
                 kind = schema.arrow.field(name).type
                 if not holds_texts(kind):
                     reason = f"column {name!r} holds {kind}, not texts; write it as strings"
                     raise UserError(f"{source}: {reason}.")
         if names != ("text",) and len(schema.columns) > 1:
-            log.info("%s: text from %s", source, ", ".join(repr(name) for name in names))
-        return names
+            log.info("%s: text from %s", source, ", ".join(repr(name) for name in read))
+        return names, pair_column
 
     def _predict(
         self, chunk: list[Row], schema: OutputSchema, extractor: TextExtractor
     ) -> list[dict[str, Any]]:
         """Return the output rows of a chunk."""
         texts = [extractor.text(row) for row in chunk]
-        outputs = iter(self.classifier.outputs([text for text in texts if text]))
+        pairs = extractor.pairs([row for row, text in zip(chunk, texts, strict=True) if text])
+        outputs = iter(self.classifier.outputs([text for text in texts if text], pairs))
         task = self.classifier.task
         results: list[dict[str, Any]] = []
         for row, text in zip(chunk, texts, strict=True):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from selfattn_lm.config import Quoting
 from selfattn_lm.data.lines import is_stream
+from selfattn_lm.data.pairs import IN_MEMORY
 from selfattn_lm.data.readers import read_rows
 from selfattn_lm.data.rows import Row, row_of_texts
 from selfattn_lm.inference.chunks import file_chunks, stream_chunks
@@ -40,10 +41,15 @@ class RowSource:
         return cls(path, rows, form, is_live=is_stream(file))
 
     @classmethod
-    def of_texts(cls, texts: Sequence[str]) -> "RowSource":
-        """Make a row of each text."""
-        rows = (row_of_texts(number, {"text": text}) for number, text in enumerate(texts, 1))
-        return cls("--text", rows, "txt")
+    def of_texts(cls, texts: Sequence[str], pairs: Sequence[str] = ()) -> "RowSource":
+        """Make a row of each text, or of each text and its second one."""
+        rows = []
+        for number, text in enumerate(texts, 1):
+            values = {"text": text}
+            if pairs:
+                values[IN_MEMORY] = pairs[number - 1]
+            rows.append(row_of_texts(number, values))
+        return cls("--text", iter(rows), "txt")
 
     def chunks(self) -> Generator[list[Row], None, None]:
         """Yield the rows in chunks that fit in memory."""

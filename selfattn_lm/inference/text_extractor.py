@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from selfattn_lm.data.columns import not_a_text, text_of
+from selfattn_lm.data.pairs import NO_PAIRS, pair_of
 from selfattn_lm.data.rows import Row
 
 log = logging.getLogger(__name__)
@@ -18,17 +19,22 @@ class TextExtractor:
         unreadable: Number of those that the reader could not read.
     """
 
-    def __init__(self, source: str, columns: Sequence[str]) -> None:
-        """Take the name of the source, for messages, and the columns of the text."""
+    def __init__(self, source: str, columns: Sequence[str], pair_column: str = NO_PAIRS) -> None:
+        """Take the name of the source, for messages, and the columns of the texts."""
         self.source = source
         self.columns = columns
+        self.pair_column = pair_column
         self.bad = 0
         self.unreadable = 0
         self._has_reported_damage = False
 
     def text(self, row: Row) -> str:
         """Return the text of a row; report a bad row and return an empty text for it."""
-        text, problem = self._text_or_problem(row)
+        text, problem = self._text_or_problem(row, self.columns)
+        if text and self.pair_column != NO_PAIRS:
+            pair, problem = self._text_or_problem(row, (self.pair_column,))
+            if not pair:
+                text = ""
         if text and row.damaged:
             self._report_damage(row)
         if row.values is None:
@@ -39,26 +45,35 @@ class TextExtractor:
                 log.warning("%s, %s: %s, so no prediction", self.source, row.place, problem)
         return text
 
+    def pairs(self, rows: Sequence[Row]) -> list[str] | None:
+        """Return the second text of each row, which has one; None for single texts."""
+        if self.pair_column == NO_PAIRS:
+            return None
+        return [pair_of(row.values or {}, self.pair_column, row.place) for row in rows]
+
     def report_total(self) -> None:
         """Log the number of bad rows if not all of them were reported."""
         if self.bad > _MAX_REPORTED:
             message = "%s: %d bad rows in all got an empty prediction"
             log.warning(message, self.source, self.bad)
 
-    def _text_or_problem(self, row: Row) -> tuple[str, str]:
-        """Return the text of a row, or an empty text and the reason."""
+    def _text_or_problem(self, row: Row, columns: Sequence[str]) -> tuple[str, str]:
+        """Return the text of a row in some columns, or an empty text and the reason."""
         if row.values is None:
             return "", row.problem
-        for name in self.columns:
+        for name in columns:
             if name not in row.values:
                 return "", f"no column {name!r}"
             if name in row.damaged:
                 return "", f"{row.damaged[name]} in column {name!r}"
-        text = text_of(row.values, self.columns)
+        text = text_of(row.values, columns)
         if text is None:
-            return "", not_a_text(row.values, self.columns)
+            return "", not_a_text(row.values, columns)
         if not text:
-            return "", "an empty text"
+            problem = "an empty text"
+            if self.pair_column != NO_PAIRS:
+                problem = f"an empty text in column {columns[0]!r}"
+            return "", problem
         return text, ""
 
     def _report_damage(self, row: Row) -> None:

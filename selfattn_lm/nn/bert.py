@@ -44,7 +44,10 @@ class BertEmbedding(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Embed a batch: (B, T) -> (B, T, C)."""
-        types = self.types[0] if inputs.types is None else self.types[inputs.types]
+        types = self.types[0]
+        if inputs.types is not None:
+            # A model without types reads all tokens as those of type 0.
+            types = self.types[inputs.types.clamp(max=len(self.types) - 1)]
         embedded = self.positions(self.tokens(inputs.ids) + types)
         dropped: Tensor = self.drop(self.norm(embedded))
         return dropped

@@ -68,14 +68,17 @@ class NgramEmbedding(nn.Module):
     """Adds up the vectors of the n-grams that end at each token: (B, T, N - 1) -> (B, T, C).
 
     There are far more n-grams than buckets; those of one bucket share a vector (Joulin et al. 2016,
-    1607.01759). `features.ngrams` finds the buckets.
+    1607.01759). `features.ngrams` finds the buckets, and `empty` is that of no n-gram.
     """
 
-    def __init__(self, buckets: int, width: int) -> None:
+    def __init__(self, buckets: int, width: int, empty: int | None = None) -> None:
         super().__init__()
         self.table = token_table(buckets, width)
         # Most n-grams are rare, so their vectors begin near zero.
         nn.init.normal_(self.table.weight, std=0.1 / math.sqrt(width))
+        if empty is not None:  # its vector stays zero
+            self.table.padding_idx = empty
+            nn.init.zeros_(self.table.weight.data[empty])
 
     def forward(self, ngrams: Tensor) -> Tensor:
         """Embed the n-grams of 2, 3, … tokens: (B, T, N - 1) -> (B, T, C)."""

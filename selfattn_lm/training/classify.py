@@ -62,6 +62,8 @@ class TrainResult:
 
 def train_classifier(run: OpenRun, splits: dict[str, Split]) -> TrainResult:
     """Train a classifier on the splits, and write its run folder."""
+    if run.initial is not None:
+        _require_same_inputs(run.initial, splits["train"])
     data = prepare(splits, run.settings, run.tokenizer())
     settings = data.settings
     with torch.random.fork_rng():
@@ -99,6 +101,17 @@ def train_classifier(run: OpenRun, splits: dict[str, Split]) -> TrainResult:
             result = _finish(run, data, trained, resolved, outcome)
             outcome.raise_if_not_finite(run.folder)
             return result
+
+
+def _require_same_inputs(initial: Run, train: Split) -> None:
+    """Refuse to start a classifier of pairs from a run of single texts of ours, or the reverse."""
+    has_pairs = train.pairs is not None
+    if initial.bert is not None or initial.resolved.has_pairs == has_pairs:
+        return
+    reason = "single texts, but the run to start from reads pairs"
+    if has_pairs:
+        reason = "pairs of texts, but the run to start from reads single texts"
+    raise UserError(f"{train.source}: {reason}; start from a BERT or from scratch.")
 
 
 def _build(run: OpenRun, data: TrainingData) -> Classifier:
@@ -205,7 +218,7 @@ def _trained_run(run: OpenRun, data: TrainingData, resolved: Resolved, model: Cl
 def _with_decision(data: TrainingData, classifier: TextClassifier) -> Task:
     """The task with what it decides by the validation split, such as thresholds."""
     validation = data.splits["validation"]
-    outputs = classifier.outputs(validation.texts)
+    outputs = classifier.outputs(validation.texts, validation.pairs)
     return data.task.with_decision(outputs, data.task.encode(validation.targets))
 
 

@@ -9,12 +9,19 @@ import torch
 from tokenizers import Tokenizer
 from torch.utils.data import DataLoader, Dataset
 
-from selfattn_lm.config import DataConfig, PredictionSettings, Settings, TrainingConfig
+from selfattn_lm.config import (
+    DataConfig,
+    PredictionSettings,
+    ResolvedTokenizer,
+    Settings,
+    TrainingConfig,
+)
 from selfattn_lm.data.checks import leaked_texts, text_warnings
 from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.batching import LengthBuckets, cut_by_budget, pad
 from selfattn_lm.features.cache import tokenize
+from selfattn_lm.features.pairs import TokenizedPairs, tokenize_pairs
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.features.tokenizer import mostly_unspaced
 from selfattn_lm.inputs import Batch
@@ -25,9 +32,9 @@ log = logging.getLogger(__name__)
 
 
 class TokenizedDataset(Dataset[Batch]):
-    """Token ids and target of each text; indexed by a list of rows, it returns a batch."""
+    """Token ids and target of each text or pair; indexed by a list of rows, it returns a batch."""
 
-    def __init__(self, tokens: TokenizedTexts, targets: np.ndarray) -> None:
+    def __init__(self, tokens: TokenizedTexts | TokenizedPairs, targets: np.ndarray) -> None:
         self.tokens = tokens
         self.targets = targets
 
@@ -35,7 +42,7 @@ class TokenizedDataset(Dataset[Batch]):
         return len(self.targets)
 
     def __getitem__(self, rows: list[int]) -> Batch:
-        inputs = pad([self.tokens[i] for i in rows])
+        inputs = pad([self.tokens[i] for i in rows], border_id=self.tokens.border_id)
         return Batch(inputs, torch.as_tensor(self.targets[rows]))
 
 
@@ -89,12 +96,12 @@ def prepare(
     longest = settings.model.max_length
     if longest == "auto":
         longest = MAX_LENGTH
-    tokenizer, tokens = tokenize(train.texts, tokenizer_config, tokenizer, longest)
+    tokenizer, tokens = tokenize_split(train, tokenizer_config, tokenizer, longest)
     model_config = resolve_model(
         settings.model, tokenizer_config, tokens.lengths, settings.training.batch_tokens
     )
     max_length = model_config.max_length
-    validation_tokens = tokenize(validation.texts, tokenizer_config, tokenizer, max_length)[1]
+    validation_tokens = tokenize_split(validation, tokenizer_config, tokenizer, max_length)[1]
     return TrainingData(
         splits=splits,
         task=task,
@@ -106,6 +113,15 @@ def prepare(
         ),
         is_held_out=is_held_out,
     )
+
+
+def tokenize_split(
+    split: Split, config: ResolvedTokenizer, tokenizer: Tokenizer | None, max_length: int
+) -> tuple[Tokenizer, TokenizedTexts | TokenizedPairs]:
+    """Tokenize a split, with a tokenizer trained on it if none is given."""
+    if split.pairs is None:
+        return tokenize(split.texts, config, tokenizer, max_length)
+    return tokenize_pairs(split.texts, split.pairs, config, tokenizer, max_length)
 
 
 def training_splits(
@@ -142,7 +158,9 @@ def hold_out(split: Split, fraction: float, task: Task, seed: int) -> tuple[Spli
 
 
 def _read_columns(config: DataConfig, train: Split) -> DataConfig:
-    """The settings with the columns that were read; texts in memory have none."""
+    """The settings with the columns that were read; texts in memory have none but a pair's."""
+    if train.pairs is not None:
+        config = replace(config, pair_column=train.pair_column)
     if not train.columns:
         return config
     return replace(config, text_column=train.text_columns, label_column=train.label_columns)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from selfattn_lm.features.ngrams import add_ngrams, mix32, ngram_buckets, ngram_hash
+from selfattn_lm.features.hashing import mix32, ngram_hash
+from selfattn_lm.features.ngrams import add_ngrams, ngram_buckets
 from selfattn_lm.inputs import Inputs
 
 
