@@ -79,7 +79,7 @@ def test_the_head_starts_with_the_frequencies_of_the_labels(
     monkeypatch.setattr(classify, "ClassifierModule", stop)
     targets = [("fruit",), ("fruit", "metal"), (), ("fruit",)] * 10
     texts = [f"word {number}" for number in range(40)]
-    with pytest.raises(UserError, match="^stopped$"):
+    with pytest.raises(UserError, match=r"^stopped$"):
         fit(texts, targets, validation_fraction=0.5, **EXACT)
     for branch in found[0].branches.values():
         bias = branch.head[-1].bias.detach()
