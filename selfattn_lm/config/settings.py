@@ -183,7 +183,10 @@ class TrainingConfig(Checked):
         "auto", "passes over the training split; auto: by the size of the split", 1
     )
     learning_rate: float | Auto = opt(
-        "auto", "peak learning rate; auto: 3e-3, or 0.1 / width for a BERT", 1e-9, 10
+        "auto",
+        "peak learning rate; auto: 3e-3, 8e-3 with several labels, or 0.1 / width for a BERT",
+        1e-9,
+        10,
     )
     layer_decay: float = opt(
         1.0, "learning-rate factor from each layer to the one below it; 1: the same rate", 0.01, 1
@@ -205,7 +208,10 @@ class TrainingConfig(Checked):
     accumulate_batches: int = opt(1, "batches per optimizer step", 1)
     max_grad_norm: float = opt(1.0, "maximum norm of the gradient, which is clipped to it", 1e-9)
     label_smoothing: float = opt(
-        0.1, "fraction of the target probability spread over all labels", 0, 0.99
+        0.1,
+        "fraction of the target probability spread over all labels; unused with several per text",
+        0,
+        0.99,
     )
     class_weights: Literal["none", "balanced"] = opt(
         "none", "weights of labels in the loss; balanced: each label counts the same"

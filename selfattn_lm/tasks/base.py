@@ -28,12 +28,14 @@ class Task(Protocol):
         kind: The name of the kind of task.
         scores: The validation scores by which the best weights can be chosen, greater being better;
             the default first.
+        learning_rate: The highest learning rate of a model that is trained from scratch.
         decides_by_validation: Whether something is decided by the validation split, once the model
             is trained.
     """
 
     kind: ClassVar[str]
     scores: ClassVar[tuple[str, ...]]
+    learning_rate: ClassVar[float]
     decides_by_validation: ClassVar[bool]
 
     @property

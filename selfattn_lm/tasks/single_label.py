@@ -40,6 +40,7 @@ class SingleLabel:
     are_integers: bool = False
     kind: ClassVar[str] = "single_label"
     scores: ClassVar[tuple[str, ...]] = ("macro_f1", "accuracy")
+    learning_rate: ClassVar[float] = 3e-3
     decides_by_validation: ClassVar[bool] = False
 
     @classmethod

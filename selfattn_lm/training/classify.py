@@ -175,6 +175,7 @@ def _facts(run: OpenRun, data: TrainingData, model: Classifier) -> TrainingFacts
         labels=data.task.outputs,
         width=data.settings.model.width,
         modules=[branch.encoder for branch in model.branches.values()],
+        learning_rate=data.task.learning_rate,
         recorded_precision=run.recorded_precision,
     )
 

@@ -88,6 +88,7 @@ class TrainingFacts:
         labels: The number of labels; 0 in pretraining.
         width: The width of the model.
         modules: The modules whose matrix products training computes.
+        learning_rate: The highest learning rate from scratch.
         recorded_precision: The precision of the run that is repeated or resumed, or nothing.
     """
 
@@ -98,6 +99,7 @@ class TrainingFacts:
     labels: int
     width: int
     modules: Sequence[nn.Module]
+    learning_rate: float = 3e-3
     recorded_precision: str = ""
 
 
@@ -196,13 +198,13 @@ def pretraining_epochs(tokens: int) -> int:
 
 
 def learning_rate(facts: TrainingFacts) -> float:
-    """Choose the highest learning rate; for a BERT the lower, the wider it is.
+    """Choose the highest learning rate: the task's; for a BERT the lower, the wider it is.
 
     Of 1e-4 to 4e-4 for the head of a BERT of width 384, 3e-4 validated best.
     """
     if facts.start == "bert":
         return round(0.1 / facts.width, 6)
-    return 3e-3
+    return facts.learning_rate
 
 
 def ema_decay(steps: int) -> float:
