@@ -32,8 +32,10 @@ def tables(values: Mapping[str, Any]) -> list[RenderableType]:
     for name, shown_name in _NAMES.items():
         score = values[name]
         table.add_row(shown_name, _shown(name, score["value"]), _interval(name, score))
-    remarks = [Text(remark) for remark in _remarks(values)]
-    return [table, *remarks]
+    parts: list[RenderableType] = [table]
+    for remark in _remarks(values):
+        parts.append(Text(remark))
+    return parts
 
 
 def markdown(scores: Mapping[str, Mapping[str, Any]]) -> str:
@@ -74,8 +76,8 @@ def _remarks(values: Mapping[str, Any]) -> list[str]:
     remarks = []
     baseline = values.get("baseline")
     if baseline is not None:
-        errors = [f"{name} {number(baseline[key])}" for key, name in _ERRORS.items()]
-        remarks.append(f"always the mean: {', '.join(errors)}")
+        mae, rmse = number(baseline["mae"]), number(baseline["rmse"])
+        remarks.append(f"always the mean: MAE {mae}, RMSE {rmse}")
     undefined = [_RATIOS[name] for name in values["undefined"]]
     if "r2" in values["undefined"]:
         remarks.append(f"all targets are equal, so {', '.join(undefined)} are undefined and 0")

@@ -11,7 +11,7 @@ from selfattn_lm.tasks.number_scores import PairedNumbers
 
 
 class NumberScore(Metric):
-    """A score of standardised numbers that is the same in any unit, such as R².
+    """A score of standardized numbers that is the same in any unit, such as R².
 
     It is computed by the function that scores a trained model, from all rows at once.
 

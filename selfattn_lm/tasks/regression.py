@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from selfattn_lm.config import TrainingConfig
 from selfattn_lm.data.examples import Split
@@ -16,6 +15,7 @@ from selfattn_lm.errors import UserError
 from selfattn_lm.tasks.base import Task
 from selfattn_lm.tasks.columns import PredictionOptions
 from selfattn_lm.tasks.number_checks import number_warnings
+from selfattn_lm.tasks.number_loss import StandardizedLoss
 from selfattn_lm.tasks.number_scores import score_numbers
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ _FAR = 10.0  # standard deviations between numbers in the same unit
 class Regression:
     """A number per text, such as a rating.
 
-    The model learns the standardised number, so that the learning rate suits any unit.
+    The model learns the standardized number, so that the learning rate suits any unit.
 
     Attributes:
-        mean: The mean of the training targets; 0 if they were not standardised.
-        std: Their standard deviation, above 0; 1 if they were not standardised.
+        mean: The mean of the training targets; 0 if they were not standardized.
+        std: Their standard deviation, above 0; 1 if they were not standardized.
         activation: `identity`; or `sigmoid`, for checkpoints that were trained to give a score from
             0 to 1. With it the mean is 0 and the standard deviation 1.
 
@@ -184,11 +184,11 @@ class Regression:
     # Learning
 
     def initial_bias(self, targets: np.ndarray) -> Tensor | None:
-        """Return None: a standardised number is around zero."""
+        """Return None: a standardized number is around zero."""
         return None
 
     def head_scaling(self, initial: Task) -> tuple[float, float] | None:
-        """Return how a head for numbers is standardised anew, so that it predicts what it did.
+        """Return how a head for numbers is standardized anew, so that it predicts what it did.
 
         None if it gives a score through a sigmoid, or if its numbers are so far from the training
         targets that it was probably trained in another unit.
@@ -202,7 +202,7 @@ class Regression:
         return factor, shift
 
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> nn.Module:
-        """Build the mean squared error of standardised numbers; label smoothing has no effect.
+        """Build the mean squared error of standardized numbers; label smoothing has no effect.
 
         Raises:
             UserError: The settings ask for class weights.
@@ -213,8 +213,9 @@ class Regression:
         return StandardizedLoss(self.mean, self.std)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Compute the mean squared error of standardised numbers: (B, 1), (B,) -> ()."""
-        return standardized_loss(logits, targets, self.mean, self.std)
+        """Compute the mean squared error of standardized numbers: (B, 1), (B,) -> ()."""
+        loss: Tensor = StandardizedLoss(self.mean, self.std)(logits, targets)
+        return loss
 
     def metrics(self) -> "MetricCollection":
         """Build R² and the two correlations."""
@@ -270,40 +271,9 @@ class Regression:
     def score(self, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
         """Score numbers (N, 1), and the mean of the training targets, against the true ones (N,).
 
-        The targets of a checkpoint from elsewhere were not standardised, so their mean is unknown.
+        The targets of a checkpoint from elsewhere were not standardized, so their mean is unknown.
         """
         baseline = None
         if (self.mean, self.std) != (0.0, 1.0):
             baseline = self.mean
         return score_numbers(outputs[:, 0], targets, baseline)
-
-
-class StandardizedLoss(nn.Module):
-    """The mean squared error of standardised numbers.
-
-    Args:
-        mean: The mean of the training targets.
-        std: Their standard deviation.
-    """
-
-    def __init__(self, mean: float, std: float) -> None:
-        super().__init__()
-        self.mean = mean
-        self.std = std
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Compute the loss: (B, 1), (B,) -> ()."""
-        return standardized_loss(logits, targets, self.mean, self.std)
-
-
-def standardized_loss(logits: Tensor, targets: Tensor, mean: float, std: float) -> Tensor:
-    """Compute the mean squared error between logits and standardised targets.
-
-    Args:
-        logits: The standardised predictions: (B, 1).
-        targets: The true numbers in their unit: (B,).
-        mean: The mean of the training targets.
-        std: Their standard deviation.
-    """
-    standardized = (targets - mean) / std
-    return F.mse_loss(logits[:, 0], standardized.to(logits.dtype))

@@ -36,9 +36,9 @@ def read_task(config: CheckpointConfig, head: Tensor | None) -> Task:
     rows = len(head)
     problem_type = config.values.get("problem_type") or ""
     if problem_type and problem_type not in _PROBLEM_TYPES.values():
-        supported = ", ".join(repr(name) for name in _PROBLEM_TYPES.values())
+        supported = "', '".join(_PROBLEM_TYPES.values())
         unsupported = f"problem_type {problem_type!r} is not supported"
-        raise UserError(f"{file}: {unsupported} (supported: {supported}).")
+        raise UserError(f"{file}: {unsupported} (supported: '{supported}').")
     if problem_type == _PROBLEM_TYPES["regression"]:
         if rows != 1:
             unsupported = f"problem_type 'regression' with {rows} outputs is not supported"
@@ -81,7 +81,7 @@ def _label_names(config: CheckpointConfig, rows: int) -> list[str]:
     keys = sorted(id2label, key=int)
     numbers = [int(key) for key in keys]
     if numbers != list(range(len(numbers))):
-        found = ", ".join(str(number) for number in numbers)
+        found = str(numbers).strip("[]")
         expected = f"0 to {len(numbers) - 1}, each once"
         raise UserError(f"{file}: id2label numbers its labels {found}; they must be {expected}.")
     return [str(id2label[key]) for key in keys]
@@ -94,8 +94,9 @@ def head_json(task: Task) -> dict[str, Any]:
     if not gives_score:
         values["problem_type"] = _PROBLEM_TYPES[task.kind]
     labels = task.names or ["LABEL_0"]  # a number has no name, but its place needs one
-    values["id2label"] = dict(enumerate(labels))
-    values["label2id"] = {label: i for i, label in enumerate(labels)}
+    numbers = range(len(labels))
+    values["id2label"] = dict(zip(numbers, labels, strict=True))
+    values["label2id"] = dict(zip(labels, numbers, strict=True))
     return values
 
 
