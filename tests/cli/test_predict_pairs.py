@@ -53,7 +53,12 @@ def test_pairs_are_predicted_from_a_file_and_bad_rows_are_reported(
 ) -> None:
     write_csv(
         Path("a.csv"),
-        [("the dog runs", "a dog runs"), ("the cat runs", " "), ("", "a cat"), ("a cat", "a dog")],
+        [
+            ("the dog runs", "a dog runs"),
+            ("the cat runs", " "),
+            ("", "a cat"),
+            ("the cat runs", "a bird runs"),
+        ],
         HEADER[:2],
     )
     found, said = predicted(capsys, pairs_run, "a.csv")
