@@ -106,7 +106,7 @@ def resolved_settings(model: "ResolvedModel", **training: Any) -> "Resolved":
         "patience": 5,
         "devices": 1,
     }
-    usual.update(validations_per_epoch=1, precision="32")
+    usual.update(validations_per_epoch=1, precision="32", monitor="macro_f1")
     return Resolved(
         seed=0,
         data=DataConfig(),

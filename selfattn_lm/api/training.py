@@ -84,7 +84,7 @@ def train(
 
 def fit(
     texts: Iterable[str],
-    labels: Iterable[str | int],
+    labels: Iterable[Any],
     *,
     pairs: Iterable[str] | None = None,
     validation: tuple[Iterable[Any], ...] | None = None,
@@ -101,9 +101,13 @@ def fit(
     stands for one: a numpy number, a tensor with one element, a member of an enumeration. True and
     False become texts. Integer labels come back as integers in Python, and as texts in files.
 
+    A list of labels for each text, which may be empty, trains a classifier that predicts such
+    lists. More than 20 different numbers, of which some have a fraction, train a model that
+    predicts a number; `task="regression"` or `task="single_label"` decides otherwise.
+
     Args:
         texts: The texts.
-        labels: The label of each text.
+        labels: The label of each text, a list of its labels, or a number.
         pairs: The second text of each, to classify pairs of texts.
         validation: Texts and labels, and the second texts of pairs, by which the best weights are
             chosen; by default a fraction of `texts`.
@@ -119,6 +123,7 @@ def fit(
     Raises:
         TypeError: A text or a label has no single meaning, such as a one-hot row.
         UserError: The data, a setting or a folder is wrong; the message says what to do.
+        Interrupted: The user stopped the run before there was anything to return.
     """
     from selfattn_lm.data.sources import split_in_memory
 

@@ -2,7 +2,7 @@
 
 import difflib
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import (
@@ -120,17 +120,25 @@ def _build(cls: type[T], values: Any, prefix: str) -> T:
     converted: dict[str, Any] = {}
     for key, value in values.items():
         if key not in hints:
-            raise _unknown_setting(str(key), tuple(hints), prefix)
+            raise _unknown_setting(str(key), hints, prefix)
         converted[key] = _convert(hints[key], value, prefix + key)
     return cls(**converted)
 
 
-def _unknown_setting(key: str, known: Sequence[str], prefix: str) -> UserError:
-    """Return the error for an unknown name, with the nearest known one if one is near."""
-    hint = f"there are {', '.join(known)}."
+def _unknown_setting(key: str, hints: Mapping[str, Any], prefix: str) -> UserError:
+    """Return the error for an unknown name, with the nearest known one if one is near.
+
+    Names of settings in the sections below are known too.
+    """
+    known = {name: prefix + name for name in hints}
+    for name, kind in hints.items():
+        if is_dataclass(kind):
+            for setting in fields(kind):
+                known.setdefault(setting.name, f"{prefix}{name}.{setting.name}")
+    hint = f"there are {', '.join(hints)}."
     close = difflib.get_close_matches(key, known, n=1)
     if close:
-        hint = f"did you mean {prefix}{close[0]}?"
+        hint = f"did you mean {known[close[0]]}?"
     return UserError(f"no setting {prefix}{key}; {hint}")
 
 

@@ -160,6 +160,9 @@ def _open(config: DataConfig, *, labelled: bool = True) -> Sources:
         labelled: Whether labels are needed.
     """
     source, path = config.source, Path(config.source)
+    if source == "-":
+        reason = "only the FILE of `selfattn predict` may be standard input"
+        raise UserError(f"-: {reason}; name a file, a folder or a hub name.")
     if source == stdlib_docs.NAME and not path.exists():
         found: Sources = {}
         for name, pairs in stdlib_docs.load().items():

@@ -43,7 +43,7 @@ class TargetReader:
             columns: The label column; or several, one for each label, that hold 0 and 1.
             kind: The kind that is asked for, or `auto`.
             first: The cells of the first row by column.
-            separator: What stands between the labels of a cell; empty if nothing does.
+            separator: What separates the labels of a cell; empty if a cell holds one.
             empty_means_none: Whether an empty cell means that a text has no labels.
         """
         self.columns = tuple(columns)

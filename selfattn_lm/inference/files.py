@@ -137,7 +137,7 @@ class FilePredictor:
         arrow = schema_of(Path(self.source.name))
         return OutputSchema(columns, added, arrow, is_open=self.source.form in _OPEN_FORMATS)
 
-    def _free_names(self, columns: list[str]) -> dict[str, type]:
+    def _free_names(self, columns: list[str]) -> dict[str, Any]:
         """Return the added columns under names that the input does not have."""
         added = self.classifier.task.columns(self.options)
         taken = [name for name in added if name in columns]

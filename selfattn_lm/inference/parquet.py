@@ -11,7 +11,12 @@ import pyarrow.parquet as pq
 from selfattn_lm.inference.cells import cell_text, without_surrogates
 
 _ROW_GROUP = 4096  # rows that are compressed together
-_ARROW_TYPES = {str: pa.string(), float: pa.float64()}
+_ARROW_TYPES: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    float: pa.float64(),
+    list[str]: pa.list_(pa.string()),
+    list[float]: pa.list_(pa.float64()),
+}
 
 
 class DoesNotFit(Exception):
@@ -29,8 +34,8 @@ def input_fields(columns: Sequence[str], schema: pa.Schema | None) -> list[pa.Fi
     return [schema.field(name) for name in columns]
 
 
-def added_fields(types: Mapping[str, type]) -> list[pa.Field]:
-    """Return the fields of the added columns, whose values are texts or floats."""
+def added_fields(types: Mapping[str, Any]) -> list[pa.Field]:
+    """Return the fields of the added columns, whose values are texts, floats, or lists of them."""
     return [pa.field(name, _ARROW_TYPES[kind]) for name, kind in types.items()]
 
 

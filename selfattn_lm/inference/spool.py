@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from typing import IO
+from typing import IO, Any
 
 from selfattn_lm.inference.cells import without_surrogates
 from selfattn_lm.inference.json_types import ColumnTypes
@@ -23,7 +23,7 @@ class Spool:
         self,
         file: IO[bytes],
         columns: Sequence[str],
-        added: Mapping[str, type],
+        added: Mapping[str, Any],
         *,
         for_parquet: bool,
     ) -> None:

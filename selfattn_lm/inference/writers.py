@@ -69,7 +69,7 @@ class OutputSchema:
     """
 
     columns: Sequence[str]
-    added: Mapping[str, type]
+    added: Mapping[str, Any]
     arrow: Any = None
     is_open: bool = False
 

@@ -28,10 +28,13 @@ class Task(Protocol):
         kind: The name of the kind of task.
         scores: The validation scores by which the best weights can be chosen, greater being better;
             the default first.
+        decides_by_validation: Whether something is decided by the validation split, once the model
+            is trained.
     """
 
     kind: ClassVar[str]
     scores: ClassVar[tuple[str, ...]]
+    decides_by_validation: ClassVar[bool]
 
     @property
     def names(self) -> list[str]:
@@ -79,6 +82,9 @@ class Task(Protocol):
 
     # Learning
 
+    def initial_bias(self, targets: np.ndarray) -> Tensor | None:
+        """Return the bias (L,) with which a new head starts, or None for one around zero."""
+
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> nn.Module:
         """Build the loss of training: logits (B, L), encoded targets (B, …) -> ()."""
 
@@ -108,8 +114,11 @@ class Task(Protocol):
     def decide(self, outputs: np.ndarray) -> list[Any]:
         """Turn outputs into predictions, as Python values: (N, L) -> N."""
 
-    def columns(self, options: PredictionOptions) -> dict[str, type]:
-        """Name the columns that predictions add to a file, with the type of their values."""
+    def columns(self, options: PredictionOptions) -> dict[str, Any]:
+        """Name the columns that predictions add to a file, with the type of their values.
+
+        The types are str, float, list[str] and list[float].
+        """
 
     def column_values(self, options: PredictionOptions, outputs: np.ndarray) -> list[Any]:
         """Compute the values of these columns for one input, given its outputs (L,)."""

@@ -32,7 +32,7 @@ def test_labels_that_the_run_does_not_know_are_named_or_skipped_and_counted(
 ) -> None:
     known = list(zip(TEXTS, LABELS, strict=True))
     write_csv(tmp_path / "a.csv", [*known, ("oak", "wood"), ("elm", "wood"), ("slate", "stone")])
-    reason = "a.csv: the run does not know the labels 'wood' (2 rows), 'stone' (1 rows)"
+    reason = "a.csv: the run does not know the labels 'wood' (2 rows), 'stone' (1 row)"
     message = f"{reason}; --skip-unknown leaves them out."
     assert refusal(capsys, "evaluate", run, "a.csv", "--out", "scores") == message
     assert main(["evaluate", str(run), "a.csv", "--out", "scores", "--skip-unknown"]) == 0

@@ -54,6 +54,7 @@ def test_a_fraction_is_refused_also_where_auto_may_stand(data: Path, capsys: Cap
     ("text", "message"),
     [
         ("model: {widht: 3}", "no setting model.widht; did you mean model.width?"),
+        ("epoch: 3", "no setting epoch; did you mean training.epochs?"),
         (
             "optimizer: adam",
             "no setting optimizer; there are seed, data, tokenizer, model, training.",
@@ -65,7 +66,10 @@ def test_a_fraction_is_refused_also_where_auto_may_stand(data: Path, capsys: Cap
             "model.kind: 'transformer' is not 'attention' or 'bag' or 'cnn' or 'lstm'.",
         ),
         ("training: {epochs: many}", "training.epochs: 'many' is not a whole number or 'auto'."),
-        ("data: {label_column: no}", "data.label_column: False is not a text (quote it)."),
+        (
+            "data: {label_column: no}",
+            "data.label_column: False is not a text or a list of texts (quote them).",
+        ),
         (
             "data: {validation_fraction: 1}",
             "data.validation_fraction must be from 0.001 to 0.9, got 1.",

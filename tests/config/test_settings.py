@@ -79,7 +79,7 @@ def test_a_value_is_converted_to_the_type_of_its_setting(
         ("training", "epochs", 1.5, "a whole number or 'auto'"),
         ("training", "learning_rate", True, "a number or 'auto'"),
         ("model", "bag_branch", 1, "true or false"),
-        ("data", "label_column", 3, "a text (quote it)"),
+        ("data", "label_column", 3, "a text or a list of texts (quote them)"),
         ("data", "text_column", [1], "a text or a list of texts (quote them)"),
         ("training", "precision", "16", "'auto' or '32' or 'bf16'"),
     ],

@@ -397,3 +397,12 @@ def test_a_split_is_found_by_each_of_its_names_and_is_test_by_default(tmp_path: 
     )
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         load_split(config, "nonsense")
+
+
+def test_standard_input_is_no_source_of_training() -> None:
+    with pytest.raises(UserError) as caught:
+        load_splits(DataConfig("-"))
+    assert str(caught.value) == (
+        "-: only the FILE of `selfattn predict` may be standard input; name a file, a folder or a"
+        " hub name."
+    )

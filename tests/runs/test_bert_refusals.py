@@ -176,7 +176,7 @@ def test_a_model_with_one_output_is_refused_and_its_encoder_can_be_trained(
         assert capsys.readouterr().err.splitlines()[-1] == message
     flags = ["--init", str(folder), "--out", str(out), "--training.epochs", "1"]
     assert main(["train", str(data), *flags]) == 0
-    new_head = "the model to start from has no labels; using a new classification head"
+    new_head = "the model to start from has no labels; using a new head"
     assert new_head in capsys.readouterr().err
     assert TextClassifier.load(out).labels == ["fruit", "metal", "water"]
 

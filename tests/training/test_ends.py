@@ -177,13 +177,13 @@ def test_a_signal_ends_a_command_with_nothing_written(
     verb: str, number: int, run: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    original = TextClassifier.predict_proba
+    original = TextClassifier.outputs
 
     def press(self: TextClassifier, *args: Any, **settings: Any) -> Any:
         signal.raise_signal(number)
         return original(self, *args, **settings)
 
-    monkeypatch.setattr(TextClassifier, "predict_proba", press)
+    monkeypatch.setattr(TextClassifier, "outputs", press)
     before = signal.getsignal(signal.SIGTERM)
     assert main([verb, str(run), str(file), "--out", str(tmp_path / "out.csv")]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "selfattn: interrupted; nothing was written."
@@ -200,7 +200,7 @@ def test_ctrl_c_while_the_best_weights_are_scored_says_how_to_go_on(
         signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TextClassifier, "predict_proba", press)
+        patch.setattr(TextClassifier, "outputs", press)
         assert (
             main(["train", str(file), *FLAGS, "--training.epochs", "1", "--out", str(out)]) == 130
         )

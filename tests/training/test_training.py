@@ -217,8 +217,7 @@ def test_a_run_can_start_from_another_with_other_labels(
     result = train(str(file), init=run, out=tmp_path / "tuned", epochs=2)
     assert result.classifier.labels == ["eat", "leave"]
     assert (
-        "the labels differ from those of the model to start from; using a new classification head"
-        in caplog.text
+        "the labels differ from those of the model to start from; using a new head" in caplog.text
     )
     assert (
         result.classifier.run.tokenizer.to_str() == TextClassifier.load(run).run.tokenizer.to_str()
