@@ -140,3 +140,9 @@ def test_a_study_of_pairs_is_refused(capsys: Capture) -> None:
         " the first texts alone."
     )
     assert refusal(capsys, "study", "data") == message
+
+
+def test_a_length_without_room_for_two_texts_is_refused(capsys: Capture) -> None:
+    write_csv(Path("train.csv"), rows(32), HEADER)
+    message = "model.max_length: 4 tokens are too few for a pair of texts; give at least 5."
+    assert refusal(capsys, "train", "train.csv", "--model.max-length", 4) == message
