@@ -14,9 +14,7 @@ from selfattn_lm.features.pair_ngrams import token_types
 from selfattn_lm.inputs import Inputs
 
 
-def pad(
-    texts: Sequence[np.ndarray], min_length: int = 0, border_id: int | None = None
-) -> Inputs:
+def pad(texts: Sequence[np.ndarray], min_length: int = 0, border_id: int | None = None) -> Inputs:
     """Put the token ids of some texts into one batch, padded with 0 to the longest text.
 
     Args:

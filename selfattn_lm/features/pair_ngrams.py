@@ -21,7 +21,8 @@ PARTNERS = 16
 _ONLY_FIRST, _FIRST_OF_BOTH, _ONLY_SECOND, _SECOND_OF_BOTH = range(1, 5)
 _NO_ROLE = 0
 # Beyond the n of any n-gram, which enters its hash.
-_ROLE, _TOKEN_IN_ROLE, _PARTNERS = 101, 102, 103
+_ROLE, _TOKEN_IN_ROLE, _PARTNERS, _COUNT = 101, 102, 103, 104
+_MAX_COUNT = 8  # tokens that only one text has; more count as 8
 
 
 def token_types(ids: Tensor, sep_id: int) -> Tensor:
@@ -44,26 +45,52 @@ def token_roles(inputs: Inputs) -> Tensor:
 
 
 def pair_ngram_buckets(inputs: Inputs, buckets: int) -> Tensor:
-    """Find the buckets of each token's role, of the token in its role, and of its partners.
-
-    Partners of a token that only the first text has are the tokens that only the second has, the
-    first `PARTNERS` of them. A place without any is `buckets`, one beyond the last bucket.
+    """Find the buckets of what compares the texts; an empty place is one beyond the last.
 
     Returns:
-        The buckets: (B, T, 2 + P) int64.
+        The buckets of the differences of the texts, the same for each token, of the token's role,
+        of the token in its role, and of its partners: (B, T, 5 + P) int64.
     """
     ids = inputs.ids
     roles = token_roles(inputs)  # (B, T)
     role = ngram_hash(roles, torch.zeros_like(roles), _ROLE).remainder(buckets)
     in_role = ngram_hash(ids, roles, _TOKEN_IN_ROLE).remainder(buckets)
-    columns = torch.stack([role, in_role], dim=-1)  # (B, T, 2)
-    columns = columns.masked_fill((roles == _NO_ROLE)[..., None], buckets)
+    of_tokens = torch.stack([role, in_role], dim=-1)  # (B, T, 2)
+    of_tokens = of_tokens.masked_fill((roles == _NO_ROLE)[..., None], buckets)
+    counts = difference_buckets(roles, buckets)[:, None].expand(-1, ids.shape[1], -1)  # (B, T, 3)
+    return torch.cat([counts, of_tokens, partner_buckets(ids, roles, buckets)], dim=-1)
 
+
+def difference_buckets(roles: Tensor, buckets: int) -> Tensor:
+    """Find the buckets of how many tokens only one text has.
+
+    They are those of the number in the first text, of that in the second, and of both numbers.
+
+    Args:
+        roles: The role of each token: (B, T).
+        buckets: The number of buckets.
+
+    Returns:
+        The buckets: (B, 3) int64.
+    """
+    first = (roles == _ONLY_FIRST).sum(1).clamp(max=_MAX_COUNT)  # (B,)
+    second = (roles == _ONLY_SECOND).sum(1).clamp(max=_MAX_COUNT)
+    both = ngram_hash(first, second, _COUNT)
+    none = torch.full_like(first, _MAX_COUNT + 1)  # in the place of a number
+    columns = [ngram_hash(first, none, _COUNT), ngram_hash(none, second, _COUNT), both]
+    return torch.stack(columns, dim=-1).remainder(buckets)
+
+
+def partner_buckets(ids: Tensor, roles: Tensor, buckets: int) -> Tensor:
+    """Find the buckets of each token beside its partners: (B, T), (B, T) -> (B, T, P).
+
+    Partners of a token that only the first text has are the tokens that only the second has, the
+    first `PARTNERS` of them.
+    """
     is_partner = roles == _ONLY_SECOND  # (B, T)
     partners_first = is_partner.long().argsort(dim=1, descending=True, stable=True)[:, :PARTNERS]
     partner_ids = ids.gather(1, partners_first)  # (B, P)
     is_empty = ~is_partner.gather(1, partners_first)
     crossed = ngram_hash(ids[:, :, None], partner_ids[:, None, :], _PARTNERS).remainder(buckets)
     crossed = crossed.masked_fill((roles != _ONLY_FIRST)[:, :, None], buckets)  # (B, T, P)
-    crossed = crossed.masked_fill(is_empty[:, None, :], buckets)
-    return torch.cat([columns, crossed], dim=-1)
+    return crossed.masked_fill(is_empty[:, None, :], buckets)

@@ -11,6 +11,7 @@ from selfattn_lm.features.cache import tokenize, train_on_some
 from selfattn_lm.features.sequences import TokenizedTexts
 
 _SPECIAL = 3  # the [CLS] and the two [SEP] of a pair
+MIN_PAIR_LENGTH = _SPECIAL + 2  # room for a token of each text
 
 
 @dataclass(frozen=True)

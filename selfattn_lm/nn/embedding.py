@@ -21,9 +21,8 @@ class CharNgramEmbedding(nn.Module):
     """Adds up the vectors of a token and of its character n-grams: (B, T) -> (B, T, C).
 
     Tokens that are spelled similarly begin with similar vectors, and a rare one inherits what the
-    others have learned (Bojanowski et al. 2016, 1607.04606). The sum depends on the token alone, so
-    it is computed once per distinct token of a batch, and `to_embedding` makes a plain table of it
-    after training.
+    others have learned (Bojanowski et al. 2016, 1607.04606). The sum depends on the token alone: it
+    is computed once per distinct token of a batch, and after training `to_embedding` tabulates it.
 
     Args:
         char_ngrams: The n-grams of each token, numbered from 1 and filled up with 0: (V, K).

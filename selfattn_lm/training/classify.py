@@ -56,7 +56,10 @@ class TrainResult:
         scores = [f"{name:<12}{evaluation}" for name, evaluation in self.evaluations.items()]
         lines = result_lines("train", self.folder, scores, self.stopped, self.resumable)
         folder = shlex.quote(str(self.folder))
-        lines.append(f'try it      selfattn predict {folder} --text "your text"')
+        texts = '--text "your text"'
+        if self.classifier.run.resolved.has_pairs:
+            texts += ' --pair "the other text"'
+        lines.append(f"try it      selfattn predict {folder} {texts}")
         return "\n".join(lines)
 
 

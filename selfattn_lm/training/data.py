@@ -21,7 +21,7 @@ from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.batching import LengthBuckets, cut_by_budget, pad
 from selfattn_lm.features.cache import tokenize
-from selfattn_lm.features.pairs import TokenizedPairs, tokenize_pairs
+from selfattn_lm.features.pairs import MIN_PAIR_LENGTH, TokenizedPairs, tokenize_pairs
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.features.tokenizer import mostly_unspaced
 from selfattn_lm.inputs import Batch
@@ -121,6 +121,9 @@ def tokenize_split(
     """Tokenize a split, with a tokenizer trained on it if none is given."""
     if split.pairs is None:
         return tokenize(split.texts, config, tokenizer, max_length)
+    if max_length < MIN_PAIR_LENGTH:
+        reason = f"{max_length} tokens are too few for a pair of texts"
+        raise UserError(f"model.max_length: {reason}; give at least {MIN_PAIR_LENGTH}.")
     return tokenize_pairs(split.texts, split.pairs, config, tokenizer, max_length)
 
 

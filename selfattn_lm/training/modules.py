@@ -40,7 +40,8 @@ class BaseModule(LightningModule):
 
     def prepare(self, inputs: Inputs) -> Inputs:
         """Mask some tokens in training, and compute the n-grams of what the model will read."""
-        if self.training:
+        # A masked token would seem to be one that the texts of a pair do not share.
+        if self.training and inputs.types is None:
             ids = drop_tokens(inputs.ids, self.model_config.token_dropout)
             inputs = inputs._replace(ids=ids)
         config = self.model_config

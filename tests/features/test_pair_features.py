@@ -158,7 +158,7 @@ def test_ngrams_never_cross_the_border(max_ngram: int) -> None:
 def test_a_token_of_the_first_text_meets_those_of_the_second_text_alone() -> None:
     inputs = add_ngrams(batch_of(([5, 6], [6, 7, 8])), 2, BUCKETS)
     assert inputs.ngrams is not None
-    crossed = inputs.ngrams[0, :, 3:]
+    crossed = inputs.ngrams[0, :, 6:]
     expected = []
     for partner in (7, 8):
         hashed = ngram_hash(torch.tensor(5), torch.tensor(partner), 103)
@@ -172,8 +172,21 @@ def test_partners_are_bounded_in_long_pairs() -> None:
     first, second = range(10, 110), range(200, 300)
     inputs = add_ngrams(batch_of((first, second)), 2, BUCKETS)
     assert inputs.ngrams is not None
-    assert inputs.ngrams.shape == (1, 203, 3 + PARTNERS)
-    assert int((inputs.ngrams[0, 1:101, 3:] != BUCKETS).sum()) == 100 * PARTNERS
+    assert inputs.ngrams.shape == (1, 203, 6 + PARTNERS)
+    assert int((inputs.ngrams[0, 1:101, 6:] != BUCKETS).sum()) == 100 * PARTNERS
+
+
+def test_each_token_says_how_many_tokens_only_one_text_has() -> None:
+    same = batch_of(([5, 6], [6, 5]), ([5, 6, 7], [5]), ([8, 9, 5], [5]), ([5], [5, 6, 7]))
+    found = add_ngrams(same, 2, BUCKETS).ngrams
+    assert found is not None
+    counts = found[:, :, 1:4]
+    assert torch.equal(counts, counts[:, :1].expand_as(counts))
+    none, two_and_none, also_two_and_none, none_and_two = counts[:, 0].tolist()
+    assert two_and_none == also_two_and_none
+    assert two_and_none[1] == none[1]
+    assert none_and_two[0] == none[0]
+    assert len({*none, *two_and_none, *none_and_two}) == 7
 
 
 def test_swapping_the_texts_changes_what_the_model_reads() -> None:

@@ -1,0 +1,50 @@
+"""Pairs of texts become the same tokens, types and logits as in `transformers`."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from bert_checkpoints import TEXTS, checkpoint, is_distilbert, transformers
+
+from selfattn_lm.features.batching import pad
+from selfattn_lm.features.pairs import TokenizedPairs
+from selfattn_lm.runs import read_bert
+
+SECOND = TEXTS[1:] + TEXTS[:1]
+
+
+@pytest.mark.parametrize("max_length", [7, 12, 13, 24])
+def test_token_ids_and_types_of_pairs_equal_those_of_transformers(
+    max_length: int, tmp_path: Path
+) -> None:
+    checkpoint(tmp_path)
+    theirs = transformers.BertTokenizerFast.from_pretrained(tmp_path)
+    run = read_bert(tmp_path)
+    tokens = TokenizedPairs.from_texts(run.tokenizer, TEXTS, SECOND, max_length)
+    encoded = theirs(TEXTS, SECOND, truncation="longest_first", max_length=max_length)
+    for i, expected in enumerate(encoded["input_ids"]):
+        assert tokens[i].tolist() == expected
+        types = pad([tokens[i]], border_id=tokens.border_id).types
+        assert types is not None
+        assert types[0].tolist() == encoded["token_type_ids"][i]
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    "name", ["BertForSequenceClassification", "DistilBertForSequenceClassification"]
+)
+def test_logits_of_pairs_equal_those_of_transformers(
+    name: str, training: bool, tmp_path: Path
+) -> None:
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    if is_distilbert(name):
+        no_dropout = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
+    theirs = checkpoint(tmp_path, name, **no_dropout).train(training)
+    run = read_bert(tmp_path)
+    tokens = TokenizedPairs.from_texts(run.tokenizer, TEXTS, SECOND, 24)
+    ids = [tokens[i] for i in range(len(tokens))]
+    inputs = pad(ids, border_id=tokens.border_id)
+    types = {} if is_distilbert(name) else {"token_type_ids": inputs.types}
+    expected = theirs(inputs.ids, attention_mask=inputs.attention_mask.long(), **types).logits
+    found = run.model.train(training)(inputs)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
