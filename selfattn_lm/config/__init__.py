@@ -1,5 +1,6 @@
 """Every setting, with its type, default, bounds and help text; no torch."""
 
+from selfattn_lm.config.bert import BertConfig
 from selfattn_lm.config.io import ConfigFile, read_config
 from selfattn_lm.config.nested import flatten, merge, nest
 from selfattn_lm.config.presets import (
@@ -21,7 +22,6 @@ from selfattn_lm.config.resolved import (
 )
 from selfattn_lm.config.schema import architecture_fields
 from selfattn_lm.config.settings import (
-    BertConfig,
     DataConfig,
     ModelConfig,
     Pooling,

@@ -47,6 +47,7 @@ class Regression:
     kind: ClassVar[str] = "regression"
     scores: ClassVar[tuple[str, ...]] = ("r2", "pearson", "spearman")
     decides_by_validation: ClassVar[bool] = False
+    learning_rate: ClassVar[float] = 3e-3
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.mean):

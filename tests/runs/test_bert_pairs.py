@@ -1,6 +1,7 @@
 """Pairs of texts become the same tokens, types and logits as in `transformers`."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def test_token_ids_and_types_of_pairs_equal_those_of_transformers(
 def test_logits_of_pairs_equal_those_of_transformers(
     name: str, training: bool, tmp_path: Path
 ) -> None:
-    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    no_dropout: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     if is_distilbert(name):
         no_dropout = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
     theirs = checkpoint(tmp_path, name, **no_dropout).train(training)
