@@ -13,6 +13,7 @@ Quoting = Literal["auto", "standard", "none"]  # of csv and tsv files
 TaskKind = Literal["auto", "single_label", "multi_label", "regression"]
 Monitor = Literal["auto", "macro_f1", "micro_f1", "accuracy", "r2", "pearson", "spearman"]
 Pooling = Literal["auto", "mean", "cls", "max"]
+LongTexts = Literal["head", "head-tail", "windows"]
 
 
 @section
@@ -149,6 +150,12 @@ class ModelConfig(Checked):
         " the training texts, at most 512",
         2,
         architecture=True,
+    )
+    long_texts: LongTexts = opt(
+        "head",
+        "texts longer than max_length: head reads their beginning, head-tail the first quarter and"
+        " the last three quarters of max_length tokens, windows all of it in overlapping windows,"
+        " whose logits are averaged",
     )
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from selfattn_lm.errors import UserError
 from selfattn_lm.features.batching import cut_by_budget, pad
 from selfattn_lm.features.ngrams import add_ngrams
 from selfattn_lm.features.sequences import TokenizedTexts
+from selfattn_lm.features.windows import NO_LIMIT, Windows, fit_length
 from selfattn_lm.hardware import Device, choose_device
 from selfattn_lm.inference.executor import Executor
 from selfattn_lm.inference.low_precision import convert_precision, float_precision
@@ -133,7 +134,12 @@ class TextClassifier:
 
         Raises UserError if the weights are broken, so that the model computes NaN.
         """
-        outputs = self._compute(self.encode(texts), self.forward, self.task.outputs)
+        tokens = self.encode(texts)
+        if isinstance(tokens, Windows):
+            logits = self._compute(tokens, self._model, self.task.outputs)
+            outputs = self.task.activate(torch.from_numpy(logits)).numpy()
+        else:
+            outputs = self._compute(tokens, self.forward, self.task.outputs)
         broken = np.count_nonzero(~np.isfinite(outputs).all(1))
         if broken:
             raise UserError(
@@ -150,10 +156,15 @@ class TextClassifier:
         width = len(self.run.model.branches) * self.run.resolved.model.width
         return self._compute(self.encode(texts), self._model.embed, width)
 
-    def encode(self, texts: Iterable[str]) -> TokenizedTexts:
-        """Turn texts into token ids, truncated to the length that the model was trained with."""
+    def encode(self, texts: Iterable[str]) -> TokenizedTexts | Windows:
+        """Turn texts into token ids of the length that the model was trained with."""
         checked = texts_to_predict(texts)
-        return TokenizedTexts.from_texts(self.run.tokenizer, checked, self._max_length)
+        config = self.run.resolved.model
+        longest = config.max_length
+        if config.long_texts != "head":
+            longest = NO_LIMIT
+        tokens = TokenizedTexts.from_texts(self.run.tokenizer, checked, longest)
+        return fit_length(tokens, config)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Compute the outputs of a batch on the model's device: (B, T) -> (B, L)."""
@@ -164,9 +175,13 @@ class TextClassifier:
         return self.run.resolved.model.max_length
 
     def _compute(
-        self, tokens: TokenizedTexts, function: Callable[[Inputs], Tensor], width: int
+        self, tokens: TokenizedTexts | Windows, function: Callable[[Inputs], Tensor], width: int
     ) -> np.ndarray:
-        """Compute a function of batches of similar length; its results in the texts' order."""
+        """Compute a function of batches of similar length; its results in the texts' order.
+
+        Windows are rows of their own, so however many a text has, no batch is larger. The result of
+        a text is the mean of those of its windows.
+        """
         order = np.argsort(tokens.lengths, kind="stable")
         steps = np.ceil(tokens.lengths[order] / _LENGTH_STEP).astype(np.int64)
         lengths = np.minimum(steps * _LENGTH_STEP, self._max_length)  # of the batches, (N,)
@@ -182,6 +197,8 @@ class TextClassifier:
         batch_size, batch_tokens = (32, 2048) if self._device == "cpu" else (256, 16_384)
         parts = cut_by_budget(lengths, batch_size, max(batch_tokens, self._max_length))
         self._executor.run(compute, parts[::-1])  # the longest first: none is waited for at the end
+        if isinstance(tokens, Windows):
+            return tokens.pool(results)
         return results
 
     def _with_ngrams(self, inputs: Inputs) -> Inputs:
