@@ -146,16 +146,15 @@ class ModelConfig(Checked):
     char_ngrams: bool = opt(True, "add vectors of character n-grams to tokens in training")
     max_length: int | Auto = opt(
         "auto",
-        "maximum number of tokens in a text; longer texts are truncated; auto: enough for 99 % of"
-        " the training texts, at most 512",
+        "maximum number of tokens in a text, see long_texts; auto: enough for 99 % of the training"
+        " texts, at most 512",
         2,
         architecture=True,
     )
     long_texts: LongTexts = opt(
         "head",
-        "texts longer than max_length: head reads their beginning, head-tail the first quarter and"
-        " the last three quarters of max_length tokens, windows all of it in overlapping windows,"
-        " whose logits are averaged",
+        "longer texts: head reads the first max_length tokens, head-tail a quarter of them there and"
+        " the rest at the end, windows the whole text in windows whose logits are averaged",
     )
 
     def __post_init__(self) -> None:

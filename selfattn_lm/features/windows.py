@@ -127,7 +127,7 @@ class Windows:
         if len(values) == 0:
             return values
         sums = np.add.reduceat(values, self.firsts[:-1], axis=0, dtype=np.float64)  # (D, L)
-        return (sums / self.counts[:, None]).astype(np.float32)
+        return np.asarray(sums / self.counts[:, None], np.float32)
 
     def truncation(self) -> dict[str, float]:
         """The fraction of the texts of which tokens are in no window, and that of these tokens."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from selfattn_lm.phrases import counted
 from selfattn_lm.config import ResolvedModel
+from selfattn_lm.phrases import counted
 from selfattn_lm.runs.run import Run
 
 
@@ -50,12 +50,12 @@ def _long_texts(model: ResolvedModel, texts_cut: str) -> str:
     if model.long_texts == "windows":
         return (
             f"Texts of more than {model.max_length} tokens are read in overlapping windows, whose"
-            f" logits are averaged;\nin training {texts_cut} of the texts had more windows than fit."
+            f" logits are averaged;\nfrom {texts_cut} of the training texts some tokens were cut."
         )
     if model.long_texts == "head-tail":
         return (
             f"Of texts of more than {model.max_length} tokens the first quarter and the last three"
-            f" quarters of that number are read,\nas of {texts_cut} of the training texts."
+            f" quarters of that number are read;\n{texts_cut} of the training texts were so cut."
         )
     return (
         f"Texts are cut after {model.max_length} tokens, as {texts_cut} of the training texts were."

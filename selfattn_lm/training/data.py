@@ -101,11 +101,11 @@ def prepare(
     train, validation = splits["train"], splits["validation"]
     unspaced = mostly_unspaced(train.texts)
     tokenizer_config = resolve_tokenizer(settings.tokenizer, unspaced=unspaced, rows=len(train))
-    longest = settings.model.max_length
-    if longest == "auto":
+    longest: int = NO_LIMIT
+    if settings.model.long_texts == "head":
         longest = MAX_LENGTH
-    if settings.model.long_texts != "head":
-        longest = NO_LIMIT
+        if settings.model.max_length != "auto":
+            longest = settings.model.max_length
     tokenizer, tokens = tokenize(train.texts, tokenizer_config, tokenizer, longest)
     model_config = resolve_model(
         settings.model, tokenizer_config, tokens.lengths, settings.training.batch_tokens
@@ -177,12 +177,7 @@ def train_loader(
 ) -> DataLoader[Batch]:
     """Load batches of texts of similar length, shuffled by (seed, epoch)."""
     sampler = LengthBuckets(
-        dataset.lengths,
-        config.batch_size,
-        config.batch_tokens,
-        seed=seed,
-        rank=rank,
-        world=world,
+        dataset.lengths, config.batch_size, config.batch_tokens, seed=seed, rank=rank, world=world
     )
     return DataLoader(dataset, sampler=sampler, batch_size=None)
 

@@ -11,6 +11,7 @@ import torch
 from helpers import EXACT, ctrl_c_at, model_config, resolved_settings, write_csv
 
 from selfattn_lm import TextClassifier, UserError, evaluate, train
+from selfattn_lm.features.batching import pad
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.features.windows import (
     NO_LIMIT,
@@ -21,6 +22,7 @@ from selfattn_lm.features.windows import (
 )
 from selfattn_lm.inputs import Inputs, pool_documents
 from selfattn_lm.training.data import TokenizedDataset, train_loader, validation_loader
+from selfattn_lm.training.modules import ClassifierModule
 from selfattn_lm.training.resolve import resolve_model
 from selfattn_lm.training.summary import long_texts
 
@@ -266,11 +268,64 @@ def test_a_text_that_fits_is_predicted_as_by_its_head(windowed: Path, mode: str)
     np.testing.assert_allclose(results[0][0], results[1][0], atol=1e-7)
 
 
-@pytest.mark.parametrize("precision", ["bf16"])
-def test_windows_are_predicted_in_low_precision(windowed: Path, precision: Any) -> None:
+def test_no_batch_is_larger_than_the_token_budget_however_long_a_text_is(
+    windowed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = TextClassifier.load(windowed, "32", "cpu")
+    sizes = []
+
+    def model(inputs: Inputs) -> torch.Tensor:
+        sizes.append(inputs.ids.numel())
+        return torch.ones(len(inputs.ids), 2)
+
+    monkeypatch.setattr(classifier, "_model", model)
+    classifier.predict(["iron and copper " * 3000, "plum"])
+    assert sum(sizes) > 9000
+    assert max(sizes) <= 2048
+
+
+def test_validation_divides_the_windows_of_a_text_into_batches(windowed: Path) -> None:
+    run = TextClassifier.load(windowed, "32", "cpu").run
+    settings = resolved_settings(run.resolved.model, batch_tokens=24)
+    assert run.task is not None
+    module = ClassifierModule(run.model, settings, run.task, np.array([0, 1]))
+    windows = Windows.over(whole_texts([60, 9]), 12)
+    rows, documents = windows.of_documents([0, 1])
+    small = [np.minimum(row, 9) for row in rows]  # ids that the tokenizer has
+    inputs = pad(small)._replace(documents=torch.from_numpy(documents))
+    sizes = []
+    original = run.model.branch_logits
+
+    def counted(part: Inputs) -> torch.Tensor:
+        sizes.append(len(part.ids))
+        return original(part)
+
+    run.model.branch_logits = counted  # type: ignore[method-assign]
+    with torch.no_grad():
+        in_parts = module.eval().branch_logits(inputs)
+        assert max(sizes) == 2
+        assert sum(sizes) == len(rows)
+        at_once = original(module.prepare(inputs))
+        expected = torch.stack([at_once[:, :-1].mean(1), at_once[:, -1]], dim=1)
+    torch.testing.assert_close(in_parts, expected)
+    sizes.clear()
+    assert module.train().branch_logits(inputs).shape == in_parts.shape
+    assert sizes == [len(rows)]
+
+
+def test_the_head_is_read_as_one_row_per_text() -> None:
+    config = model_config(max_length=10)
+    tokens = fit_length(whole_texts(LENGTHS), config)
+    assert isinstance(tokens, TokenizedTexts)
+    batch = TokenizedDataset(tokens, np.arange(len(LENGTHS)))[[1, 5]]
+    assert batch.inputs.documents is None
+    assert batch.inputs.ids.shape == (2, 10)
+
+
+def test_windows_are_predicted_in_low_precision(windowed: Path) -> None:
     texts = [text for text, _ in long_sentences(20, seed=3)]
     exact = TextClassifier.load(windowed, "32", "cpu").predict_proba(texts)
-    rounded = TextClassifier.load(windowed, precision, "cpu").predict_proba(texts)
+    rounded = TextClassifier.load(windowed, "bf16", "cpu").predict_proba(texts)
     np.testing.assert_allclose(exact, rounded, atol=0.05)
 
 
