@@ -153,8 +153,8 @@ class ModelConfig(Checked):
     )
     long_texts: LongTexts = opt(
         "head",
-        "longer texts: head reads the first max_length tokens, head-tail a quarter of them there and"
-        " the rest at the end, windows the whole text in windows whose logits are averaged",
+        "longer texts: head reads the first max_length tokens, head-tail a quarter of them and the"
+        " rest at the end, windows all tokens in windows whose logits are averaged",
     )
 
     def __post_init__(self) -> None:
