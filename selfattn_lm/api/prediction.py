@@ -87,7 +87,7 @@ def predict(
     *,
     text: str | Sequence[str] = (),
     out: Path | str | None = None,
-    top_k: int = 1,
+    top_k: int | None = None,
     probabilities: bool = False,
     min_probability: float = 0.0,
     precision: Precision = "auto",
@@ -111,7 +111,8 @@ def predict(
         source: A file, or - for standard input, one text per line.
         text: A text; may be given several times (in Python: one text, or a list of them).
         out: The file to write: csv, tsv, jsonl or parquet, by its name; standard output by default.
-        top_k: Number of labels per text, the most probable first; all if there are fewer.
+        top_k: Most labels per text, the most probable first; by default one, or all that are
+            predicted where texts have several.
         probabilities: Add a column probability:LABEL for each label.
         min_probability: Leave a prediction empty if its probability is below this.
         precision: Precision of the encoder; auto: bf16 where it is measured to be faster, else 32;

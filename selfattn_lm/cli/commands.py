@@ -138,7 +138,7 @@ def predict(
     *,
     text: TextFlag = (),
     out: Path | None = None,
-    top_k: int = 1,
+    top_k: int | None = None,
     probabilities: bool = False,
     min_probability: float = 0.0,
     precision: Precision = "auto",

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from selfattn_lm.evaluation import single_label
+from selfattn_lm.evaluation import multi_label, single_label
 from selfattn_lm.phrases import counted
 
 
@@ -24,7 +24,7 @@ class View(Protocol):
         """Write the scores of several splits as a Markdown table."""
 
 
-VIEWS: Mapping[str, View] = {"single_label": single_label}
+VIEWS: Mapping[str, View] = {"single_label": single_label, "multi_label": multi_label}
 
 
 @dataclass(frozen=True)

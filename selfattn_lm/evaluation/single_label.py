@@ -8,14 +8,22 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from selfattn_lm.evaluation.tables import (
+    label_table,
+    percent,
+    plain_table,
+    score_table,
+    with_interval,
+)
+
 _MAX_MATRIX = 12  # labels; a larger confusion matrix is too wide for a screen
 _MAX_PAIRS = 10  # of labels that are confused
 
 
 def line(values: Mapping[str, Any]) -> str:
     """Write the scores as one line."""
-    accuracy = _with_interval(values["accuracy"], "95 %: ")
-    macro_f1 = _with_interval(values["macro_f1"], "95 %: ")
+    accuracy = with_interval(values["accuracy"], "95 %: ")
+    macro_f1 = with_interval(values["macro_f1"], "95 %: ")
     log_loss = f"log loss {values['log_loss']:.4f}"
     return f"accuracy {accuracy}, macro-F1 {macro_f1}, {log_loss}, {values['rows']:,} rows"
 
@@ -25,7 +33,7 @@ def tables(values: Mapping[str, Any]) -> list[RenderableType]:
     confusion = _most_confused(values)
     if len(values["per_class"]) <= _MAX_MATRIX:
         confusion = _matrix(values)
-    return [_scores(values), _per_class(values), confusion]
+    return [_scores(values), label_table("\nlabels", values["per_class"]), confusion]
 
 
 def markdown(scores: Mapping[str, Mapping[str, Any]]) -> str:
@@ -35,25 +43,15 @@ def markdown(scores: Mapping[str, Mapping[str, Any]]) -> str:
         "|---|---|---|---|---|",
     ]
     for split, values in scores.items():
-        accuracy = _with_interval(values["accuracy"])
-        macro_f1 = _with_interval(values["macro_f1"])
+        accuracy = with_interval(values["accuracy"])
+        macro_f1 = with_interval(values["macro_f1"])
         log_loss = f"{values['log_loss']:.4f}"
         lines.append(f"| {split} | {values['rows']:,} | {accuracy} | {macro_f1} | {log_loss} |")
     return "\n".join(lines) + "\n"
 
 
-def percent(fraction: float) -> str:
-    """Write 0.90123 as 90.12."""
-    return f"{100 * fraction:.2f}"
-
-
-def _with_interval(score: Mapping[str, float], name: str = "") -> str:
-    low, high = percent(score["low"]), percent(score["high"])
-    return f"{percent(score['value'])} ({name}{low} to {high})"
-
-
 def _scores(values: Mapping[str, Any]) -> Table:
-    table = _table("", "score", "value", "95 % interval")
+    table = score_table("")
     for name in ("accuracy", "macro_f1"):
         score = values[name]
         interval = f"{percent(score['low'])} to {percent(score['high'])}"
@@ -63,18 +61,10 @@ def _scores(values: Mapping[str, Any]) -> Table:
     return table
 
 
-def _per_class(values: Mapping[str, Any]) -> Table:
-    table = _table("\nlabels", "label", "precision", "recall", "f1", "support")
-    for name, scores in values["per_class"].items():
-        shown = [percent(scores[key]) for key in ("precision", "recall", "f1")]
-        table.add_row(Text(name), *shown, f"{scores['support']:,}")
-    return table
-
-
 def _matrix(values: Mapping[str, Any]) -> Table:
     title = "\nconfusion: a row for each true label, a column for each predicted"
     labels = list(values["per_class"])
-    table = _table(title, "", *labels)
+    table = plain_table(title, "", *labels)
     for label, counts in zip(labels, values["confusion"], strict=True):
         table.add_row(Text(label), *[str(count) for count in counts])
     return table
@@ -82,7 +72,7 @@ def _matrix(values: Mapping[str, Any]) -> Table:
 
 def _most_confused(values: Mapping[str, Any]) -> Table:
     title = "\nmost often confused (all of them are in metrics.json)"
-    table = _table(title, "true label", "predicted", "rows")
+    table = plain_table(title, "true label", "predicted", "rows")
     for rows, true, predicted in _confused_pairs(values)[:_MAX_PAIRS]:
         table.add_row(Text(true), Text(predicted), str(rows))
     return table
@@ -105,10 +95,3 @@ def _confused_pairs(values: Mapping[str, Any]) -> list[tuple[int, str, str]]:
         for negative, true, predicted in pairs
         if negative < 0 and true != predicted
     ]
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number, column in enumerate(columns):
-        table.add_column(Text(column), justify="left" if number == 0 else "right")
-    return table

@@ -6,11 +6,15 @@ from typing import Any
 from selfattn_lm.data.examples import Split
 from selfattn_lm.tasks.base import Task
 from selfattn_lm.tasks.columns import PredictionOptions
+from selfattn_lm.tasks.multi_label import MultiLabel
 from selfattn_lm.tasks.single_label import SingleLabel
 
-__all__ = ["PredictionOptions", "SingleLabel", "Task", "choose_task", "recorded_task"]
+__all__ = ["MultiLabel", "PredictionOptions", "SingleLabel", "Task", "choose_task", "recorded_task"]
 
-_TASKS: dict[str, type[SingleLabel]] = {"single_label": SingleLabel}
+_TASKS: dict[str, type[SingleLabel] | type[MultiLabel]] = {
+    "single_label": SingleLabel,
+    "multi_label": MultiLabel,
+}
 
 
 def choose_task(splits: Mapping[str, Split]) -> Task:

@@ -82,6 +82,9 @@ class Task(Protocol):
 
     # Learning
 
+    def initial_bias(self, targets: np.ndarray) -> Tensor | None:
+        """Return the bias (L,) with which a new head starts, or None for one around zero."""
+
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> nn.Module:
         """Build the loss of training: logits (B, L), encoded targets (B, …) -> ()."""
 

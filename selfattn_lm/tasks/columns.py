@@ -13,20 +13,22 @@ class PredictionOptions:
     """What is written of predictions.
 
     Attributes:
-        top_k: How many labels per text, the most probable first; fewer are all written.
+        top_k: How many labels per text at most, the most probable first. None is one where texts
+            have one label, and no limit where they have several.
         probabilities: Whether to add the probability of each label.
-        min_probability: A label below this probability is left empty, its probability is not.
+        min_probability: A label below this probability is left empty, its probability is not;
+            where texts have several labels, it is left out.
 
     Raises:
         UserError: A value is out of its range.
     """
 
-    top_k: int = 1
+    top_k: int | None = None
     probabilities: bool = False
     min_probability: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.top_k < 1:
+        if self.top_k is not None and self.top_k < 1:
             raise UserError(f"--top-k: {self.top_k} is not 1 or more.")
         if not 0 <= self.min_probability <= 1:
             raise UserError(f"--min-probability: {self.min_probability:g} is not from 0 to 1.")
@@ -39,7 +41,7 @@ def label_columns(labels: Sequence[str], options: PredictionOptions) -> dict[str
     `probability:LABEL` for each label, so that they are distinct whatever the labels are.
     """
     types: dict[str, type] = {}
-    for rank in range(1, min(options.top_k, len(labels)) + 1):
+    for rank in range(1, min(options.top_k or 1, len(labels)) + 1):
         suffix = ""
         if rank > 1:
             suffix = f"_{rank}"
@@ -58,7 +60,7 @@ def label_values(
     rounded = [round(float(probability), 6) for probability in probabilities]
     ranking = np.argsort(-probabilities, kind="stable")
     values: list[str | float | None] = []
-    for label_id in ranking[: options.top_k]:
+    for label_id in ranking[: options.top_k or 1]:
         probability = rounded[label_id]
         prediction = None
         if probability >= options.min_probability:

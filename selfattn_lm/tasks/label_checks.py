@@ -2,12 +2,12 @@
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from selfattn_lm.data.characters import is_invisible
 from selfattn_lm.data.examples import Split
 from selfattn_lm.phrases import counted, listed
+from selfattn_lm.tasks.label_names import count_labels, labels_of
 
 _WHOLE_NUMBER = re.compile(r"([+-]?\d{1,18})(\.0*)?")  # 1, 01, +1, 1.0
 
@@ -24,14 +24,15 @@ def label_warnings(splits: Mapping[str, Split]) -> list[str]:
 
 
 def _rare_labels(train: Split) -> Iterator[str]:
-    counts = Counter(train.targets)
+    counts = count_labels(train.targets)
     single = [repr(name) for name, count in counts.items() if count == 1]
     if single:
         yield f"{train.source}: labels with a single training row: {listed(single)}"
 
 
 def _unseen_labels(split: Split, train: Split) -> Iterator[str]:
-    unseen = sorted(set(split.targets) - set(train.targets))
+    trained = count_labels(train.targets)
+    unseen = sorted(name for name in count_labels(split.targets) if name not in trained)
     if unseen:
         names = listed([repr(name) for name in unseen])
         yield f"{split.source}: never seen in train, so never predicted: {names}"
@@ -41,7 +42,7 @@ def _alike_labels(splits: Mapping[str, Split]) -> Iterator[str]:
     """Labels, of any split, that were perhaps meant to be the same."""
     names: set[str] = set()
     for split in splits.values():
-        names.update(split.targets)
+        names.update(count_labels(split.targets))
     groups: dict[str, list[str]] = {}
     for name in sorted(names):
         groups.setdefault(_simplified(name), []).append(name)
@@ -74,10 +75,11 @@ def _distinct(label: str) -> str:
 
 
 def _conflicting_labels(train: Split) -> Iterator[str]:
-    first: dict[str, str] = {}
-    conflicting: set[str] = set()
-    for text, _, label in train.examples:
-        if first.setdefault(text, label) != label:
-            conflicting.add(text)
+    first: dict[tuple[str, str | None], set[str]] = {}
+    conflicting: set[tuple[str, str | None]] = set()
+    for text, pair, target in train.examples:
+        labels = set(labels_of(target))
+        if first.setdefault((text, pair), labels) != labels:
+            conflicting.add((text, pair))
     if conflicting:
         yield f"{train.source}: {counted(len(conflicting), 'text')} with conflicting labels"

@@ -17,13 +17,12 @@ from selfattn_lm.errors import UserError
 from selfattn_lm.phrases import counted
 from selfattn_lm.tasks.columns import PredictionOptions, label_columns, label_values
 from selfattn_lm.tasks.label_checks import label_warnings
+from selfattn_lm.tasks.label_names import named_counts, sorted_names
 from selfattn_lm.tasks.scores import score_labels
 from selfattn_lm.tasks.strata import few_rows, held_out_rows
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
-
-_MAX_NAMED = 8  # labels in a summary
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class SingleLabel:
             )
             raise UserError(f"{train.source}: {reason}; {advice}.")
         are_integers = all(split.integer_labels for split in splits.values())
-        return cls(_sorted(found), are_integers)
+        return cls(sorted_names(found), are_integers)
 
     @property
     def outputs(self) -> int:
@@ -108,10 +107,7 @@ class SingleLabel:
 
     def summary(self, targets: Sequence[str]) -> str:
         """Name the labels with their rows; of many, the most frequent and the rarest."""
-        counts = [f"{name} {count:,}" for name, count in Counter(targets).most_common()]
-        if len(counts) > _MAX_NAMED:
-            counts = [*counts[:3], "…", *counts[-2:]]
-        return f"labels      {self.outputs}: {', '.join(counts)}"
+        return f"labels      {self.outputs}: {named_counts(Counter(targets))}"
 
     def card(self) -> str:
         """Count the labels."""
@@ -128,6 +124,10 @@ class SingleLabel:
     def few_shot(self, targets: Sequence[str], shots: int, seed: int) -> list[int]:
         """Choose at most `shots` rows of each label."""
         return few_rows(targets, shots, seed)
+
+    def initial_bias(self, targets: np.ndarray) -> Tensor | None:
+        """Return None: all labels start as equally probable."""
+        return None
 
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> "LabelLoss":
         """Build the cross-entropy, with the settings' label smoothing and class weights."""
@@ -220,11 +220,3 @@ def balanced_weights(targets: np.ndarray, labels: int) -> Tensor:
     weights = np.zeros(labels, dtype=np.float32)
     weights[occurs] = len(targets) / (rows[occurs] * np.count_nonzero(occurs))
     return torch.from_numpy(weights)
-
-
-def _sorted(names: set[str]) -> list[str]:
-    """The names in the order of their numbers if all are whole numbers, else by name."""
-    if not all(name.removeprefix("-").isdecimal() for name in names):
-        return sorted(names)
-    numbers = [(int(name), name) for name in names]
-    return [name for _, name in sorted(numbers)]

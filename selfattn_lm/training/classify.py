@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from selfattn_lm.build import build_model
 from selfattn_lm.config import Resolved
@@ -104,6 +105,7 @@ def _build(run: OpenRun, data: TrainingData) -> Classifier:
     """The model with its first weights."""
     outputs = data.task.outputs
     model = build_model(data.settings, data.tokenizer, outputs, in_training=True, bert=run.bert)
+    _initialize_heads(model, data.task.initial_bias(data.train.targets))
     initial = run.initial
     if initial is not None:
         problem = _head_problem(data.task, initial.task)
@@ -112,6 +114,15 @@ def _build(run: OpenRun, data: TrainingData) -> Classifier:
         model.load_backbone(initial.model, with_heads=not problem)
     freeze(model, run.settings.training.freeze)
     return model
+
+
+def _initialize_heads(model: Classifier, bias: Tensor | None) -> None:
+    """Set the bias of each head to what the task proposes, (L,), if it does."""
+    if bias is None:
+        return
+    with torch.no_grad():
+        for branch in model.branches.values():
+            branch.head[-1].bias.copy_(bias)
 
 
 def _head_problem(task: Task, initial: Task | None) -> str:

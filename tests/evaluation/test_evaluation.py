@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassF1Score, MulticlassPrecision, 
 from selfattn_lm import TextClassifier, UserError
 from selfattn_lm.data.sources import split_in_memory
 from selfattn_lm.evaluation import Evaluation, evaluate_split, write_metrics
-from selfattn_lm.evaluation.single_label import percent
+from selfattn_lm.evaluation.tables import percent
 from selfattn_lm.runs import write_json
 from selfattn_lm.tasks.confusion import Confusion, wilson_interval
 from selfattn_lm.tasks.scores import score_labels

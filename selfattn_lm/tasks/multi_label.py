@@ -1,0 +1,259 @@
+"""Several labels per text, or none. N texts, B batch, L labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from selfattn_lm.config import TrainingConfig
+from selfattn_lm.data.examples import Split
+from selfattn_lm.errors import UserError
+from selfattn_lm.phrases import counted, listed
+from selfattn_lm.tasks.columns import PredictionOptions
+from selfattn_lm.tasks.label_checks import label_warnings
+from selfattn_lm.tasks.label_names import count_labels, named_counts, sorted_names
+from selfattn_lm.tasks.multi_columns import label_set_columns, label_set_values, predicted_labels
+from selfattn_lm.tasks.multi_scores import score_label_sets
+from selfattn_lm.tasks.multi_strata import few_rows, held_out_rows
+from selfattn_lm.tasks.thresholds import DEFAULT_THRESHOLD, check_thresholds, fit_thresholds
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+Labels = Sequence[str]  # those of one text
+_MAX_WEIGHT = 10.0  # of the rows with a label; with more, a few rows would be most of the loss
+
+
+@dataclass(frozen=True)
+class MultiLabel:
+    """Any number of labels per text.
+
+    A label is predicted if its probability reaches its threshold.
+
+    Attributes:
+        names: The names of the labels, in the order of the head's outputs.
+        are_integers: Whether the labels were given in Python, all as integers, and predictions in
+            Python are to be integers too. Files show them as text.
+        thresholds: The threshold of each label; none before they are fitted, when all are 0.5.
+    """
+
+    names: list[str]
+    are_integers: bool = False
+    thresholds: list[float] = field(default_factory=list)
+    kind: ClassVar[str] = "multi_label"
+    scores: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
+
+    @classmethod
+    def from_plain(cls, labels: Sequence[str | int], values: Mapping[str, Any]) -> "MultiLabel":
+        """Build the task from the labels and the thresholds that a run records.
+
+        Raises ValueError if the thresholds are not one number from 0 to 1 per label.
+        """
+        thresholds = check_thresholds(values.get("thresholds", []), len(labels))
+        are_integers = all(isinstance(label, int) for label in labels)
+        return cls([str(label) for label in labels], are_integers, thresholds)
+
+    @classmethod
+    def from_splits(cls, splits: Mapping[str, Split]) -> "MultiLabel":
+        """Find the labels of all splits, whole numbers in their order, others by name.
+
+        A single label is enough if some rows have it and others do not.
+
+        Raises UserError if all training rows have the same labels, or if no two share a label.
+        """
+        train = splits["train"]
+        distinct = {frozenset(labels) for labels in train.targets}
+        if len(distinct) == 1:
+            reason = "no row has a label"
+            if train.targets[0]:
+                names = listed([repr(name) for name in train.targets[0]])
+                reason = f"every row has the same labels, {names}"
+            raise UserError(f"{train.source}: {reason}; a classifier needs rows that differ.")
+        if max(count_labels(train.targets).values()) == 1:
+            reason = f"no two of {counted(len(train), 'row')} have a label in common"
+            advice = (
+                "give several rows per label, or name the right column with --data.label-column"
+            )
+            raise UserError(f"{train.source}: {reason}; {advice}.")
+        found: set[str] = set()
+        for split in splits.values():
+            found.update(count_labels(split.targets))
+        are_integers = all(split.integer_labels for split in splits.values())
+        return cls(sorted_names(found), are_integers)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the kind and the thresholds."""
+        return {"kind": self.kind, "thresholds": self.thresholds}
+
+    @property
+    def outputs(self) -> int:
+        """The number of labels."""
+        return len(self.names)
+
+    @property
+    def labels(self) -> list[Any]:
+        """The labels as predictions in Python give them: their names, or integers."""
+        if self.are_integers:
+            return [int(name) for name in self.names]
+        return self.names
+
+    def encode(self, targets: Sequence[Labels]) -> np.ndarray:
+        """Encode the labels of each text as 1, all others as 0: float32 (N, L)."""
+        numbers = {name: number for number, name in enumerate(self.names)}
+        encoded = np.zeros((len(targets), self.outputs), dtype=np.float32)
+        for row, labels in enumerate(targets):
+            encoded[row, [numbers[label] for label in labels]] = 1
+        return encoded
+
+    def unknown(self, targets: Sequence[Labels]) -> dict[str, int]:
+        """Count the rows of each label that is not among the names, the most frequent first."""
+        known = set(self.names)
+        counts = count_labels(targets).most_common()
+        return {name: count for name, count in counts if name not in known}
+
+    def is_known(self, target: Labels) -> bool:
+        """Return whether all labels of a text are among the names."""
+        return all(label in self.names for label in target)
+
+    def describe(self, targets: Sequence[Labels]) -> dict[str, Any]:
+        """Count the rows of each label, and those without."""
+        counts = count_labels(targets)
+        return {"labels": dict(sorted(counts.items())), "without_labels": _without(targets)}
+
+    def summary(self, targets: Sequence[Labels]) -> str:
+        """Say how many labels a text has, and name them with their rows."""
+        counts = count_labels(targets)
+        per_text = f"{counts.total() / len(targets):.1f} per text"
+        without = _without(targets)
+        if without:
+            per_text += f", none in {without:,}"
+        return f"labels      {self.outputs}, {per_text}: {named_counts(counts)}"
+
+    def card(self) -> str:
+        """Count the labels."""
+        return f"{counted(self.outputs, 'label')}, several per text"
+
+    def warnings(self, splits: Mapping[str, Split]) -> list[str]:
+        """Find labels that are rare, missing in training, alike, or in conflict."""
+        return label_warnings(splits)
+
+    def hold_out(self, targets: Sequence[Labels], fraction: float, seed: int) -> list[int]:
+        """Choose a fraction of the rows of each label, and of those without."""
+        return held_out_rows(self.encode(targets) > 0, fraction, seed)
+
+    def few_shot(self, targets: Sequence[Labels], shots: int, seed: int) -> list[int]:
+        """Choose at most `shots` rows of each label, and of those without."""
+        return few_rows(self.encode(targets) > 0, shots, seed)
+
+    def initial_bias(self, targets: np.ndarray) -> Tensor:
+        """Return the log-odds of the labels' frequencies: (L,).
+
+        From a head that gives each of many labels to half of the texts, training takes epochs to
+        learn only how rare they are (Lin et al. 2017, 1708.02002).
+        """
+        frequencies = (targets.sum(0) + 1) / (len(targets) + 2)
+        return torch.from_numpy(np.log(frequencies / (1 - frequencies)))
+
+    def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> "LabelSetLoss":
+        """Build the binary cross-entropy, with the settings' class weights.
+
+        Labels are not smoothed, whatever the settings say: a label that nine texts in ten thousand
+        have would be given to hundreds, and validation scores fall.
+        """
+        weights = None
+        if config.class_weights == "balanced":
+            weights = positive_weights(targets)
+        return LabelSetLoss(weights)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Compute the mean of the binary cross-entropy: (B, L), (B, L) -> ()."""
+        return F.binary_cross_entropy_with_logits(logits, targets)
+
+    def metrics(self) -> "MetricCollection":
+        """Build micro-F1 and macro-F1, at the single threshold where micro-F1 is best."""
+        from torchmetrics import MetricCollection  # prediction does not need it
+
+        from selfattn_lm.tasks.multi_metrics import BestMacroF1, BestMicroF1
+
+        micro_f1 = BestMicroF1(self.outputs)
+        macro_f1 = BestMacroF1(self.outputs)
+        return MetricCollection({"micro_f1": micro_f1, "macro_f1": macro_f1})
+
+    @property
+    def branch_score(self) -> str:
+        """Branches are weighted by micro-F1, which varies less than macro-F1."""
+        return "micro_f1"
+
+    def with_decision(self, outputs: np.ndarray, targets: np.ndarray) -> "MultiLabel":
+        """Fit the thresholds on the probabilities (N, L) of the validation split."""
+        return replace(self, thresholds=fit_thresholds(outputs, targets))
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """Compute the probability of each label by itself: (B, L) -> (B, L)."""
+        return logits.sigmoid()
+
+    def decide(self, outputs: np.ndarray) -> list[Any]:
+        """Choose the labels of each text, the most probable first, perhaps none: (N, L) -> N."""
+        labels = self.labels
+        thresholds = self._thresholds()
+        decided = []
+        for probabilities in outputs:
+            numbers = predicted_labels(probabilities, thresholds)
+            decided.append([labels[number] for number in numbers])
+        return decided
+
+    def columns(self, options: PredictionOptions) -> dict[str, Any]:
+        """Name a column for the predicted labels and one for their probabilities."""
+        return label_set_columns(self.names, options)
+
+    def column_values(self, options: PredictionOptions, outputs: np.ndarray) -> list[Any]:
+        """Compute the values of these columns from the probabilities of one text (L,)."""
+        return label_set_values(self.names, options, outputs, self._thresholds())
+
+    def score(self, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+        """Score probabilities (N, L) against encoded targets (N, L)."""
+        predicted = outputs >= self._thresholds()
+        return score_label_sets(outputs, predicted, targets, self.names)
+
+    def _thresholds(self) -> np.ndarray:
+        """The threshold of each label: (L,)."""
+        if self.thresholds:
+            return np.array(self.thresholds)
+        return np.full(self.outputs, DEFAULT_THRESHOLD)
+
+
+class LabelSetLoss(nn.Module):
+    """Binary cross-entropy of each label, the mean over texts and labels.
+
+    Args:
+        weights: The weight of the texts with each label, (L,), against 1 of those without; None: 1.
+    """
+
+    weights: Tensor | None
+
+    def __init__(self, weights: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Compute the loss: (B, L), (B, L) -> ()."""
+        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.weights)
+
+
+def positive_weights(targets: np.ndarray) -> Tensor:
+    """Compute weights with which the rows with a label count as much as those without: (L,).
+
+    They are at most 10.
+    """
+    rows = targets.sum(0)  # (L,)
+    weights = (len(targets) - rows) / np.maximum(rows, 1)
+    return torch.from_numpy(np.minimum(weights, _MAX_WEIGHT).astype(np.float32))
+
+
+def _without(targets: Sequence[Labels]) -> int:
+    """How many texts have no label."""
+    return [len(labels) for labels in targets].count(0)
