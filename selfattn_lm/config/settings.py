@@ -12,6 +12,7 @@ Quoting = Literal["auto", "standard", "none"]  # of csv and tsv files
 TaskKind = Literal["auto", "single_label", "multi_label", "regression"]
 Monitor = Literal["auto", "macro_f1", "micro_f1", "accuracy", "r2", "pearson", "spearman"]
 Pooling = Literal["auto", "mean", "cls", "max"]
+LongTexts = Literal["head", "head-tail", "windows"]
 
 
 @section
@@ -149,10 +150,15 @@ class ModelConfig(Checked):
     char_ngrams: bool = opt(True, "add vectors of character n-grams to tokens in training")
     max_length: int | Auto = opt(
         "auto",
-        "maximum number of tokens in a text; longer texts are truncated; auto: enough for 99 % of"
-        " the training texts, at most 512",
+        "maximum number of tokens in a text, see long_texts; auto: enough for 99 % of the training"
+        " texts, at most 512",
         2,
         architecture=True,
+    )
+    long_texts: LongTexts = opt(
+        "head",
+        "longer texts: head reads the first max_length tokens, head-tail a quarter of them and the"
+        " rest at the end, windows all tokens in windows whose logits are averaged",
     )
 
     def __post_init__(self) -> None:

@@ -10,17 +10,15 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from selfattn_lm.features.pair_ngrams import token_types
 from selfattn_lm.inputs import Inputs
 
 
-def pad(texts: Sequence[np.ndarray], min_length: int = 0, border_id: int | None = None) -> Inputs:
+def pad(texts: Sequence[np.ndarray], min_length: int = 0) -> Inputs:
     """Put the token ids of some texts into one batch, padded with 0 to the longest text.
 
     Args:
         texts: The token ids of each text, at least one.
         min_length: The batch has at least this many columns.
-        border_id: The token that ends the first text of each pair; None for single texts.
     """
     lengths = np.array([len(text) for text in texts])
     assert lengths.min() > 0, "the tokenizer gives each text its [CLS]"
@@ -28,10 +26,7 @@ def pad(texts: Sequence[np.ndarray], min_length: int = 0, border_id: int | None 
     attention_mask = columns < lengths[:, None]  # (B, T)
     ids = np.zeros(attention_mask.shape, dtype=np.int64)
     ids[attention_mask] = np.concatenate(texts)
-    inputs = Inputs(torch.from_numpy(ids), torch.from_numpy(attention_mask))
-    if border_id is None:
-        return inputs
-    return inputs._replace(types=token_types(inputs.ids, border_id))
+    return Inputs(torch.from_numpy(ids), torch.from_numpy(attention_mask))
 
 
 def cut_by_budget(lengths: np.ndarray, batch_size: int, batch_tokens: int) -> list[slice]:

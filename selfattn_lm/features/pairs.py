@@ -7,8 +7,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from selfattn_lm.config import ResolvedTokenizer
+from selfattn_lm.features.batching import pad
 from selfattn_lm.features.cache import tokenize, train_on_some
+from selfattn_lm.features.pair_ngrams import token_types
 from selfattn_lm.features.sequences import TokenizedTexts
+from selfattn_lm.inputs import Inputs
 
 _SPECIAL = 3  # the [CLS] and the two [SEP] of a pair
 MIN_PAIR_LENGTH = _SPECIAL + 2  # room for a token of each text
@@ -43,12 +46,12 @@ class TokenizedPairs:
     def __getitem__(self, i: int) -> np.ndarray:
         return np.concatenate([self.first[i], self.second[i][1:]])
 
-    @property
-    def border_id(self) -> int:
-        """The token that ends the first text of each pair."""
+    def batch(self, rows: Sequence[int] | np.ndarray, min_length: int = 0) -> Inputs:
+        """Put some pairs into one batch, with the types of their tokens."""
         sep_id = self.first.sep_id
         assert sep_id is not None, "a vocabulary of pairs has [SEP]"
-        return sep_id
+        inputs = pad([self[i] for i in rows], min_length)
+        return inputs._replace(types=token_types(inputs.ids, sep_id))
 
     @property
     def lengths(self) -> np.ndarray:

@@ -1,18 +1,44 @@
 """The token ids of many texts in one flat array."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
+from typing import Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from selfattn_lm.features.batching import pad
 from selfattn_lm.features.tokenizer import SEP
+from selfattn_lm.inputs import Inputs
 
 _AT_ONCE = 1000  # texts that the tokenizer encodes in one call
+
+
+class Tokens(Protocol):
+    """What the model reads: the token ids of texts, of pairs, or of windows of texts."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The number of tokens of each row: int64 (rows,)."""
+
+    @property
+    def total(self) -> int:
+        """The number of tokens of all rows."""
+
+    def __len__(self) -> int:
+        """The number of rows."""
+
+    def __getitem__(self, i: int, /) -> np.ndarray:
+        """The token ids of a row: int32 (tokens,)."""
+
+    def batch(self, rows: Sequence[int] | np.ndarray, min_length: int = 0) -> Inputs:
+        """Put some rows into one batch, padded to the longest or to `min_length` tokens."""
+
+    def truncation(self) -> dict[str, float]:
+        """The fraction of the texts that are truncated, and the fraction of all tokens lost."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +61,6 @@ class TokenizedTexts:
     lengths: np.ndarray
     full_lengths: np.ndarray
     sep_id: int | None
-    border_id: ClassVar[None] = None  # single texts have no border between two
 
     @classmethod
     def from_texts(
@@ -72,6 +97,10 @@ class TokenizedTexts:
         if self.sep_id is None or length == self.full_lengths[i]:
             return ids
         return np.append(ids[:-1], np.int32(self.sep_id))
+
+    def batch(self, rows: Sequence[int] | np.ndarray, min_length: int = 0) -> Inputs:
+        """Put some texts into one batch, padded to the longest or to `min_length` tokens."""
+        return pad([self[i] for i in rows], min_length)
 
     @property
     def total(self) -> int:

@@ -12,10 +12,11 @@ from torch import Tensor
 from selfattn_lm.config import Precision, PredictionSettings
 from selfattn_lm.data.python_inputs import texts_to_predict
 from selfattn_lm.errors import UserError
-from selfattn_lm.features.batching import cut_by_budget, pad
+from selfattn_lm.features.batching import cut_by_budget
 from selfattn_lm.features.ngrams import add_ngrams
 from selfattn_lm.features.pairs import TokenizedPairs
-from selfattn_lm.features.sequences import TokenizedTexts
+from selfattn_lm.features.sequences import TokenizedTexts, Tokens
+from selfattn_lm.features.windows import NO_LIMIT, Windows, fit_length
 from selfattn_lm.hardware import Device, choose_device
 from selfattn_lm.inference.executor import Executor
 from selfattn_lm.inference.low_precision import convert_precision, float_precision
@@ -135,7 +136,12 @@ class TextClassifier:
 
         Raises UserError if the weights are broken, so that the model computes NaN.
         """
-        outputs = self._compute(self.encode(texts, pairs), self.forward, self.task.outputs)
+        tokens = self.encode(texts, pairs)
+        if isinstance(tokens, Windows):
+            logits = self._compute(tokens, self._model, self.task.outputs)
+            outputs = self.task.activate(torch.from_numpy(logits)).numpy()
+        else:
+            outputs = self._compute(tokens, self.forward, self.task.outputs)
         broken = np.count_nonzero(~np.isfinite(outputs).all(1))
         if broken:
             raise UserError(
@@ -152,23 +158,24 @@ class TextClassifier:
         width = len(self.run.model.branches) * self.run.resolved.model.width
         return self._compute(self.encode(texts, pairs), self._model.embed, width)
 
-    def encode(
-        self, texts: Iterable[str], pairs: Iterable[str] | None = None
-    ) -> TokenizedTexts | TokenizedPairs:
-        """Turn texts or pairs into token ids, truncated to the length that the model knows.
+    def encode(self, texts: Iterable[str], pairs: Iterable[str] | None = None) -> Tokens:
+        """Turn texts or pairs into token ids of the length that the model was trained with.
 
         Raises UserError if there are second texts and the run has read none, or the reverse.
         """
-        tokenizer, max_length = self.run.tokenizer, self._max_length
+        tokenizer, config = self.run.tokenizer, self.run.resolved.model
         require_pairs(pairs is not None, self.run.resolved)
         first = texts_to_predict(texts)
         if pairs is None:
-            return TokenizedTexts.from_texts(tokenizer, first, max_length)
+            longest = config.max_length
+            if config.long_texts != "head":
+                longest = NO_LIMIT
+            return fit_length(TokenizedTexts.from_texts(tokenizer, first, longest), config)
         second = texts_to_predict(pairs, "pairs")
         if len(first) != len(second):
             counts = f"{len(first)} texts but {len(second)} pairs"
             raise UserError(f"{counts}; give one second text per text.")
-        return TokenizedPairs.from_texts(tokenizer, first, second, max_length)
+        return TokenizedPairs.from_texts(tokenizer, first, second, config.max_length)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Compute the outputs of a batch on the model's device: (B, T) -> (B, L)."""
@@ -179,12 +186,13 @@ class TextClassifier:
         return self.run.resolved.model.max_length
 
     def _compute(
-        self,
-        tokens: TokenizedTexts | TokenizedPairs,
-        function: Callable[[Inputs], Tensor],
-        width: int,
+        self, tokens: Tokens, function: Callable[[Inputs], Tensor], width: int
     ) -> np.ndarray:
-        """Compute a function of batches of similar length; its results in the texts' order."""
+        """Compute a function of batches of similar length; its results in the texts' order.
+
+        Windows are rows of their own, so however many a text has, no batch is larger. The result of
+        a text is the mean of those of its windows.
+        """
         order = np.argsort(tokens.lengths, kind="stable")
         steps = np.ceil(tokens.lengths[order] / _LENGTH_STEP).astype(np.int64)
         lengths = np.minimum(steps * _LENGTH_STEP, self._max_length)  # of the batches, (N,)
@@ -192,8 +200,7 @@ class TextClassifier:
 
         def compute(part: slice) -> None:
             rows = order[part]
-            ids = [tokens[i] for i in rows]
-            padded = pad(ids, min_length=lengths[part][-1], border_id=tokens.border_id)
+            padded = tokens.batch(rows, min_length=lengths[part][-1])
             with torch.inference_mode():
                 inputs = self._with_ngrams(padded.to(self._device))
                 results[rows] = function(inputs).float().cpu().numpy()
@@ -201,6 +208,8 @@ class TextClassifier:
         batch_size, batch_tokens = (32, 2048) if self._device == "cpu" else (256, 16_384)
         parts = cut_by_budget(lengths, batch_size, max(batch_tokens, self._max_length))
         self._executor.run(compute, parts[::-1])  # the longest first: none is waited for at the end
+        if isinstance(tokens, Windows):
+            return tokens.pool(results)
         return results
 
     def _with_ngrams(self, inputs: Inputs) -> Inputs:

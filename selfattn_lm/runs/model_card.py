@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from selfattn_lm.config import ResolvedModel
 from selfattn_lm.phrases import counted
 from selfattn_lm.runs.run import Run
 
@@ -33,12 +34,29 @@ def model_card(
         digest = f"sha256 of its weights: `{run.origin.sha256}`"
         start = f"It started from `{run.origin}` ({digest})."
     source = run.settings.data.source or "memory"
-    truncated = f"{100 * train['texts_cut']:.1f} % of the training texts were"
+    texts_cut = f"{100 * train['texts_cut']:.1f} %"
     return f"""# {name}
 
 A model of texts ({shape}) that predicts {run.task.card()}, trained by
 selfattn_lm on {train["rows"]:,} texts of `{source}` in {minutes:g} minutes. {start}
 
 {scores}
-Texts are cut after {model.max_length} tokens, as {truncated}.
+{_long_texts(model, texts_cut)}
 {labels}"""
+
+
+def _long_texts(model: ResolvedModel, texts_cut: str) -> str:
+    """Say what the model reads of a long text, and how many training texts were cut."""
+    if model.long_texts == "windows":
+        return (
+            f"Texts of more than {model.max_length} tokens are read in overlapping windows, whose"
+            f" logits are averaged;\nfrom {texts_cut} of the training texts some tokens were cut."
+        )
+    if model.long_texts == "head-tail":
+        return (
+            f"Of texts of more than {model.max_length} tokens the first quarter and the last three"
+            f" quarters of that number are read;\n{texts_cut} of the training texts were so cut."
+        )
+    return (
+        f"Texts are cut after {model.max_length} tokens, as {texts_cut} of the training texts were."
+    )

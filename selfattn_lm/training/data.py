@@ -19,11 +19,12 @@ from selfattn_lm.config import (
 from selfattn_lm.data.checks import leaked_texts, text_warnings
 from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
-from selfattn_lm.features.batching import LengthBuckets, cut_by_budget, pad
+from selfattn_lm.features.batching import LengthBuckets, cut_by_budget
 from selfattn_lm.features.cache import tokenize
 from selfattn_lm.features.pairs import MIN_PAIR_LENGTH, TokenizedPairs, tokenize_pairs
-from selfattn_lm.features.sequences import TokenizedTexts
+from selfattn_lm.features.sequences import TokenizedTexts, Tokens
 from selfattn_lm.features.tokenizer import mostly_unspaced
+from selfattn_lm.features.windows import MOST_IN_TRAINING, NO_LIMIT, Windows, fit_length
 from selfattn_lm.inputs import Batch
 from selfattn_lm.tasks import Task, choose_task
 from selfattn_lm.training.resolve import MAX_LENGTH, resolve_model, resolve_tokenizer
@@ -32,9 +33,12 @@ log = logging.getLogger(__name__)
 
 
 class TokenizedDataset(Dataset[Batch]):
-    """Token ids and target of each text or pair; indexed by a list of rows, it returns a batch."""
+    """Token ids and target of each text or pair; indexed by a list of rows, it returns a batch.
 
-    def __init__(self, tokens: TokenizedTexts | TokenizedPairs, targets: np.ndarray) -> None:
+    A text is one row of the batch, or a row for each of its windows.
+    """
+
+    def __init__(self, tokens: Tokens, targets: np.ndarray) -> None:
         self.tokens = tokens
         self.targets = targets
 
@@ -42,8 +46,17 @@ class TokenizedDataset(Dataset[Batch]):
         return len(self.targets)
 
     def __getitem__(self, rows: list[int]) -> Batch:
-        inputs = pad([self.tokens[i] for i in rows], border_id=self.tokens.border_id)
-        return Batch(inputs, torch.as_tensor(self.targets[rows]))
+        targets = torch.as_tensor(self.targets[rows])
+        if isinstance(self.tokens, Windows):
+            return Batch(self.tokens.batch_of_documents(rows), targets)
+        return Batch(self.tokens.batch(rows), targets)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The number of tokens that are read of each text, in all its windows: int64 (texts,)."""
+        if isinstance(self.tokens, Windows):
+            return self.tokens.document_lengths
+        return self.tokens.lengths
 
 
 @dataclass(frozen=True)
@@ -90,24 +103,36 @@ def prepare(
         log.warning("%s", sentence)
     is_held_out = "validation" not in splits
     splits = training_splits(splits, settings.data, task, settings.seed)
+    if splits["train"].pairs is not None and settings.model.long_texts != "head":
+        reason = f"{settings.model.long_texts} is for single texts, but these are pairs"
+        raise UserError(f"model.long_texts: {reason}; leave it out.")
     train, validation = splits["train"], splits["validation"]
     unspaced = mostly_unspaced(train.texts)
     tokenizer_config = resolve_tokenizer(settings.tokenizer, unspaced=unspaced, rows=len(train))
-    longest = settings.model.max_length
-    if longest == "auto":
+    longest: int = NO_LIMIT
+    if settings.model.long_texts == "head":
         longest = MAX_LENGTH
+        if settings.model.max_length != "auto":
+            longest = settings.model.max_length
     tokenizer, tokens = tokenize_split(train, tokenizer_config, tokenizer, longest)
     model_config = resolve_model(
         settings.model, tokenizer_config, tokens.lengths, settings.training.batch_tokens
     )
-    max_length = model_config.max_length
-    validation_tokens = tokenize_split(validation, tokenizer_config, tokenizer, max_length)[1]
+    if settings.model.long_texts == "head":
+        longest = model_config.max_length
+    validation_tokens = tokenize_split(validation, tokenizer_config, tokenizer, longest)[1]
+    windows_per_batch = settings.training.batch_tokens // model_config.max_length
+    most_windows = min(MOST_IN_TRAINING, windows_per_batch)
     return TrainingData(
         splits=splits,
         task=task,
         tokenizer=tokenizer,
-        train=TokenizedDataset(tokens.truncate(max_length), task.encode(train.targets)),
-        validation=TokenizedDataset(validation_tokens, task.encode(validation.targets)),
+        train=TokenizedDataset(
+            fit_length(tokens, model_config, most_windows), task.encode(train.targets)
+        ),
+        validation=TokenizedDataset(
+            fit_length(validation_tokens, model_config), task.encode(validation.targets)
+        ),
         settings=PredictionSettings(
             data=_read_columns(settings.data, train), tokenizer=tokenizer_config, model=model_config
         ),
@@ -174,12 +199,7 @@ def train_loader(
 ) -> DataLoader[Batch]:
     """Load batches of texts of similar length, shuffled by (seed, epoch)."""
     sampler = LengthBuckets(
-        dataset.tokens.lengths,
-        config.batch_size,
-        config.batch_tokens,
-        seed=seed,
-        rank=rank,
-        world=world,
+        dataset.lengths, config.batch_size, config.batch_tokens, seed=seed, rank=rank, world=world
     )
     return DataLoader(dataset, sampler=sampler, batch_size=None)
 
@@ -188,8 +208,8 @@ def validation_loader(
     dataset: TokenizedDataset, config: TrainingConfig, rank: int = 0, world: int = 1
 ) -> DataLoader[Batch]:
     """Load each text once, sorted by length."""
-    order = np.argsort(dataset.tokens.lengths, kind="stable")[rank::world]
-    lengths = dataset.tokens.lengths[order]
+    order = np.argsort(dataset.lengths, kind="stable")[rank::world]
+    lengths = dataset.lengths[order]
     parts = cut_by_budget(lengths, config.batch_size, config.batch_tokens)
     batches = [order[part].tolist() for part in parts]
     return DataLoader(dataset, sampler=batches, batch_size=None)

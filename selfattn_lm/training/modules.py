@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from selfattn_lm.config import Resolved
 from selfattn_lm.features.batching import LengthBuckets
 from selfattn_lm.features.ngrams import add_ngrams
-from selfattn_lm.inputs import Batch, Inputs
+from selfattn_lm.inputs import Batch, Inputs, pool_documents
 from selfattn_lm.nn import Classifier
 from selfattn_lm.tasks import Task
 from selfattn_lm.training.branches import BRANCH_WEIGHTS, choose_branch_weight
@@ -114,15 +114,30 @@ class ClassifierModule(BaseModule):
         clones = [metrics.clone(prefix="validation/") for _ in self.candidates]
         self.metrics: Any = torch.nn.ModuleList(clones)
 
+    def branch_logits(self, inputs: Inputs) -> Tensor:
+        """Compute the logits of each branch for each text: (B, T) -> (K, B, L).
+
+        The logits of a text in windows are the mean of theirs. A validated text may have more
+        windows than fit in a batch, so they are computed in parts.
+        """
+        if inputs.documents is None:
+            return self.model.branch_logits(self.prepare(inputs)).float()
+        parts = [inputs]
+        if not self.training:
+            length = inputs.ids.shape[1]
+            parts = inputs.split(max(1, self.config.batch_tokens // length))
+        logits = [self.model.branch_logits(self.prepare(part)).float() for part in parts]
+        return pool_documents(torch.cat(logits, dim=1), inputs.documents)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        by_branch = self.model.branch_logits(self.prepare(batch.inputs)).float()  # (K, B, L)
+        by_branch = self.branch_logits(batch.inputs)  # (K, B, L)
         losses = [self.training_loss(logits, batch.targets) for logits in by_branch]
         loss = torch.stack(losses).mean()
         self.log_loss("train", loss, len(batch.targets))
         return nan_if_not_finite(loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        by_branch = self.model.branch_logits(self.prepare(batch.inputs)).float()  # (K, B, L)
+        by_branch = self.branch_logits(batch.inputs)  # (K, B, L)
         losses = [self.task.loss(logits, batch.targets) for logits in by_branch]
         self.log_loss("validation", torch.stack(losses).mean(), len(batch.targets))
         for weight, metrics in zip(self.candidates, self.metrics, strict=True):

@@ -56,7 +56,7 @@ def resolve_model(
         batch_tokens: The largest number of tokens of a batch.
 
     Raises:
-        UserError: A batch cannot hold one text of the greatest length.
+        UserError: A batch cannot hold one text of the greatest length, or windows are too short.
     """
     values = asdict(config)
     if config.pooling == "auto":
@@ -72,6 +72,9 @@ def resolve_model(
             f"training.batch_tokens={batch_tokens} is smaller than"
             f" model.max_length={values['max_length']}; raise one or lower the other."
         )
+    if config.long_texts == "windows" and values["max_length"] < 3:
+        reason = "leaves no token of the text between the [CLS] and the [SEP] of a window"
+        raise UserError(f"model.max_length={values['max_length']} {reason}; raise it.")
     return ResolvedModel(**values)
 
 

@@ -6,7 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from selfattn_lm.config import Resolved, ResolvedTraining, Settings, flatten
+import numpy as np
+
+from selfattn_lm.config import Resolved, ResolvedModel, ResolvedTraining, Settings, flatten
+from selfattn_lm.features.sequences import TokenizedTexts, Tokens
+from selfattn_lm.features.windows import MOST_IN_TRAINING, Windows, tokens_in_windows
 from selfattn_lm.hardware import choose_device
 from selfattn_lm.nn import CharNgramEmbedding, Classifier
 from selfattn_lm.phrases import counted
@@ -67,13 +71,38 @@ def stored_sizes(model: Classifier) -> dict[str, int]:
 
 
 def _token_line(data: TrainingData, resolved: Resolved) -> str:
-    truncation = data.train.tokens.truncation()
     return (
         f"tokens      {resolved.tokenizer.type}, vocabulary {data.tokenizer.get_vocab_size():,};"
-        f" {100 * truncation['texts_cut']:.1f} % of the texts and"
-        f" {100 * truncation['tokens_lost']:.1f} % of all tokens are cut,"
-        f" beyond {resolved.model.max_length} tokens per text"
+        f" {long_texts(data.train.tokens, resolved.model)}"
     )
+
+
+def long_texts(tokens: Tokens, config: ResolvedModel) -> str:
+    """Describe what is cut of the training texts, and what reading all of it costs."""
+    truncation = tokens.truncation()
+    cut = (
+        f"{100 * truncation['texts_cut']:.1f} % of the texts and"
+        f" {100 * truncation['tokens_lost']:.1f} % of all tokens are cut"
+    )
+    limit = f"{config.max_length} tokens per text"
+    if isinstance(tokens, Windows):
+        in_windows = float((tokens.counts > 1).mean())
+        times = tokens.total / int(np.minimum(tokens.texts.lengths, config.max_length).sum())
+        most = f"{MOST_IN_TRAINING} windows per text in training"
+        return (
+            f"{100 * in_windows:.1f} % of the texts are read in several windows of"
+            f" {config.max_length} tokens, {times:.2f} times the tokens of head; {cut},"
+            f" beyond at most {most}"
+        )
+    if config.long_texts == "head-tail":
+        return f"{cut}, in the middle, beyond {limit}"
+    if truncation["texts_cut"] == 0 or not isinstance(tokens, TokenizedTexts):
+        return f"{cut}, beyond {limit}"
+    read = tokens_in_windows(
+        tokens.full_lengths, config.max_length, has_sep=tokens.sep_id is not None
+    )
+    advice = "--model.long-texts windows would read them in"
+    return f"{cut}, beyond {limit}; {advice} {read / tokens.total:.2f} times the tokens"
 
 
 def _model_line(run: OpenRun, resolved: Resolved, model: Classifier) -> str:

@@ -116,10 +116,11 @@ def test_every_setting_has_a_help_text_in_its_sections_docstring() -> None:
             assert f"    {setting.name}: {setting.metadata['help']}\n" in str(cls.__doc__)
 
 
-def test_architecture_is_all_of_the_model_but_dropout_and_character_ngrams() -> None:
+def test_architecture_is_all_that_the_weights_depend_on() -> None:
     names = {setting.name for setting in fields(ModelConfig)}
     dropouts = {"dropout", "embedding_dropout", "token_dropout"}
-    assert set(architecture_fields(ModelConfig)) == names - dropouts - {"char_ngrams"}
+    free = {*dropouts, "char_ngrams", "long_texts"}
+    assert set(architecture_fields(ModelConfig)) == names - free
 
 
 def test_a_config_file_gives_the_settings_it_names_and_the_defaults(tmp_path: Path) -> None:

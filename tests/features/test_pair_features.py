@@ -25,7 +25,8 @@ def batch_of(*pairs: tuple[Sequence[int], Sequence[int]]) -> Inputs:
     texts = []
     for first, second in pairs:
         texts.append(np.array([CLS, *first, SEP_ID, *second, SEP_ID]))
-    return pad(texts, border_id=SEP_ID)
+    inputs = pad(texts)
+    return inputs._replace(types=token_types(inputs.ids, SEP_ID))
 
 
 def test_a_pair_is_cls_first_text_sep_second_text_sep() -> None:

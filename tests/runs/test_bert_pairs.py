@@ -7,7 +7,6 @@ import pytest
 import torch
 from bert_checkpoints import TEXTS, checkpoint, is_distilbert, transformers
 
-from selfattn_lm.features.batching import pad
 from selfattn_lm.features.pairs import TokenizedPairs
 from selfattn_lm.runs import read_bert
 
@@ -25,7 +24,7 @@ def test_token_ids_and_types_of_pairs_equal_those_of_transformers(
     encoded = theirs(TEXTS, SECOND, truncation="longest_first", max_length=max_length)
     for i, expected in enumerate(encoded["input_ids"]):
         assert tokens[i].tolist() == expected
-        types = pad([tokens[i]], border_id=tokens.border_id).types
+        types = tokens.batch([i]).types
         assert types is not None
         assert types[0].tolist() == encoded["token_type_ids"][i]
 
@@ -43,8 +42,7 @@ def test_logits_of_pairs_equal_those_of_transformers(
     theirs = checkpoint(tmp_path, name, **no_dropout).train(training)
     run = read_bert(tmp_path)
     tokens = TokenizedPairs.from_texts(run.tokenizer, TEXTS, SECOND, 24)
-    ids = [tokens[i] for i in range(len(tokens))]
-    inputs = pad(ids, border_id=tokens.border_id)
+    inputs = tokens.batch(range(len(tokens)))
     types = {} if is_distilbert(name) else {"token_type_ids": inputs.types}
     expected = theirs(inputs.ids, attention_mask=inputs.attention_mask.long(), **types).logits
     found = run.model.train(training)(inputs)
