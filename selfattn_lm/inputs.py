@@ -17,6 +17,7 @@ class Inputs(NamedTuple):
             None if all tokens are of type 0.
         ngrams: The buckets of the n-grams that end at each token, of 2, 3, … N tokens:
             (B, T, N - 1) int64; None for a model without n-grams. `features.ngrams` computes them.
+            For pairs of texts there are further columns, with what compares the texts.
     """
 
     ids: Tensor
