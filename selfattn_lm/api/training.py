@@ -73,6 +73,11 @@ def train(
     from selfattn_lm.data.sources import load_splits
     from selfattn_lm.training import train_classifier
 
+    if pretrain and not resume:  # before hours of pretraining, not after them
+        train_split = load_splits(settings_from(request.settings, "settings").data)["train"]
+        if train_split.pairs is not None:
+            reason = "pretraining reads single texts, and no classifier of pairs starts from it"
+            raise UserError(f"train: {reason}; leave out --pretrain.")
     if resume:
         run = resume_run("train", add_preset(preset, request.settings), out, init)
     else:

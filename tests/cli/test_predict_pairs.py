@@ -142,7 +142,18 @@ def test_a_study_of_pairs_is_refused(capsys: Capture) -> None:
     assert refusal(capsys, "study", "data") == message
 
 
-def test_a_length_without_room_for_two_texts_is_refused(capsys: Capture) -> None:
-    write_csv(Path("train.csv"), rows(32), HEADER)
+def test_a_length_without_room_for_two_texts_is_refused() -> None:
+    texts, pairs, labels = zip(*rows(32), strict=True)
+    with pytest.raises(UserError) as error:
+        fit(texts, labels, pairs=pairs, max_length=4)
     message = "model.max_length: 4 tokens are too few for a pair of texts; give at least 5."
-    assert refusal(capsys, "train", "train.csv", "--model.max-length", 4) == message
+    assert str(error.value) == message
+
+
+def test_pretraining_before_a_classifier_of_pairs_is_refused(capsys: Capture) -> None:
+    write_csv(Path("train.csv"), rows(32), HEADER)
+    message = (
+        "train: pretraining reads single texts, and no classifier of pairs starts from it; leave"
+        " out --pretrain."
+    )
+    assert refusal(capsys, "train", "train.csv", "--pretrain") == message
