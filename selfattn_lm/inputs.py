@@ -18,13 +18,10 @@ class Inputs(NamedTuple):
                 None if all tokens are of type 0.
             ngrams: The buckets of the n-grams that end at each token, of 2, 3, … N tokens:
                 (B, T, N - 1) int64; None for a model without n-grams. `features.ngrams` computes them.
-    <<<<<<< HEAD
-            documents: The number of each row's text in the batch, where the rows are windows of D
+                    For pairs of texts there are further columns, with what compares the texts.
+                documents: The number of each row's text in the batch, where the rows are windows of D
                 texts: (B,) int64; None if each row is a text.
-    =======
-                For pairs of texts there are further columns, with what compares the texts.
-    >>>>>>> x-pairs
-    """
+        """
 
     ids: Tensor
     attention_mask: Tensor

@@ -42,16 +42,10 @@ def test_logits_of_pairs_equal_those_of_transformers(
     theirs = checkpoint(tmp_path, name, **no_dropout).train(training)
     run = read_bert(tmp_path)
     tokens = TokenizedPairs.from_texts(run.tokenizer, TEXTS, SECOND, 24)
-<<<<<<< HEAD
     inputs = tokens.batch(range(len(tokens)))
-    types = {} if is_distilbert(name) else {"token_type_ids": inputs.types}
-=======
-    ids = [tokens[i] for i in range(len(tokens))]
-    inputs = pad(ids, border_id=tokens.border_id)
     types = {"token_type_ids": inputs.types}
     if is_distilbert(name):  # which has no types
         types = {}
->>>>>>> x-pairs
     expected = theirs(inputs.ids, attention_mask=inputs.attention_mask.long(), **types).logits
     found = run.model.train(training)(inputs)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
