@@ -8,20 +8,20 @@ from torch.nn import functional as F
 
 
 class Inputs(NamedTuple):
-    """A batch of padded texts.
+    """A batch of padded texts, pairs, or windows of texts.
 
-        Attributes:
-            ids: Token ids, 0 for padding: (B, T) int64.
-            attention_mask: True where there is a token, False for padding: (B, T) bool. Each text has
-                at least one token.
-            types: The type of each token, such as 0 in a first text and 1 in a second: (B, T) int64;
-                None if all tokens are of type 0.
-            ngrams: The buckets of the n-grams that end at each token, of 2, 3, … N tokens:
-                (B, T, N - 1) int64; None for a model without n-grams. `features.ngrams` computes them.
-                    For pairs of texts there are further columns, with what compares the texts.
-                documents: The number of each row's text in the batch, where the rows are windows of D
-                texts: (B,) int64; None if each row is a text.
-        """
+    Attributes:
+        ids: Token ids, 0 for padding: (B, T) int64.
+        attention_mask: True where there is a token, False for padding: (B, T) bool. Each text has
+            at least one token.
+        types: The type of each token, such as 0 in a first text and 1 in a second: (B, T) int64;
+            None if all tokens are of type 0.
+        ngrams: The buckets of the n-grams that end at each token, of 2, 3, … N tokens:
+            (B, T, N - 1) int64; None for a model without n-grams. `features.ngrams` computes them.
+            For pairs of texts there are further columns, with what compares the texts.
+        documents: The number of each row's text in the batch, where the rows are windows of D
+            texts: (B,) int64; None if each row is a text.
+    """
 
     ids: Tensor
     attention_mask: Tensor

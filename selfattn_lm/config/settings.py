@@ -189,7 +189,7 @@ class TrainingConfig(Checked):
     )
     learning_rate: float | Auto = opt(
         "auto",
-        "peak learning rate; auto: 3e-3, 8e-3 with several labels, or 0.1 / width for a BERT",
+        "peak learning rate; auto: 3e-3, 2e-2 with several labels, or 0.1 / width for a BERT",
         1e-9,
         10,
     )

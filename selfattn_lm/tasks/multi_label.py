@@ -48,7 +48,7 @@ class MultiLabel:
     kind: ClassVar[str] = "multi_label"
     scores: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
     # A rare label starts far from 0 and moves only in the few batches that have it.
-    learning_rate: ClassVar[float] = 8e-3
+    learning_rate: ClassVar[float] = 2e-2
     decides_by_validation: ClassVar[bool] = True
 
     @classmethod

@@ -42,6 +42,7 @@ class TrainResult:
             has them.
         stopped: Why training ended early, or nothing.
         resumable: Whether it was interrupted and can be resumed.
+        has_pairs: Whether it reads pairs of texts.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class TrainResult:
     evaluations: dict[str, Evaluation]
     stopped: str = ""
     resumable: bool = False
+    has_pairs: bool = False
 
     def __str__(self) -> str:
         if not self.evaluations:
@@ -57,7 +59,7 @@ class TrainResult:
         lines = result_lines("train", self.folder, scores, self.stopped, self.resumable)
         folder = shlex.quote(str(self.folder))
         texts = '--text "your text"'
-        if self.classifier.run.resolved.has_pairs:
+        if self.has_pairs:
             texts += ' --pair "the other text"'
         lines.append(f"try it      selfattn predict {folder} {texts}")
         return "\n".join(lines)
@@ -261,4 +263,5 @@ def _finish(
         evaluations=evaluations,
         stopped=outcome.stopped,
         resumable=outcome.is_interrupted,
+        has_pairs=resolved.has_pairs,
     )

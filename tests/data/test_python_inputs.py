@@ -317,5 +317,5 @@ def test_a_type_error_of_the_validation_texts_says_so() -> None:
     message = r"^validation texts: give a list of validation texts, not one validation text"
     with pytest.raises(TypeError, match=message):
         fit(PLAIN, [0, 1], validation=("a plum", [0]))
-    with pytest.raises(TypeError, match=r"^validation: give a pair, \(texts, labels\)\.$"):
+    with pytest.raises(TypeError, match=r"^validation: give a tuple, \(texts, labels\)\.$"):
         fit(PLAIN, [0, 1], validation=pd.DataFrame({"text": PLAIN, "label": [0, 1]}))

@@ -284,7 +284,9 @@ def test_no_batch_is_larger_than_the_token_budget_however_long_a_text_is(
     assert max(sizes) <= 2048
 
 
-def test_validation_divides_the_windows_of_a_text_into_batches(windowed: Path) -> None:
+def test_validation_divides_the_windows_of_a_text_into_batches(
+    windowed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = TextClassifier.load(windowed, "32", "cpu").run
     settings = resolved_settings(run.resolved.model, batch_tokens=24)
     assert run.task is not None
@@ -300,7 +302,7 @@ def test_validation_divides_the_windows_of_a_text_into_batches(windowed: Path) -
         sizes.append(len(part.ids))
         return original(part)
 
-    run.model.branch_logits = counted  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(run.model, "branch_logits", counted)
     with torch.no_grad():
         in_parts = module.eval().branch_logits(inputs)
         assert max(sizes) == 2
