@@ -57,6 +57,7 @@ def read_split(
     known = known or DataConfig()
     examples: list[Example] = []
     names: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()  # the text columns and the pair column
     pair_column = NO_PAIRS
     reader: TargetReader | None = None
     n_empty = 0
@@ -66,10 +67,13 @@ def read_split(
             columns = list(values)
             names, pair_column = find_texts(columns, config, known, source)
             labels = find_labels(columns, config.label_column, source, known.label_column)
-            refuse_one_for_both((*names, pair_column), labels, source)
+            texts = names
+            if pair_column != NO_PAIRS:
+                texts = (*names, pair_column)
+            refuse_one_for_both(texts, labels, source)
             reader = _target_reader(labels, values, config, known)
         if row.damaged:
-            refuse_damage(row, (*names, pair_column, *reader.columns), source)
+            refuse_damage(row, (*texts, *reader.columns), source)
         example = None
         if reader.reads_texts and pair_column == NO_PAIRS:
             example = _plain_example(values, names, reader.columns[0])

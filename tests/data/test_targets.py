@@ -57,6 +57,11 @@ def test_several_label_columns_mark_their_labels_with_1(tmp_path: Path) -> None:
     assert split.columns == "text from 'text'; label from 'a, b', 'c'"
 
 
+def test_a_label_column_may_be_called_none(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", "text,a,none\nt,1,0\nu,0,1\n")
+    assert read(path, label_column=("a", "none")).targets == [("a",), ("none",)]
+
+
 def test_marks_may_be_true_and_false(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "t", "a": true, "b": false}\n', encoding="utf-8")
