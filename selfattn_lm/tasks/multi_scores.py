@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from selfattn_lm.tasks.confusion import wilson_interval
+from selfattn_lm.tasks.scores import per_label_scores
 
 _LEVEL = 0.95
 
@@ -47,7 +48,7 @@ def score_label_sets(
         "macro_f1": macro_f1,
         "subset_accuracy": float(is_exact.mean()),
         "mean_average_precision": mean_average_precision(probabilities, is_true),
-        "per_class": _per_class(cells, names),
+        "per_class": per_label_scores(*cells.per_label(np.ones(cells.texts)), names),
         "rows": len(targets),
     }
 
@@ -161,20 +162,3 @@ def _average_precision(probabilities: np.ndarray, is_true: np.ndarray) -> float:
     right = np.cumsum(is_true[order])[is_threshold]
     rise = np.diff(right, prepend=0) / right[-1]
     return float((rise * right / found).sum())
-
-
-def _per_class(cells: LabelCells, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and number of texts of each label."""
-    right, support, predicted = cells.per_label(np.ones(cells.texts))
-    precision = right / np.maximum(predicted, 1)
-    recall = right / np.maximum(support, 1)
-    f1 = 2 * right / np.maximum(support + predicted, 1)
-    scores = {}
-    for number, name in enumerate(names):
-        scores[name] = {
-            "precision": precision[number].item(),
-            "recall": recall[number].item(),
-            "f1": f1[number].item(),
-            "support": int(support[number]),
-        }
-    return scores

@@ -39,7 +39,7 @@ def score_labels(
         ),
         "weighted_f1": float((f1 * support).sum() / rows),
         "log_loss": float(-true_probabilities.clamp(min=1e-12).log().mean()),
-        "per_class": _per_class(cells, names),
+        "per_class": per_label_scores(right, support, predictions, names),
         **_plain_confusion(cells, names),
         "rows": rows,
     }
@@ -49,12 +49,20 @@ def _with_interval(value: float, interval: tuple[float, float]) -> dict[str, flo
     return {"value": value, "low": interval[0], "high": interval[1]}
 
 
-def _per_class(cells: Confusion, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Precision, recall and F1 of each label, which are 0 where they are undefined."""
-    right, support, predictions = cells.per_label(cells.rows)
-    precision = right / np.maximum(predictions, 1)
+def per_label_scores(
+    right: np.ndarray, support: np.ndarray, predicted: np.ndarray, names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Compute precision, recall and F1 of each label, which are 0 where they are undefined.
+
+    Args:
+        right: How many texts are rightly predicted each label: (L,).
+        support: How many have it: (L,).
+        predicted: How many are predicted it: (L,).
+        names: The names of the labels.
+    """
+    precision = right / np.maximum(predicted, 1)
     recall = right / np.maximum(support, 1)
-    f1 = 2 * right / np.maximum(support + predictions, 1)
+    f1 = 2 * right / np.maximum(support + predicted, 1)
     scores = {}
     for number, name in enumerate(names):
         scores[name] = {

@@ -289,12 +289,12 @@ def test_without_onednn_bf16_works_and_int8_is_refused(
         np.testing.assert_allclose(found, exact, atol=0.02)
         assert not np.array_equal(found, exact), "nothing was computed in fewer bits"
         np.testing.assert_allclose(TextClassifier.load(run).predict_proba(TEXTS), exact, atol=1e-5)
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as caught:
             TextClassifier.load(run, "int8")
     wanted = (
         "precision: int8 needs oneDNN, which this torch lacks or this processor; give bf16 or 32."
     )
-    assert str(told.value) == wanted
+    assert str(caught.value) == wanted
 
 
 @needs_int8
@@ -325,10 +325,10 @@ def test_weights_of_8_bits_are_used_only_where_their_sums_are_exact(
 
 def test_int8_is_refused_elsewhere(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build_classifier(model_config(), 20, 2)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         convert_precision(model, "int8", "cuda")
     assert (
-        str(told.value)
+        str(caught.value)
         == "precision: int8 needs a CPU with oneDNN, and this is cuda; give bf16 or 32."
     )
 
