@@ -68,7 +68,7 @@ def training() -> dict[str, float]:
         return model(batch.inputs)
 
     def their_logits(batch: Any) -> Any:
-        return theirs(batch.inputs.ids, batch.inputs.attention_mask.long()).logits
+        return theirs(batch.inputs.tokens, batch.inputs.attention_mask.long()).logits
 
     ways: dict[str, Sequence[Any]] = {}
     for precision in ("bf16", "fp32"):

@@ -108,7 +108,7 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Embed a batch: (B, T) -> (B, T, C)."""
-        embedded = self.tokens(inputs.ids)
+        embedded = self.tokens(inputs.tokens)
         if self.ngrams is not None:
             assert inputs.ngrams is not None, "features.add_ngrams computes them"
             embedded = embedded + self.ngrams(inputs.ngrams)

@@ -155,8 +155,8 @@ def test_logits_are_pooled_by_their_mean() -> None:
 def test_a_batch_is_divided_in_its_order() -> None:
     ids = torch.arange(10).view(5, 2)
     parts = Inputs(ids, ids > 3, documents=torch.tensor([0, 0, 1, 1, 2])).split(2)
-    assert [len(part.ids) for part in parts] == [2, 2, 1]
-    assert torch.equal(torch.cat([part.ids for part in parts]), ids)
+    assert [len(part.tokens) for part in parts] == [2, 2, 1]
+    assert torch.equal(torch.cat([part.tokens for part in parts]), ids)
     assert parts[1].documents is not None
     assert parts[1].documents.tolist() == [1, 1]
     assert parts[0].types is None
@@ -168,13 +168,13 @@ def test_no_batch_of_training_is_larger_than_the_token_budget() -> None:
     dataset = TokenizedDataset(windows, np.arange(len(LENGTHS) * 5))
     seen = []
     for batch in train_loader(dataset, config, seed=0):
-        assert batch.inputs.ids.numel() <= 100
+        assert batch.inputs.tokens.numel() <= 100
         assert batch.inputs.documents is not None
         assert int(batch.inputs.documents.max()) + 1 == len(batch.targets)
         seen += batch.targets.tolist()
     assert sorted(seen) == list(range(len(LENGTHS) * 5))
     for batch in validation_loader(dataset, config):
-        assert batch.inputs.ids.numel() <= 100
+        assert batch.inputs.tokens.numel() <= 100
 
 
 def test_windows_too_short_for_a_token_are_refused() -> None:
@@ -275,8 +275,8 @@ def test_no_batch_is_larger_than_the_token_budget_however_long_a_text_is(
     sizes = []
 
     def model(inputs: Inputs) -> torch.Tensor:
-        sizes.append(inputs.ids.numel())
-        return torch.ones(len(inputs.ids), 2)
+        sizes.append(inputs.tokens.numel())
+        return torch.ones(len(inputs.tokens), 2)
 
     monkeypatch.setattr(classifier, "_model", model)
     classifier.predict(["iron and copper " * 3000, "plum"])
@@ -299,7 +299,7 @@ def test_validation_divides_the_windows_of_a_text_into_batches(
     original = run.model.branch_logits
 
     def counted(part: Inputs) -> torch.Tensor:
-        sizes.append(len(part.ids))
+        sizes.append(len(part.tokens))
         return original(part)
 
     monkeypatch.setattr(run.model, "branch_logits", counted)
@@ -321,7 +321,7 @@ def test_the_head_is_read_as_one_row_per_text() -> None:
     assert isinstance(tokens, TokenizedTexts)
     batch = TokenizedDataset(tokens, np.arange(len(LENGTHS)))[[1, 5]]
     assert batch.inputs.documents is None
-    assert batch.inputs.ids.shape == (2, 10)
+    assert batch.inputs.tokens.shape == (2, 10)
 
 
 def test_windows_are_predicted_in_low_precision(windowed: Path) -> None:
