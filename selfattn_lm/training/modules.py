@@ -42,8 +42,8 @@ class BaseModule(LightningModule):
         """Mask some tokens in training, and compute the n-grams of what the model will read."""
         # A masked token would seem to be one that the texts of a pair do not share.
         if self.training and inputs.types is None:
-            ids = drop_tokens(inputs.tokens, self.model_config.token_dropout)
-            inputs = inputs._replace(tokens=ids)
+            tokens = drop_tokens(inputs.tokens, self.model_config.token_dropout)
+            inputs = inputs._replace(tokens=tokens)
         config = self.model_config
         return add_ngrams(inputs, config.max_ngram, config.ngram_buckets)
 

@@ -15,7 +15,9 @@ from selfattn_lm.features.batching import pad
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.features.windows import (
     NO_LIMIT,
+    WindowedTexts,
     Windows,
+    by_text,
     fit_length,
     join_head_and_tail,
     tokens_in_windows,
@@ -99,7 +101,7 @@ def test_windows_read_every_token_and_begin_and_end_as_texts_do(
         if LENGTHS[number] <= max_length:
             assert [row.tolist() for row in rows] == [texts[number].tolist()]
     assert windows.truncation() == {"texts_cut": 0.0, "tokens_lost": 0.0}
-    assert windows.total == windows.document_lengths.sum()
+    assert windows.total == WindowedTexts(windows).lengths.sum()
 
 
 def test_windows_overlap_by_a_quarter() -> None:
@@ -207,7 +209,7 @@ def test_windows_too_short_for_a_token_are_refused() -> None:
 )
 def test_the_start_says_what_is_cut_and_what_windows_cost(mode: Any, expected: str) -> None:
     config = model_config(max_length=10, long_texts=mode)
-    assert long_texts(fit_length(whole_texts([10, 20]), config), config) == expected
+    assert long_texts(by_text(fit_length(whole_texts([10, 20]), config)), config) == expected
 
 
 def test_evaluate_and_predict_agree_and_the_run_keeps_the_setting(
@@ -317,7 +319,7 @@ def test_validation_divides_the_windows_of_a_text_into_batches(
 
 def test_the_head_is_read_as_one_row_per_text() -> None:
     config = model_config(max_length=10)
-    tokens = fit_length(whole_texts(LENGTHS), config)
+    tokens = by_text(fit_length(whole_texts(LENGTHS), config))
     assert isinstance(tokens, TokenizedTexts)
     batch = TokenizedDataset(tokens, np.arange(len(LENGTHS)))[[1, 5]]
     assert batch.inputs.documents is None
