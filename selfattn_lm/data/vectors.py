@@ -4,7 +4,7 @@ T vectors, F features. numpy is loaded only where there are vectors.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from selfattn_lm.errors import UserError
@@ -17,7 +17,7 @@ COLUMN = "sequence"  # of the rows of files that hold nothing but vectors
 
 
 class Vectors:
-    """A sequence of vectors, which stands where an example of texts has its text.
+    """A sequence of vectors, in the place of the text of an example.
 
     Two sequences are equal if their values are, so duplicates are found as those of texts are.
 
@@ -96,12 +96,11 @@ def read_vectors(value: Any, where: str) -> Vectors:
 
 def holds_vectors(items: Any) -> bool:
     """Return whether a collection in memory holds sequences of vectors, by its first item."""
-    shape = getattr(items, "shape", None)
-    if shape is not None:
-        return len(shape) == 3
-    if not isinstance(items, list | tuple) or not items:
+    if len(getattr(items, "shape", ())) == 3:
+        return True
+    if not isinstance(items, Collection):
         return False
-    return is_matrix(items[0])
+    return is_matrix(next(iter(items), None))
 
 
 def sequences_in_memory(items: Any, what: str) -> list[Vectors]:

@@ -12,8 +12,8 @@ import torch
 from tokenizers import Tokenizer
 
 from selfattn_lm.data.vectors import Vectors
-from selfattn_lm.errors import UserError
 from selfattn_lm.inputs import Inputs
+from selfattn_lm.phrases import counted
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,14 @@ class Standardization:
         """Standardise vectors: float32 (V, F) -> float32 (V, F)."""
         return np.asarray((vectors - self.mean) / self.std, np.float32)
 
-    def require(self, sequences: Sequence[Any]) -> None:
-        """Refuse texts, and vectors with another number of features.
-
-        Raises:
-            UserError: An item is not a sequence of vectors with F features.
-        """
-        for item in sequences:
-            if not isinstance(item, Vectors):
-                reason = "the run was trained on sequences of vectors, not on texts"
-                advice = f"give arrays (T, {self.features}), or .npy or .npz files"
-                raise UserError(f"{reason}; {advice}.")
-            if item.features != self.features:
-                reason = f"the vectors have {item.features} features"
-                raise UserError(f"{reason}, but the run was trained on {self.features}.")
+    def problem(self, item: Any) -> str:
+        """Say why a run cannot read an item: a text, or other vectors; empty if it can."""
+        if not isinstance(item, Vectors):
+            return "a text, but the run was trained on sequences of vectors"
+        if item.features != self.features:
+            trained_on = counted(self.features, "feature")
+            return f"vectors of {item.features}, but the run was trained on {trained_on}"
+        return ""
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for `features.json`."""

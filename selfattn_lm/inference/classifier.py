@@ -1,7 +1,7 @@
-"""Texts in, labels, probabilities or vectors out. B batch, T tokens, C width, L labels, N texts."""
+"""Texts or vectors in, labels, numbers or vectors out. B batch, T tokens, C width, L labels, N texts."""
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ from torch import Tensor
 
 from selfattn_lm.config import Precision, PredictionSettings
 from selfattn_lm.data.python_inputs import texts_to_predict
+from selfattn_lm.data.vectors import holds_vectors, sequences_in_memory
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.batching import cut_by_budget
 from selfattn_lm.features.ngrams import add_ngrams
 from selfattn_lm.features.pairs import TokenizedPairs
 from selfattn_lm.features.sequences import TokenizedTexts, Tokens
+from selfattn_lm.features.vectors import Standardization, VectorSequences
 from selfattn_lm.features.windows import NO_LIMIT, Windows, fit_length
 from selfattn_lm.hardware import Device, choose_device
 from selfattn_lm.inference.executor import Executor
@@ -114,15 +116,16 @@ class TextClassifier:
         """Write a run folder that `load` and the command line read."""
         write_run(Path(folder), self.run)
 
-    def predict(self, texts: Iterable[str], pairs: Iterable[str] | None = None) -> list[Any]:
+    def predict(self, texts: Iterable[Any], pairs: Iterable[str] | None = None) -> list[Any]:
         """Predict what each text is: its most probable label, the list of its labels, or a number.
 
         A label is a str, or an int if labels are integers. `pairs` are the second texts, for a run
-        that was trained on pairs.
+        that was trained on pairs. A run on sequences of vectors takes arrays (T, F) as texts, here
+        and in the other methods.
         """
         return self.task.decide(self.outputs(texts, pairs))
 
-    def predict_proba(self, texts: Iterable[str], pairs: Iterable[str] | None = None) -> np.ndarray:
+    def predict_proba(self, texts: Iterable[Any], pairs: Iterable[str] | None = None) -> np.ndarray:
         """Compute the probability of each label, in the order of `labels`: float32 (N, L).
 
         Raises UserError if a number is predicted, or the weights are broken.
@@ -131,7 +134,7 @@ class TextClassifier:
             raise UserError("the run predicts a number, which has no probability; use `predict`.")
         return self.outputs(texts, pairs)
 
-    def outputs(self, texts: Iterable[str], pairs: Iterable[str] | None = None) -> np.ndarray:
+    def outputs(self, texts: Iterable[Any], pairs: Iterable[str] | None = None) -> np.ndarray:
         """Compute what the task decides by, probabilities or the number: float32 (N, L).
 
         Raises UserError if the weights are broken, so that the model computes NaN.
@@ -145,12 +148,12 @@ class TextClassifier:
         broken = np.count_nonzero(~np.isfinite(outputs).all(1))
         if broken:
             raise UserError(
-                f"the model computes NaN for {broken:,} of {len(outputs):,} texts, so its"
+                f"the model computes NaN for {broken:,} of {len(outputs):,} inputs, so its"
                 " weights are broken; train it again with a lower learning rate."
             )
         return outputs
 
-    def embed(self, texts: Iterable[str], pairs: Iterable[str] | None = None) -> np.ndarray:
+    def embed(self, texts: Iterable[Any], pairs: Iterable[str] | None = None) -> np.ndarray:
         """Compute a vector for each text, that of its K branches side by side: float32 (N, K · C).
 
         It is what the heads compute the logits from.
@@ -158,11 +161,17 @@ class TextClassifier:
         width = len(self.run.model.branches) * self.run.resolved.model.width
         return self._compute(self.encode(texts, pairs), self._model.embed, width)
 
-    def encode(self, texts: Iterable[str], pairs: Iterable[str] | None = None) -> Tokens:
-        """Turn texts or pairs into token ids of the length that the model was trained with.
+    def encode(self, texts: Iterable[Any], pairs: Iterable[str] | None = None) -> Tokens:
+        """Turn texts, pairs or sequences of vectors into what the model reads, of its length.
 
-        Raises UserError if there are second texts and the run has read none, or the reverse.
+        Raises UserError if they are of another kind than those that the run was trained on.
         """
+        if isinstance(texts, Iterator):
+            texts = list(texts)
+        if isinstance(self.run.featurizer, Standardization):
+            return self._encode_vectors(texts, self.run.featurizer)
+        if holds_vectors(texts):
+            raise UserError("the run was trained on texts, not on sequences of vectors; give texts.")
         tokenizer, config = self.run.tokenizer, self.run.resolved.model
         require_pairs(pairs is not None, self.run.resolved)
         first = texts_to_predict(texts)
@@ -176,6 +185,16 @@ class TextClassifier:
             counts = f"{len(first)} texts but {len(second)} pairs"
             raise UserError(f"{counts}; give one second text per text.")
         return TokenizedPairs.from_texts(tokenizer, first, second, config.max_length)
+
+    def _encode_vectors(
+        self, sequences: Iterable[Any], standardization: Standardization
+    ) -> VectorSequences:
+        found = sequences_in_memory(sequences, "sequences")
+        for i, sequence in enumerate(found):
+            problem = standardization.problem(sequence)
+            if problem:
+                raise UserError(f"sequences[{i}]: {problem}.")
+        return VectorSequences.of(found, standardization, self._max_length)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Compute the outputs of a batch on the model's device: (B, T) -> (B, L)."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfattn_lm.config import Quoting
+from selfattn_lm.data.folder_rows import rows_of_arrays
 from selfattn_lm.data.lines import is_stream
 from selfattn_lm.data.pairs import IN_MEMORY
 from selfattn_lm.data.readers import read_rows
@@ -30,11 +31,14 @@ class RowSource:
 
     @classmethod
     def of_file(cls, path: str, form: str | None, quoting: Quoting) -> "RowSource":
-        """Read a file, a pipe or standard input (`-`); without a `form` the format is detected.
+        """Read a file, a pipe, standard input (`-`), or a folder of .npy files.
 
+        Without a `form` the format is detected.
         Standard input without a `form` has one text per line.
         """
         file = Path(path)
+        if file.is_dir():
+            return cls(path, rows_of_arrays(file), "npy")
         rows = read_rows(file, form, quoting, stream_form="txt")
         if path == "-" and form is None:
             form = "txt"

@@ -1,11 +1,15 @@
-"""The text of each row, and a report of the rows that have none."""
+"""The text or the sequence of vectors of each row, and a report of the rows that have none."""
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from selfattn_lm.data.columns import not_a_text, text_of
 from selfattn_lm.data.pairs import NO_PAIRS, pair_of
 from selfattn_lm.data.rows import Row
+from selfattn_lm.data.vectors import Vectors, is_matrix, read_vectors
+from selfattn_lm.errors import UserError
+from selfattn_lm.features.vectors import Standardization
 
 log = logging.getLogger(__name__)
 _MAX_REPORTED = 20  # bad rows reported one by one; the others are only counted
@@ -19,17 +23,31 @@ class TextExtractor:
         unreadable: Number of those that the reader could not read.
     """
 
-    def __init__(self, source: str, columns: Sequence[str], pair_column: str = NO_PAIRS) -> None:
-        """Take the name of the source, for messages, and the columns of the texts."""
+    def __init__(
+        self,
+        source: str,
+        columns: Sequence[str],
+        pair_column: str = NO_PAIRS,
+        standardization: Standardization | None = None,
+    ) -> None:
+        """Take what the rows are and hold.
+
+        Args:
+            source: The name of the source, for messages.
+            columns: The columns of the texts.
+            pair_column: The column of the second text of a pair.
+            standardization: That of a run on sequences of vectors; such a run reads no texts.
+        """
         self.source = source
         self.columns = columns
         self.pair_column = pair_column
+        self.standardization = standardization
         self.bad = 0
         self.unreadable = 0
         self._has_reported_damage = False
 
-    def text(self, row: Row) -> str:
-        """Return the text of a row; report a bad row and return an empty text for it."""
+    def text(self, row: Row) -> str | Vectors:
+        """Return what is predicted of a row; report a bad row and return an empty text for it."""
         text, problem = self._text_or_problem(row, self.columns)
         if text and self.pair_column != NO_PAIRS:
             pair, problem = self._text_or_problem(row, (self.pair_column,))
@@ -57,7 +75,7 @@ class TextExtractor:
             message = "%s: %d bad rows in all got an empty prediction"
             log.warning(message, self.source, self.bad)
 
-    def _text_or_problem(self, row: Row, columns: Sequence[str]) -> tuple[str, str]:
+    def _text_or_problem(self, row: Row, columns: Sequence[str]) -> tuple[str | Vectors, str]:
         """Return the text of a row in some columns, or an empty text and the reason."""
         if row.values is None:
             return "", row.problem
@@ -66,6 +84,8 @@ class TextExtractor:
                 return "", f"no column {name!r}"
             if name in row.damaged:
                 return "", f"{row.damaged[name]} in column {name!r}"
+        if self.standardization is not None:
+            return _sequence_or_problem(row.values[columns[0]], self.standardization)
         text = text_of(row.values, columns)
         if text is None:
             return "", not_a_text(row.values, columns)
@@ -84,3 +104,18 @@ class TextExtractor:
         name, damage = next(iter(row.damaged.items()))
         message = "%s, %s: %s in column %r, written as U+FFFD"
         log.warning(message, self.source, row.place, damage, name)
+
+
+def _sequence_or_problem(cell: Any, standardization: Standardization) -> tuple[str | Vectors, str]:
+    """Return the sequence of vectors in a cell, or an empty text and the reason."""
+    found = cell
+    if is_matrix(cell):
+        try:
+            found = read_vectors(cell, "")
+        except UserError as error:
+            problem = str(error).removeprefix(": ").split(";")[0]
+            return "", problem
+    problem = standardization.problem(found)
+    if problem:
+        return "", problem
+    return found, ""

@@ -120,7 +120,10 @@ def _require_same_inputs(initial: Run, train: Split) -> None:
     if train.noun != initial_noun:
         kinds = {"text": "single texts", "pair": "pairs of texts", "sequence": "vectors"}
         reason = f"{kinds[train.noun]}, but the run to start from reads {kinds[initial_noun]}"
-        raise UserError(f"{train.source}: {reason}; start from another run or from scratch.")
+        advice = "start from a BERT or from scratch"
+        if train.has_vectors:
+            advice = "start from scratch"
+        raise UserError(f"{train.source}: {reason}; {advice}.")
 
 
 def _build(run: OpenRun, data: TrainingData) -> Classifier:

@@ -84,7 +84,9 @@ def encode_vectors(
         featurizer = Standardization.fit(train.texts)
     assert isinstance(featurizer, Standardization), "it is of texts"
     for split in (train, validation):
-        featurizer.require(split.texts)
+        problem = featurizer.problem(split.texts[0])
+        if problem:
+            raise UserError(f"{split.source}: {problem}; leave it out, or train from scratch.")
     tokenizer_config = resolve_tokenizer(settings.tokenizer, unspaced=False, rows=len(train))
     # Neighbouring vectors have no n-grams, and vectors no characters.
     model = replace(settings.model, max_ngram=1, ngram_buckets=1, char_ngrams=False)
