@@ -171,7 +171,9 @@ class TextClassifier:
         if isinstance(self.run.featurizer, Standardization):
             return self._encode_vectors(texts, self.run.featurizer)
         if holds_vectors(texts):
-            raise UserError("the run was trained on texts, not on sequences of vectors; give texts.")
+            raise UserError(
+                "the run was trained on texts, not on sequences of vectors; give texts."
+            )
         tokenizer, config = self.run.tokenizer, self.run.resolved.model
         require_pairs(pairs is not None, self.run.resolved)
         first = texts_to_predict(texts)

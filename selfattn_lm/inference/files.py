@@ -14,6 +14,7 @@ from selfattn_lm.data.pairs import NO_PAIRS, find_texts
 from selfattn_lm.data.readers import schema_of
 from selfattn_lm.data.rows import NoRowsError, Row
 from selfattn_lm.errors import Interrupted, UserError
+from selfattn_lm.features.vectors import Standardization
 from selfattn_lm.inference.chunks import MAX_ROWS
 from selfattn_lm.inference.classifier import TextClassifier, require_pairs
 from selfattn_lm.inference.progress import ShowRows, show_nothing
@@ -51,7 +52,8 @@ class PredictionSummary:
 class FilePredictor:
     """Predicts the rows of a source and writes them to a target.
 
-    The output has a row for each row of the input, with its columns and the added ones. A bad row
+    The output has a row for each row of the input, with its columns, except one of sequences of
+    vectors, and the added ones. A bad row
     is reported and gets an empty prediction. If the input has a column with the name of an added
     one, all added columns get the suffix `_new`, repeated until their names are free.
     """
@@ -72,6 +74,7 @@ class FilePredictor:
         self.columns = columns
         self.rows = 0  # predicted so far
         self._dropped: set[str] = set()  # columns reported as left out
+        self._not_copied: frozenset[str] = frozenset()  # columns of vectors
 
     def run(self, progress: AbstractContextManager[ShowRows] | None = None) -> PredictionSummary:
         """Predict all rows.
@@ -94,9 +97,15 @@ class FilePredictor:
     def _run(self, progress: AbstractContextManager[ShowRows]) -> PredictionSummary:
         with closing(self.source.chunks()) as chunks:
             first_chunk, columns = self._first_chunk(chunks)
+            names, pair_column = self._find_text_columns(columns)
+            featurizer = self.classifier.run.featurizer
+            standardization = None
+            if isinstance(featurizer, Standardization):
+                standardization = featurizer
+                self._not_copied = frozenset(names)
+                columns = [column for column in columns if column not in names]
             schema = self._output_schema(columns)
-            names, pair_column = self._find_text_columns(schema)
-            extractor = TextExtractor(self.source.name, names, pair_column)
+            extractor = TextExtractor(self.source.name, names, pair_column, standardization)
             with open_writer(self.target, schema) as writer, progress as show_rows:
                 for chunk in chain([first_chunk], chunks):
                     results = self._predict(chunk, schema, extractor)
@@ -152,25 +161,26 @@ class FilePredictor:
         log.warning(message, self.source.name, taken[0], names)
         return added
 
-    def _find_text_columns(self, schema: OutputSchema) -> tuple[tuple[str, ...], str]:
+    def _find_text_columns(self, columns: Sequence[str]) -> tuple[tuple[str, ...], str]:
         """Return the text columns and the pair column, and log them where they are not obvious."""
         resolved = self.classifier.run.resolved
         trained_on = resolved.data
         if not resolved.has_pairs:
             trained_on = replace(trained_on, pair_column=NO_PAIRS)
         source = self.source.name
-        names, pair_column = find_texts(schema.columns, self.columns, trained_on, source)
+        names, pair_column = find_texts(columns, self.columns, trained_on, source)
         require_pairs(pair_column != NO_PAIRS, resolved)
         read = names
         if pair_column != NO_PAIRS:
             read = (*names, pair_column)
-        if schema.arrow is not None:
+        arrow = schema_of(Path(source))
+        if arrow is not None and not self.classifier.run.has_vectors:
             for name in read:
-                kind = schema.arrow.field(name).type
+                kind = arrow.field(name).type
                 if not holds_texts(kind):
                     reason = f"column {name!r} holds {kind}, not texts; write it as strings"
                     raise UserError(f"{source}: {reason}.")
-        if names != ("text",) and len(schema.columns) > 1:
+        if names != ("text",) and len(columns) > 1:
             log.info("%s: text from %s", source, ", ".join(repr(name) for name in read))
         return names, pair_column
 
@@ -201,6 +211,8 @@ class FilePredictor:
             return dict(row.values)
         values: dict[str, Any] = {}
         for name, value in row.values.items():
+            if name in self._not_copied:
+                continue
             reason = self._reason_to_drop(name, schema)
             if reason:
                 self._report_dropped(name, row, reason)

@@ -22,10 +22,13 @@ def model_card(
     """
     model = run.resolved.model
     assert run.task is not None, "a pretrained run has no card"
+    inputs = "texts"
+    if run.has_vectors:
+        inputs = "sequences of vectors"
     counts = [f"{label} ({count:,})" for label, count in train.get("labels", {}).items()]
     labels = ""
     if counts:
-        labels = f"\nLabels and their training texts: {', '.join(counts)}.\n"
+        labels = f"\nLabels and their training {inputs}: {', '.join(counts)}.\n"
     shape = f"{model.kind}, {model.width} wide"
     if model.kind != "bag":
         shape += f", {counted(model.layers, 'layer')}"
