@@ -1,0 +1,71 @@
+"""What speech.py and image.py share: a timed training, a table, and errors in one line."""
+
+import importlib.util
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfattn_lm import Interrupted, UserError, fit
+from selfattn_lm.runs.layout import CHECKPOINTS
+from selfattn_lm.tasks.confusion import wilson_interval
+
+# Sequences of vectors, each (T, F), and the label of each.
+Rows = tuple[Sequence[np.ndarray], np.ndarray]
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script; an error that its user can fix ends it with one line and exit code 2."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("selfattn_lm").setLevel(logging.INFO)  # a line per finished training
+    name = Path(sys.argv[0]).stem
+    try:
+        main()
+    except UserError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Interrupted as interruption:
+        print(f"{name}: {interruption}", file=sys.stderr)
+        sys.exit(130)
+
+
+def require_scikit_learn() -> None:
+    """Refuse to start without scikit-learn: before the training, not after it."""
+    if importlib.util.find_spec("sklearn") is None:
+        advice = "pip install 'selfattn_lm[study]'"
+        raise UserError(f"scikit-learn is missing, which trains the models beside ours; {advice}.")
+
+
+def train_and_score(
+    train: Rows, validation: Rows, test: Rows, out: Path, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Train a model of this package, which stays in `out`, and score it on the test split."""
+    started = time.monotonic()
+    classifier = fit(*train, validation=validation, out=out, overwrite=True, **settings)
+    if (out / CHECKPOINTS).exists():  # Ctrl-C stopped it, and what it reached is not its result
+        raise KeyboardInterrupt
+    seconds = time.monotonic() - started
+    sequences, labels = test
+    return score(classifier.predict(sequences), labels, seconds)
+
+
+def score(predicted: Any, labels: np.ndarray, seconds: float) -> dict[str, Any]:
+    """The accuracy with its 95 % interval (Wilson), the number of test rows, and the seconds."""
+    right = int((np.asarray(predicted) == labels).sum())
+    low, high = wilson_interval(right, len(labels))
+    accuracy = {"value": right / len(labels), "low": low, "high": high}
+    return {"accuracy": accuracy, "rows": len(labels), "seconds": seconds}
+
+
+def print_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Print a table in Markdown, with columns of even width."""
+    rows = [headings, *lines]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    rule = ["-" * width for width in widths]
+    for row in [headings, rule, *lines]:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print(f"| {' | '.join(cells)} |")
