@@ -1,16 +1,17 @@
 """Models with random weights from settings: the one place where layers meet their settings.
 
-V tokens of the vocabulary, K character n-grams of the token that has most.
+V tokens of the vocabulary, K character n-grams of the token that has most, F features of a vector.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from selfattn_lm.config import BertConfig, PredictionSettings, ResolvedModel
 from selfattn_lm.features.char_ngrams import char_ngram_ids
+from selfattn_lm.features.vectors import Featurizer, Standardization
 from selfattn_lm.nn import positions
 from selfattn_lm.nn.attention import SelfAttention
 from selfattn_lm.nn.baselines import Bag, Cnn, Lstm
@@ -24,7 +25,7 @@ from selfattn_lm.nn.pooling import POOLINGS, mean_pooling, no_pooling
 
 def build_model(
     settings: PredictionSettings,
-    tokenizer: Tokenizer,
+    featurizer: Featurizer,
     outputs: int,
     *,
     in_training: bool,
@@ -34,7 +35,7 @@ def build_model(
 
     Args:
         settings: The settings of the run.
-        tokenizer: Its tokenizer.
+        featurizer: Its tokenizer, or the standardisation of its vectors.
         outputs: How many logits the head computes; 0 for a model that predicts masked tokens.
         in_training: Whether tokens are embedded with their character n-grams, if the settings say
             so. A trained classifier has them folded into a plain table.
@@ -42,12 +43,14 @@ def build_model(
     """
     if bert is not None:
         return build_bert(bert, settings.model, outputs)
+    if isinstance(featurizer, Standardization):
+        return build_vector_classifier(settings.model, featurizer.features, outputs)
     char_ngrams = None
     is_character = settings.tokenizer.type == "character"
     if in_training and settings.model.char_ngrams and not is_character:
-        ids = char_ngram_ids(tokenizer, settings.tokenizer.type)
+        ids = char_ngram_ids(featurizer, settings.tokenizer.type)
         char_ngrams = torch.from_numpy(ids)
-    vocab_size = tokenizer.get_vocab_size()
+    vocab_size = featurizer.get_vocab_size()
     if outputs == 0:
         return build_masked_model(settings.model, vocab_size, char_ngrams)
     has_pairs = settings.has_pairs
@@ -72,9 +75,34 @@ def build_classifier(
             `CharNgramEmbedding`; None for a plain table of tokens.
         has_pairs: Whether it classifies pairs of texts.
     """
-    embedding, encoder = _embedding_and_encoder(config, vocab_size, char_ngrams, has_pairs)
-    head = _head(config, outputs)
-    branch = Branch(encoder, POOLINGS[config.pooling], head)
+    added, rotate = _positions(config)
+    tokens = _token_embedding(vocab_size, config.width, char_ngrams)
+    ngrams = _ngram_embedding(config, has_pairs=has_pairs)
+    embedding = TokenEmbedding(tokens, ngrams, added, config.embedding_dropout)
+    return _with_branches(config, embedding, _encoder(config, rotate), outputs)
+
+
+def build_vector_classifier(config: ResolvedModel, features: int, outputs: int) -> Classifier:
+    """Build a classifier of sequences of vectors: a projection takes the place of the token table.
+
+    Args:
+        config: The settings of the model.
+        features: How many features F each vector has.
+        outputs: How many logits the head computes, one per label.
+    """
+    added, rotate = _positions(config)
+    projection = nn.Linear(features, config.width)
+    # Standardised vectors become vectors of about length 1, as those of tokens are.
+    nn.init.normal_(projection.weight, std=1 / math.sqrt(features * config.width))
+    nn.init.zeros_(projection.bias)
+    embedding = TokenEmbedding(projection, None, added, config.embedding_dropout)
+    return _with_branches(config, embedding, _encoder(config, rotate), outputs)
+
+
+def _with_branches(
+    config: ResolvedModel, embedding: TokenEmbedding, encoder: nn.Module, outputs: int
+) -> Classifier:
+    branch = Branch(encoder, POOLINGS[config.pooling], _head(config, outputs))
     if config.kind == "bag" or not config.bag_branch:
         return Classifier(embedding, {"encoder": branch})
     bag = Branch(Bag(), mean_pooling, _head(config, outputs))
@@ -85,39 +113,41 @@ def build_masked_model(
     config: ResolvedModel, vocab_size: int, char_ngrams: Tensor | None = None
 ) -> Classifier:
     """Build a model that predicts masked tokens: its head scores each token of the vocabulary."""
-    embedding, encoder = _embedding_and_encoder(config, vocab_size, char_ngrams)
+    added, rotate = _positions(config)
+    tokens = _token_embedding(vocab_size, config.width, char_ngrams)
+    ngrams = _ngram_embedding(config)
+    embedding = TokenEmbedding(tokens, ngrams, added, config.embedding_dropout)
+    encoder = _encoder(config, rotate)
     head = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, vocab_size))
     return Classifier(embedding, {"encoder": Branch(encoder, no_pooling, head)})
 
 
-def _embedding_and_encoder(
-    config: ResolvedModel, vocab_size: int, char_ngrams: Tensor | None, has_pairs: bool = False
-) -> tuple[TokenEmbedding, nn.Module]:
-    width = config.width
+def _token_embedding(vocab_size: int, width: int, char_ngrams: Tensor | None) -> nn.Module:
+    if char_ngrams is None:
+        return token_table(vocab_size, width)
+    return CharNgramEmbedding(char_ngrams, width)
+
+
+def _ngram_embedding(config: ResolvedModel, *, has_pairs: bool = False) -> NgramEmbedding | None:
+    if config.max_ngram == 1:
+        return None
+    buckets = config.ngram_buckets
+    if has_pairs:  # one more for places without an n-gram
+        return NgramEmbedding(buckets + 1, config.width, empty=buckets)
+    return NgramEmbedding(buckets, config.width)
+
+
+def _positions(config: ResolvedModel) -> tuple[nn.Module, nn.Module | None]:
+    """Build what adds positions to embedded tokens, and what rotates queries and keys by them."""
     # The other encoders know the order of tokens, or are meant not to.
     order = config.positions if config.kind == "attention" else "none"
-    added: nn.Module = nn.Identity()
-    rotate = None
     if order == "learned":
-        added = positions.Learned(config.max_length, width)
-    elif order == "sinusoidal":
-        added = positions.Sinusoidal(config.max_length, width)
-    elif order == "rotary":
-        rotate = positions.Rotary(config.max_length, width // config.heads)
-    tokens: nn.Module
-    if char_ngrams is None:
-        tokens = token_table(vocab_size, width)
-    else:
-        tokens = CharNgramEmbedding(char_ngrams, width)
-    ngrams = None
-    if config.max_ngram > 1:
-        buckets = config.ngram_buckets
-        if has_pairs:  # one more for places without an n-gram
-            ngrams = NgramEmbedding(buckets + 1, width, empty=buckets)
-        else:
-            ngrams = NgramEmbedding(buckets, width)
-    embedding = TokenEmbedding(tokens, ngrams, added, config.embedding_dropout)
-    return embedding, _encoder(config, rotate)
+        return positions.Learned(config.max_length, config.width), None
+    if order == "sinusoidal":
+        return positions.Sinusoidal(config.max_length, config.width), None
+    if order == "rotary":
+        return nn.Identity(), positions.Rotary(config.max_length, config.width // config.heads)
+    return nn.Identity(), None
 
 
 def _encoder(config: ResolvedModel, rotate: nn.Module | None) -> nn.Module:

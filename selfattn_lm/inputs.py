@@ -1,4 +1,7 @@
-"""What the model reads: a batch of inputs, and the targets beside it. B batch, T tokens."""
+"""What the model reads: a batch of inputs, and the targets beside it.
+
+B batch, T tokens, F features of a vector.
+"""
 
 from typing import NamedTuple
 
@@ -8,10 +11,10 @@ from torch.nn import functional as F
 
 
 class Inputs(NamedTuple):
-    """A batch of padded texts, pairs, or windows of texts.
+    """A batch of padded texts, pairs, windows of texts, or sequences of vectors.
 
     Attributes:
-        ids: Token ids, 0 for padding: (B, T) int64.
+        tokens: Token ids: (B, T) int64; or vectors in their place: (B, T, F) float32. Padding is 0.
         attention_mask: True where there is a token, False for padding: (B, T) bool. Each text has
             at least one token.
         types: The type of each token, such as 0 in a first text and 1 in a second: (B, T) int64;
@@ -23,7 +26,7 @@ class Inputs(NamedTuple):
             texts: (B,) int64; None if each row is a text.
     """
 
-    ids: Tensor
+    tokens: Tensor
     attention_mask: Tensor
     types: Tensor | None = None
     ngrams: Tensor | None = None
@@ -41,7 +44,7 @@ class Inputs(NamedTuple):
     def split(self, rows: int) -> list["Inputs"]:
         """Divide the batch into batches of at most `rows` rows, in their order."""
         parts = []
-        for start in range(0, len(self.ids), rows):
+        for start in range(0, len(self.tokens), rows):
             part = []
             for tensor in self:
                 if tensor is not None:

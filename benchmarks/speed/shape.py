@@ -49,7 +49,7 @@ def works() -> dict[str, Callable[[Inputs], Any]]:
     def step(inputs: Inputs) -> None:
         with torch.autocast("cpu", torch.bfloat16):
             scores = model.train()(inputs)
-        cross_entropy(scores.float(), torch.zeros(len(inputs.ids), dtype=torch.long)).backward()
+        cross_entropy(scores.float(), torch.zeros(len(inputs.tokens), dtype=torch.long)).backward()
         clip_gradients(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

@@ -59,7 +59,7 @@ def training() -> dict[str, float]:
     settings, data, _ = parts()
     loader = train_loader(data.train, settings.training, settings.seed)
     batches = list(islice(loader, STEPS))
-    model = build_model(data.settings, data.tokenizer, data.task.outputs, in_training=True)
+    model = build_model(data.settings, data.featurizer, data.task.outputs, in_training=True)
     theirs = bert(WIDTH, LAYERS, data)
     optimizer = build_optimizer(model, 1e-4, 0.01)
     their_optimizer = torch.optim.AdamW(theirs.parameters(), 1e-4)
@@ -68,7 +68,7 @@ def training() -> dict[str, float]:
         return model(batch.inputs)
 
     def their_logits(batch: Any) -> Any:
-        return theirs(batch.inputs.ids, batch.inputs.attention_mask.long()).logits
+        return theirs(batch.inputs.tokens, batch.inputs.attention_mask.long()).logits
 
     ways: dict[str, Sequence[Any]] = {}
     for precision in ("bf16", "fp32"):
@@ -87,8 +87,8 @@ def prediction() -> dict[str, float]:
     from selfattn_lm.runs import Run
 
     settings, data, texts = parts()
-    model = build_model(data.settings, data.tokenizer, data.task.outputs, in_training=False).eval()
-    run = Run(settings, data.settings, data.task, data.tokenizer, model)
+    model = build_model(data.settings, data.featurizer, data.task.outputs, in_training=False).eval()
+    run = Run(settings, data.settings, data.task, data.featurizer, model)
     ways: dict[str, Sequence[Any]] = {}
     for precision in ("bf16", "int8", "32"):
         ways[f"predicted, {precision}"] = [TextClassifier(run, precision).predict_proba, [texts]]

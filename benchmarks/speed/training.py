@@ -102,7 +102,7 @@ def ours(
     from selfattn_lm.training.trainer import build_trainer
 
     settings, data = prepared(way, width, layers, precision)
-    model = build_model(data.settings, data.tokenizer, data.task.outputs, in_training=True)
+    model = build_model(data.settings, data.featurizer, data.task.outputs, in_training=True)
     facts = TrainingFacts(
         start="scratch",
         rows=len(data.train),
@@ -167,7 +167,7 @@ def bert(width: int, layers: int, data: Any) -> Any:
     """Their model of the same size, with eager attention, the faster one in bf16 on a CPU."""
     from transformers import BertConfig, BertForSequenceClassification
 
-    size = data.tokenizer.get_vocab_size()
+    size = data.featurizer.get_vocab_size()
     config = BertConfig(
         vocab_size=size, hidden_size=width, num_hidden_layers=layers, num_attention_heads=width // HEAD,
         intermediate_size=4 * width, num_labels=data.task.outputs, attn_implementation="eager",

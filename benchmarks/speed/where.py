@@ -94,7 +94,7 @@ def embedding(rounds: int = 5, steps: int = 15) -> dict[str, float]:
     models = {}
     for name in ("all", "rest"):
         models[name] = build_model(
-            data.settings, data.tokenizer, data.task.outputs, in_training=True
+            data.settings, data.featurizer, data.task.outputs, in_training=True
         )
     freeze(models["rest"], "embeddings")
     found: dict[str, list[float]] = {name: [] for name in models}
@@ -117,7 +117,7 @@ def embedding(rounds: int = 5, steps: int = 15) -> dict[str, float]:
         "step_s": all_,
         "without_s": rest,
         "ratio": all_ / rest,
-        "vocabulary": data.tokenizer.get_vocab_size(),
+        "vocabulary": data.featurizer.get_vocab_size(),
     }
 
 

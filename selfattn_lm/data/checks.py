@@ -1,6 +1,7 @@
 """What is odd about texts, whatever their targets: sentences for the log."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from selfattn_lm.data.examples import Split
 from selfattn_lm.phrases import counted
@@ -23,7 +24,7 @@ def text_warnings(splits: Mapping[str, Split]) -> list[str]:
     return sentences
 
 
-def read_texts(split: Split) -> list[tuple[str, str | None]]:
+def read_texts(split: Split) -> list[tuple[Any, str | None]]:
     """What a model reads of each example: its text, and the second text of a pair."""
     return [(example.text, example.pair) for example in split.examples]
 
@@ -39,4 +40,5 @@ def leaked_texts(train: Split, split: Split, name: str) -> Iterator[str]:
     trained_on = set(read_texts(train))
     shared = sum(text in trained_on for text in read_texts(split))
     if shared > 0:
-        yield f"{split.source}: {shared:,} of {len(split):,} {name} texts also occur in train"
+        examples = counted(len(split), f"{name} {split.noun}")
+        yield f"{split.source}: {shared:,} of {examples} also occur in train"

@@ -17,7 +17,7 @@ _MAX_NAMES = 20  # how many columns a message lists
 _TEXT_NAMES = [
     "text", "texts", "sentence", "content", "review", "question", "query", "utterance",
     "message", "comment", "tweet", "post", "document", "body", "headline", "title",
-    "description", "sms", "input",
+    "description", "sms", "input", "sequence",
 ]  # fmt: skip
 _LABEL_NAMES = [
     "label", "labels", "class", "category", "target", "topic", "intent", "sentiment", "emotion",
@@ -235,6 +235,8 @@ def not_a_text(values: Mapping[str, Any], names: Sequence[str]) -> str:
         cell = values.get(name)
         if isinstance(cell, bytes | bytearray | memoryview):
             return f"column {name!r} holds bytes, not a text; decode them to a column of strings"
+        if isinstance(cell, list | tuple) and not cell:
+            return f"column {name!r} holds an empty list, neither a text nor vectors; fill it in"
         if isinstance(cell, list | tuple):
             return f"column {name!r} holds a list, not a text; join it to one string"
         if isinstance(cell, Mapping):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from selfattn_lm.config import TaskKind
 from selfattn_lm.data.columns import AUTO
 from selfattn_lm.data.targets import Target
+from selfattn_lm.data.vectors import Vectors
 from selfattn_lm.phrases import listed
 
 
@@ -16,12 +17,12 @@ class Example(NamedTuple):
     """One example.
 
     Attributes:
-        text: The text, without white space around it.
+        text: The text, without white space around it; or a sequence of vectors in its place.
         pair: The second text, where an example consists of two.
         target: The label, the labels or the number that was read.
     """
 
-    text: str
+    text: str | Vectors
     pair: str | None
     target: Target
 
@@ -63,9 +64,23 @@ class Split:
         return len(self.examples)
 
     @cached_property
-    def texts(self) -> list[str]:
-        """The texts."""
+    def texts(self) -> list[Any]:
+        """The texts, or the sequences of vectors in their place."""
         return [example.text for example in self.examples]
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether the examples are sequences of vectors, and not texts."""
+        return isinstance(self.examples[0].text, Vectors)
+
+    @property
+    def noun(self) -> str:
+        """What an example is called in messages: text, pair or sequence."""
+        if self.has_vectors:
+            return "sequence"
+        if self.pairs is not None:
+            return "pair"
+        return "text"
 
     @cached_property
     def pairs(self) -> list[str] | None:
@@ -92,7 +107,10 @@ class Split:
         labels = listed([repr(name) for name in self.label_columns])
         if self.pairs is not None:
             names = f"{names}, pair from {self.pair_column!r}"
-        return f"text from {names}; label from {labels}"
+        what = "text"
+        if self.has_vectors:
+            what = "sequence"
+        return f"{what} from {names}; label from {labels}"
 
     @cached_property
     def fingerprint(self) -> str:

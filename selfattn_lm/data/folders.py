@@ -1,4 +1,4 @@
-"""Finds splits in a folder: files or folders named after splits, or label folders of .txt files.
+"""Finds splits in a folder: files or folders named after splits, or label folders.
 
 Splits are looked for first, so that a folder named after a split is not taken for a label folder.
 These are the layouts:
@@ -8,15 +8,17 @@ These are the layouts:
     train/pos/1.txt  train/neg/1.txt   a folder of label folders per split; each .txt file is a text
     pos/1.txt  neg/1.txt               label folders alone, which are the train split
 
+In label folders a .npy file holds a sequence of vectors, as a .txt file holds a text.
+
 Names that begin with a dot, and `__MACOSX`, are skipped. Warnings name what is not read.
 """
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from selfattn_lm.data.folder_rows import rows_of
 from selfattn_lm.data.hub import FileReader, Sources, labels_are_withheld, read_named_rows
 from selfattn_lm.data.lines import is_readable
 from selfattn_lm.data.listing import (
@@ -30,7 +32,7 @@ from selfattn_lm.data.listing import (
     list_split,
     names_of,
 )
-from selfattn_lm.data.rows import Row, row_of_texts
+from selfattn_lm.data.rows import Row
 from selfattn_lm.errors import UserError
 from selfattn_lm.phrases import listed
 
@@ -160,7 +162,7 @@ class _FolderReader:
         if listing.texts:
             skipped.extend(listing.files)
         self._note_skipped(skipped)
-        return listing.where, _rows_of(listing, self.read)
+        return listing.where, rows_of(listing, self.read)
 
     def read_split_folders(self) -> Sources:
         """Stream the folders that are named after splits; none if the hub's loader must do so."""
@@ -185,7 +187,7 @@ class _FolderReader:
         self._note_skipped(skipped)
         found: Sources = {}
         for split, listing in splits.items():
-            found[split] = (listing.where, _rows_of(listing, self.read))
+            found[split] = (listing.where, rows_of(listing, self.read))
         return found
 
     def _refuse_a_mixture(self) -> None:
@@ -260,37 +262,3 @@ class _FolderReader:
 @cache
 def _warn_once(note: str) -> None:
     log.warning("%s", note)
-
-
-def _rows_of(listing: Listing, read: FileReader) -> Iterator[Row]:
-    """Stream the texts in label folders or, if there are none, the data files."""
-    if listing.texts:
-        return _rows_of_texts(listing.texts)
-    return _rows_of_files(listing.files, read)
-
-
-def _rows_of_texts(texts: dict[str, list[Path]]) -> Iterator[Row]:
-    number = 0
-    for label, files in texts.items():
-        for file in files:
-            number += 1
-            yield row_of_texts(number, {"text": _read_text(file), "label": label})
-
-
-def _read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{file}: not UTF-8 at byte {error.start}; save the file as UTF-8."
-        ) from None
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror or error}).") from None
-
-
-def _rows_of_files(files: Sequence[Path], read: FileReader) -> Iterator[Row]:
-    for file in files:
-        for row in read(file):
-            if len(files) > 1:
-                row = replace(row, file=file.name)
-            yield row

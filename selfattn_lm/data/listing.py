@@ -29,7 +29,7 @@ class Listing:
 
     Attributes:
         folder: The folder.
-        texts: The .txt files of each sub-folder, by the name of the sub-folder.
+        texts: The .txt and .npy files of each sub-folder, by the name of the sub-folder.
         files: The data files in the folder itself.
         skipped: Files and sub-folders that are not read.
     """
@@ -53,7 +53,7 @@ class Listing:
 
     @property
     def has_only_text_files(self) -> bool:
-        """Whether all data files, if there are any, are .txt files."""
+        """Whether all data files, if there are any, are .txt or .npy files."""
         return all(is_text(file) for file in self.files)
 
     def take_unlabelled(self) -> dict[str, list[Path]]:
@@ -83,8 +83,8 @@ def is_hidden(path: Path) -> bool:
 
 
 def is_text(path: Path) -> bool:
-    """Return whether a path is a visible .txt file."""
-    return path.suffix.lower() == ".txt" and not is_hidden(path) and path.is_file()
+    """Return whether a path is a visible .txt or .npy file, which may hold one example."""
+    return path.suffix.lower() in (".txt", ".npy") and not is_hidden(path) and path.is_file()
 
 
 def list_split(folder: Path) -> Listing:
@@ -107,7 +107,7 @@ def list_split(folder: Path) -> Listing:
 def list_entries(folder: Path, entries: Sequence[Path]) -> Listing:
     """Sort the given entries of a folder into a listing.
 
-    Sub-folders without .txt files are skipped.
+    Sub-folders without .txt and .npy files are skipped.
 
     Raises:
         UserError: If a sub-folder cannot be read, or its name cannot be a label.

@@ -29,11 +29,13 @@ from selfattn_lm.data.lines import (
     without_newline,
 )
 from selfattn_lm.data.rows import NoRowsError, Row, checked_row
+from selfattn_lm.data.vectors import read_arrays
 from selfattn_lm.errors import UserError
 
 log = logging.getLogger(__name__)
-FORMATS = ("csv", "tsv", "json", "jsonl", "parquet", "arrow", "txt")
+FORMATS = ("csv", "tsv", "json", "jsonl", "parquet", "arrow", "txt", "npy", "npz")
 _COLUMNAR = ("parquet", "arrow")
+_ARRAYS = ("npy", "npz")  # of sequences of vectors
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _ALIASES = {"ndjson": "jsonl", "feather": "arrow"}
 _MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}  # the first bytes of a columnar file
@@ -81,7 +83,7 @@ def read_rows(
         if _must_spool(path, form, quoting):
             file = spooled(opened)
         with closing(file):
-            if form not in _COLUMNAR:
+            if form not in (*_COLUMNAR, *_ARRAYS):
                 _refuse_other_contents(file, path, form)
             rows = _read_format(file, path, form, quoting)
             first = next(rows, None)
@@ -107,7 +109,7 @@ def schema_of(path: Path) -> Any | None:
 
 def _must_spool(path: Path, form: str, quoting: Quoting) -> bool:
     """Return whether the bytes must be copied to a temporary file before they can be read."""
-    if form in _COLUMNAR:  # read from the end
+    if form in (*_COLUMNAR, *_ARRAYS):  # read from the end
         return is_stream(path) or is_packed(path)
     is_read_twice = form in _DELIMITERS and quoting == "auto"
     if is_read_twice and str(path) == "-":
@@ -121,6 +123,8 @@ def _read_format(file: Any, path: Path, form: str, quoting: Quoting) -> Iterator
     where = str(path)
     if form in _COLUMNAR:
         return read_columnar(file, where, form)
+    if form in _ARRAYS:
+        return _read_arrays(file, where, form)
     if form in _DELIMITERS:
         return _read_separated(file, where, quoting, _DELIMITERS[form])
     if form == "json":
@@ -140,6 +144,12 @@ def _read_separated(file: Any, where: str, quoting: Quoting, delimiter: str) -> 
     header = file.peek(512).partition(b"\n")[0].decode("utf-8-sig", errors="ignore")
     refuse_one_column(header, where, delimiter)
     return read_delimited(file, where, delimiter, quoting)
+
+
+def _read_arrays(file: Any, where: str, form: str) -> Iterator[Row]:
+    """Yield each sequence of vectors as a row."""
+    for number, values in enumerate(read_arrays(file, where, form), 1):
+        yield Row(number, values)
 
 
 def _read_txt(file: IO[bytes], where: str) -> Iterator[Row]:

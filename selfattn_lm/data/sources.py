@@ -1,7 +1,7 @@
 """From a source, whatever it is, to splits: files, folders, hub names, the embedded corpus."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from selfattn_lm.data.python_inputs import all_integers, plain_labels, plain_tex
 from selfattn_lm.data.readers import format_of
 from selfattn_lm.data.rows import Row, row_of_texts
 from selfattn_lm.data.splits import read_split, refuse_damage, row_text, row_values
+from selfattn_lm.data.vectors import Vectors, holds_vectors, sequences_in_memory
 from selfattn_lm.errors import UserError
 
 DEFAULT_SPLIT = "test"
@@ -37,7 +38,7 @@ def split_in_memory(
 
     Args:
         source: How the split is called in messages; `texts` if it is the only one.
-        texts: The texts.
+        texts: The texts, or sequences of vectors.
         labels: Their labels, lists of labels, or numbers.
         pairs: The second texts, if the examples are pairs.
         task: The kind of task that is asked for.
@@ -47,7 +48,13 @@ def split_in_memory(
         TypeError: The values are of a kind that has no one meaning.
     """
     prefix = "" if source == "texts" else f"{source} "
-    plain = plain_texts(texts, f"{prefix}texts")
+    if isinstance(texts, Iterator):
+        texts = list(texts)
+    plain: Sequence[Any]
+    if holds_vectors(texts):
+        plain = sequences_in_memory(texts, f"{prefix}sequences")
+    else:
+        plain = plain_texts(texts, f"{prefix}texts")
     given = plain_labels(labels, f"{prefix}labels", several=task == "multi_label")
     if len(plain) != len(given):
         counts = f"{len(plain)} texts but {len(given)} labels"
@@ -139,6 +146,9 @@ def stream_texts(config: DataConfig) -> Iterator[str]:
         for names in texts:
             refuse_damage(row, names, source)
             text = row_text(values, names, f"{source}, {row.place}")
+            if isinstance(text, Vectors):
+                reason = f"column {names[0]!r} holds vectors, and pretraining reads texts"
+                raise UserError(f"{source}: {reason}; name another column with --data.text-column.")
             if text:
                 yield text
                 is_empty = False
@@ -203,7 +213,7 @@ def _with_pairs(rows: Iterator[Row], pairs: Iterable[str | None]) -> Iterator[Ro
         yield row_of_texts(row.number, {**(row.values or {}), IN_MEMORY: pair})
 
 
-def _rows(pairs: Iterable[tuple[str | None, Any]]) -> Iterator[Row]:
-    """Rows with a text and a label."""
+def _rows(pairs: Iterable[tuple[Any, Any]]) -> Iterator[Row]:
+    """Rows with a text, or a sequence of vectors, and a label."""
     for number, (text, label) in enumerate(pairs, 1):
         yield row_of_texts(number, {"text": text, "label": label})

@@ -1,4 +1,4 @@
-"""From rows to a split: the text and the target of each row."""
+"""From rows to a split: the text, or the sequence of vectors, and the target of each row."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -10,6 +10,7 @@ from selfattn_lm.data.examples import Example, Split
 from selfattn_lm.data.pairs import NO_PAIRS, find_texts, pair_of
 from selfattn_lm.data.rows import Row
 from selfattn_lm.data.targets import TargetReader
+from selfattn_lm.data.vectors import Vectors, is_matrix, read_vectors, refuse_other_kind
 from selfattn_lm.errors import UserError
 
 _ADVICE = "fix or remove the row"
@@ -22,12 +23,19 @@ def row_values(row: Row, source: str) -> Mapping[str, Any]:
     return row.values
 
 
-def row_text(values: Mapping[str, Any], names: tuple[str, ...], place: str, *also: str) -> str:
-    """The text of a row, which must have its columns, and those named `also`."""
+def row_text(
+    values: Mapping[str, Any], names: tuple[str, ...], place: str, *also: str
+) -> str | Vectors:
+    """The text of a row, which must have its columns, and those named `also`.
+
+    A column of matrices holds a sequence of vectors in place of a text.
+    """
     for name in (*names, *also):
         if name not in values:
             found = ", ".join(repr(column) for column in values)
             raise UserError(f"{place}: no column {name!r}; found {found}.")
+    if len(names) == 1 and is_matrix(values[names[0]]):
+        return read_vectors(values[names[0]], f"{place}, column {names[0]!r}")
     text = text_of(values, names)
     if text is None:
         raise UserError(f"{place}: {not_a_text(values, names)}.")
@@ -75,18 +83,17 @@ def read_split(
         if row.damaged:
             refuse_damage(row, (*texts, *reader.columns), source)
         example = None
-        if reader.reads_texts and pair_column == NO_PAIRS:
+        has_vectors = len(examples) > 0 and isinstance(examples[0].text, Vectors)
+        if reader.reads_texts and pair_column == NO_PAIRS and not has_vectors:
             example = _plain_example(values, names, reader.columns[0])
         if example is None:
             place = f"{source}, {row.place}"
-            text = row_text(values, names, place, *reader.columns)
-            if not text:
+            example = _example(values, names, pair_column, reader, place)
+            if not example.text:
                 n_empty += 1
                 continue
-            pair = None
-            if pair_column != NO_PAIRS:
-                pair = pair_of(values, pair_column, place)
-            example = Example(text, pair, reader.read(values, place))
+            if examples:
+                refuse_other_kind(example.text, examples[0].text, place)
         examples.append(example)
     if reader is None or not examples:
         raise UserError(f"{source}: no row has a text.")
@@ -122,6 +129,26 @@ def _with_targets(examples: list[Example], reader: TargetReader, source: str) ->
     return [
         example._replace(target=target) for example, target in zip(examples, finished, strict=True)
     ]
+
+
+def _example(
+    values: Mapping[str, Any],
+    names: tuple[str, ...],
+    pair_column: str,
+    reader: TargetReader,
+    place: str,
+) -> Example:
+    """The example of any row; the rest of one without a text is not read."""
+    text = row_text(values, names, place, *reader.columns)
+    if not text:
+        return Example("", None, None)
+    pair = None
+    if pair_column != NO_PAIRS:
+        if isinstance(text, Vectors):
+            reason = f"column {names[0]!r} holds vectors, and only texts come in pairs"
+            raise UserError(f"{place}: {reason}; leave out --data.pair-column.")
+        pair = pair_of(values, pair_column, place)
+    return Example(text, pair, reader.read(values, place))
 
 
 def _plain_example(

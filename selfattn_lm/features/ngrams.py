@@ -17,7 +17,7 @@ def add_ngrams(inputs: Inputs, max_ngram: int, buckets: int) -> Inputs:
     """
     if max_ngram == 1:
         return inputs
-    ngrams = ngram_buckets(inputs.ids, max_ngram, buckets)
+    ngrams = ngram_buckets(inputs.tokens, max_ngram, buckets)
     if inputs.types is not None:
         within = without_border(ngrams, inputs.types, empty=buckets)
         ngrams = torch.cat([within, pair_ngram_buckets(inputs, buckets)], dim=-1)

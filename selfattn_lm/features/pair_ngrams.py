@@ -34,7 +34,7 @@ def token_types(ids: Tensor, sep_id: int) -> Tensor:
 
 def token_roles(inputs: Inputs) -> Tensor:
     """The role of each token of a pair; 0 for special tokens and padding: (B, T) int64."""
-    ids, types = inputs.ids, inputs.types
+    ids, types = inputs.tokens, inputs.types
     assert types is not None
     same = ids[:, :, None] == ids[:, None, :]  # (B, T, T)
     other_text = types[:, :, None] != types[:, None, :]
@@ -51,7 +51,7 @@ def pair_ngram_buckets(inputs: Inputs, buckets: int) -> Tensor:
         The buckets of the differences of the texts, the same for each token, of the token's role,
         of the token in its role, and of its partners: (B, T, 5 + P) int64.
     """
-    ids = inputs.ids
+    ids = inputs.tokens
     roles = token_roles(inputs)  # (B, T)
     role = ngram_hash(roles, torch.zeros_like(roles), _ROLE).remainder(buckets)
     in_role = ngram_hash(ids, roles, _TOKEN_IN_ROLE).remainder(buckets)

@@ -51,7 +51,7 @@ class TokenizedPairs:
         sep_id = self.first.sep_id
         assert sep_id is not None, "a vocabulary of pairs has [SEP]"
         inputs = pad([self[i] for i in rows], min_length)
-        return inputs._replace(types=token_types(inputs.ids, sep_id))
+        return inputs._replace(types=token_types(inputs.tokens, sep_id))
 
     @property
     def lengths(self) -> np.ndarray:

@@ -18,7 +18,10 @@ _AT_ONCE = 1000  # texts that the tokenizer encodes in one call
 
 
 class Tokens(Protocol):
-    """What the model reads: the token ids of texts, of pairs, or of windows of texts."""
+    """What the model reads: tokens of texts, of pairs, of windows of texts; or vectors.
+
+    A row is a text, a pair, a window or a sequence.
+    """
 
     @property
     def lengths(self) -> np.ndarray:
@@ -31,14 +34,11 @@ class Tokens(Protocol):
     def __len__(self) -> int:
         """The number of rows."""
 
-    def __getitem__(self, i: int, /) -> np.ndarray:
-        """The token ids of a row: int32 (tokens,)."""
-
     def batch(self, rows: Sequence[int] | np.ndarray, min_length: int = 0) -> Inputs:
         """Put some rows into one batch, padded to the longest or to `min_length` tokens."""
 
     def truncation(self) -> dict[str, float]:
-        """The fraction of the texts that are truncated, and the fraction of all tokens lost."""
+        """The fraction of the texts that are shortened, and the fraction of all tokens lost."""
 
 
 @dataclass(frozen=True)

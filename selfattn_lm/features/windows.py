@@ -110,11 +110,6 @@ class Windows:
         return np.diff(self.firsts)
 
     @property
-    def document_lengths(self) -> np.ndarray:
-        """The number of tokens in all windows of each text: int64 (D,)."""
-        return np.asarray(self.counts * self.lengths[self.firsts[:-1]])
-
-    @property
     def total(self) -> int:
         """The number of tokens of all windows."""
         return int(self.lengths.sum())
@@ -123,12 +118,9 @@ class Windows:
         """Put some windows into one batch, each a row of its own."""
         return pad([self[i] for i in rows], min_length)
 
-    def batch_of_documents(self, documents: list[int]) -> Inputs:
-        """Put all windows of some texts into one batch, which says whose they are."""
-        windows, numbers = self.of_documents(documents)
-        return pad(windows)._replace(documents=torch.from_numpy(numbers))
-
-    def of_documents(self, documents: list[int]) -> tuple[list[np.ndarray], np.ndarray]:
+    def of_documents(
+        self, documents: Sequence[int] | np.ndarray
+    ) -> tuple[list[np.ndarray], np.ndarray]:
         """Return the windows of some texts, and the place of each one's text in `documents`."""
         rows = []
         for document in documents:
@@ -155,6 +147,43 @@ class Windows:
         lost = np.add.reduceat(unread, self.firsts[:-1])  # (D,)
         texts_cut = float((lost > 0).mean())
         return {"texts_cut": texts_cut, "tokens_lost": int(lost.sum()) / self.texts.total}
+
+
+@dataclass(frozen=True)
+class WindowedTexts:
+    """Texts in windows, for training: a row is a text, and its windows are read in one batch."""
+
+    windows: Windows
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The number of tokens in all windows of each text: int64 (D,)."""
+        windows = self.windows
+        return np.asarray(windows.counts * windows.lengths[windows.firsts[:-1]])
+
+    @property
+    def total(self) -> int:
+        """The number of tokens of all windows."""
+        return self.windows.total
+
+    def __len__(self) -> int:
+        return len(self.windows.texts)
+
+    def batch(self, rows: Sequence[int] | np.ndarray, min_length: int = 0) -> Inputs:
+        """Put all windows of some texts into one batch, which says whose they are."""
+        windows, numbers = self.windows.of_documents(rows)
+        return pad(windows, min_length)._replace(documents=torch.from_numpy(numbers))
+
+    def truncation(self) -> dict[str, float]:
+        """The fractions of `Windows.truncation`."""
+        return self.windows.truncation()
+
+
+def by_text(tokens: Tokens) -> Tokens:
+    """Return tokens with a row for each text, which those in windows do not have."""
+    if isinstance(tokens, Windows):
+        return WindowedTexts(tokens)
+    return tokens
 
 
 def fit_length(

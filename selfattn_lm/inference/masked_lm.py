@@ -38,7 +38,7 @@ class MaskedModel:
         padded = pad([np.array(ids[: config.max_length])])
         inputs = add_ngrams(padded, config.max_ngram, config.ngram_buckets)
         with torch.inference_mode():
-            logits = self.run.model.mlm_logits(inputs, inputs.ids == MASK_ID)  # (M, V)
+            logits = self.run.model.mlm_logits(inputs, inputs.tokens == MASK_ID)  # (M, V)
         probabilities, token_ids = logits.float().softmax(-1).topk(top_k)  # (M, top_k)
         filled = []
         for row_ids, row in zip(token_ids.tolist(), probabilities.tolist(), strict=True):

@@ -48,7 +48,7 @@ class BertEmbedding(nn.Module):
         if inputs.types is not None:
             # A model without types reads all tokens as those of type 0.
             types = self.types[inputs.types.clamp(max=len(self.types) - 1)]
-        embedded = self.positions(self.tokens(inputs.ids) + types)
+        embedded = self.positions(self.tokens(inputs.tokens) + types)
         dropped: Tensor = self.drop(self.norm(embedded))
         return dropped
 

@@ -91,7 +91,7 @@ class TokenEmbedding(nn.Module):
     """Adds up the vectors of tokens, n-grams and positions, and applies dropout.
 
     Args:
-        tokens: Token ids to vectors, (B, T) -> (B, T, C).
+        tokens: Token ids to vectors, (B, T) -> (B, T, C); or of F features, (B, T, F) -> (B, T, C).
         ngrams: N-gram buckets to vectors, (B, T, N - 1) -> (B, T, C); None for a model without.
         positions: Adds positions, (B, T, C) -> (B, T, C); `nn.Identity()` for a model without.
         dropout: Dropout probability.
@@ -108,7 +108,7 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Embed a batch: (B, T) -> (B, T, C)."""
-        embedded = self.tokens(inputs.ids)
+        embedded = self.tokens(inputs.tokens)
         if self.ngrams is not None:
             assert inputs.ngrams is not None, "features.add_ngrams computes them"
             embedded = embedded + self.ngrams(inputs.ngrams)

@@ -10,7 +10,13 @@ from selfattn_lm.runs.layout import CHECKPOINTS, LAST
 from selfattn_lm.runs.lifecycle import RunFolder
 from selfattn_lm.runs.model_card import model_card
 from selfattn_lm.runs.origin import Origin, find_origin, find_recorded
-from selfattn_lm.runs.reading import read_bert_config, read_origin, read_run, require_finished
+from selfattn_lm.runs.reading import (
+    read_bert_config,
+    read_featurizer,
+    read_origin,
+    read_run,
+    require_finished,
+)
 from selfattn_lm.runs.run import Run
 from selfattn_lm.runs.writing import write_metadata, write_run
 
@@ -28,6 +34,7 @@ __all__ = [
     "model_card",
     "read_bert",
     "read_bert_config",
+    "read_featurizer",
     "read_origin",
     "read_run",
     "require_finished",

@@ -2,9 +2,11 @@
 
 CONFIG = "config.yaml"
 WEIGHTS = "model.safetensors"
+TOKENIZER = "tokenizer.json"
+FEATURES = "features.json"  # of a run on sequences of vectors, in place of the tokenizer
 
 # The files whose digests are in config.yaml and are checked when a run is read.
-CHECKED = ("labels.json", "tokenizer.json", "bert.json", WEIGHTS)
+CHECKED = ("labels.json", TOKENIZER, FEATURES, "bert.json", WEIGHTS)
 
 # All files that a run writes, in the order in which they replace those of an older run, whose other
 # files are deleted before. Once config.yaml is replaced, its digests do not fit the other files, so

@@ -12,7 +12,16 @@ from pathlib import Path
 from selfattn_lm.errors import Interrupted, UserError
 from selfattn_lm.runs.commit import copy_of, move_run, remove_run, signals_deferred
 from selfattn_lm.runs.files import CannotWrite
-from selfattn_lm.runs.layout import CHECKPOINT_FILES, CHECKPOINTS, CONFIG, FILES, LAST, WEIGHTS
+from selfattn_lm.runs.layout import (
+    CHECKPOINT_FILES,
+    CHECKPOINTS,
+    CONFIG,
+    FEATURES,
+    FILES,
+    LAST,
+    TOKENIZER,
+    WEIGHTS,
+)
 
 
 class RunFolder:
@@ -60,10 +69,10 @@ class RunFolder:
         return not self.target.is_dir() or any(self.target.iterdir())
 
     def _require_run(self) -> None:
-        for name in (CONFIG, "tokenizer.json"):
-            if not (self.target / name).is_file():
-                reason = "exists and is not a run folder"
-                raise UserError(f"{self.name}: {reason}; name another with --out.")
+        has_featurizer = any((self.target / name).is_file() for name in (TOKENIZER, FEATURES))
+        if not has_featurizer or not (self.target / CONFIG).is_file():
+            reason = "exists and is not a run folder"
+            raise UserError(f"{self.name}: {reason}; name another with --out.")
 
     def can_resume(self) -> bool:
         """Whether the work folder holds a checkpoint or a complete run, which `--resume` takes."""

@@ -9,18 +9,18 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from selfattn_lm.build import build_model
 from selfattn_lm.config import BertConfig, Pooling, read_config, resolved_from
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.tokenizer import load_tokenizer
+from selfattn_lm.features.vectors import Featurizer, Standardization
 from selfattn_lm.nn import Classifier
 from selfattn_lm.runs.files import digest
 from selfattn_lm.runs.hf.bert import is_checkpoint, read_bert
 from selfattn_lm.runs.hf.files import read_json
-from selfattn_lm.runs.layout import CHECKED, CHECKPOINTS, CONFIG, WEIGHTS
+from selfattn_lm.runs.layout import CHECKED, CHECKPOINTS, CONFIG, FEATURES, TOKENIZER, WEIGHTS
 from selfattn_lm.runs.lifecycle import RunFolder
 from selfattn_lm.runs.origin import Origin, origin_from
 from selfattn_lm.runs.run import Run
@@ -47,7 +47,7 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
     resolved = resolved_from(config.settings, config.resolved, f"{config_file}: resolved")
     origin = _check_origin(config.init, config_file)
     labels = _read_labels(folder / "labels.json")
-    tokenizer = _read_tokenizer(folder / "tokenizer.json")
+    featurizer = read_featurizer(folder)
     weights = _read_weights(folder / WEIGHTS)
     bert = read_bert_config(folder)
     _require_digests(folder, config.files)
@@ -56,9 +56,9 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
         outputs = 0
         if task is not None:
             outputs = task.outputs
-        model = build_model(resolved, tokenizer, outputs, in_training=task is None, bert=bert)
+        model = build_model(resolved, featurizer, outputs, in_training=task is None, bert=bert)
     _load_weights(model, weights, folder)
-    return Run(config.settings, resolved, task, tokenizer, model.eval(), bert, origin)
+    return Run(config.settings, resolved, task, featurizer, model.eval(), bert, origin)
 
 
 def _task(labels: list[str] | list[int], values: Mapping[str, Any], file: Path) -> Task | None:
@@ -81,7 +81,13 @@ def _read_labels(file: Path) -> list[str] | list[int]:
     return labels
 
 
-def _read_tokenizer(file: Path) -> Tokenizer:
+def read_featurizer(folder: Path) -> Featurizer:
+    """Read the tokenizer of a run, or the standardisation of one on sequences of vectors."""
+    file = folder / FEATURES
+    if file.is_file():
+        with _refusing_on_error(file):
+            return Standardization.from_plain(json.loads(file.read_text(encoding="utf-8")))
+    file = folder / TOKENIZER
     with _refusing_on_error(file):
         return load_tokenizer(file.read_text(encoding="utf-8"))
 
@@ -169,7 +175,10 @@ def require_finished(folder: Path) -> None:
     names = sorted(file.name for file in folder.iterdir())
     if WEIGHTS not in names:
         _refuse_without_weights(folder, names)
-    for name in (CONFIG, "labels.json", "tokenizer.json"):
+    featurizer = TOKENIZER
+    if FEATURES in names:
+        featurizer = FEATURES
+    for name in (CONFIG, "labels.json", featurizer):
         if name not in names:
             raise UserError(f"{folder}: {name} is missing, so the run is broken; train it again.")
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import safetensors.torch
 import yaml
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from selfattn_lm.config import BertConfig, PredictionSettings, Settings, differences
 from selfattn_lm.config.io import FORMAT
+from selfattn_lm.features.vectors import Featurizer, Standardization
 from selfattn_lm.nn import Classifier
 from selfattn_lm.runs.files import atomic, digest, write_json, write_text
-from selfattn_lm.runs.layout import CHECKED, CONFIG, WEIGHTS
+from selfattn_lm.runs.layout import CHECKED, CONFIG, FEATURES, TOKENIZER, WEIGHTS
 from selfattn_lm.runs.origin import Origin
 from selfattn_lm.runs.run import Run
 from selfattn_lm.tasks import Task
@@ -25,21 +25,24 @@ def write_metadata(
     settings: Settings,
     resolved: PredictionSettings,
     task: Task | None,
-    tokenizer: Tokenizer,
+    featurizer: Featurizer,
     bert: BertConfig | None = None,
     origin: Origin | None = None,
 ) -> None:
     """Write all but the weights.
 
-    These are the settings, what `auto` became, the task and its labels, the tokenizer, the shape of
-    a BERT and the origin.
+    These are the settings, what `auto` became, the task and its labels, the tokenizer or the
+    standardisation, the shape of a BERT and the origin.
     """
     _write_config(folder, settings, resolved, task, origin, {})
     labels = []
     if task is not None:
         labels = task.labels
     write_json(folder / "labels.json", labels)
-    write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True) + "\n")
+    if isinstance(featurizer, Standardization):
+        write_json(folder / FEATURES, featurizer.to_plain())
+    else:
+        write_text(folder / TOKENIZER, featurizer.to_str(pretty=True) + "\n")
     if bert is not None:
         write_json(folder / "bert.json", asdict(bert))
 
@@ -72,7 +75,7 @@ def write_run(folder: Path, run: Run) -> None:
     Last come the digests in config.yaml, by which `read_run` sees that the files belong together.
     """
     write_metadata(
-        folder, run.settings, run.resolved, run.task, run.tokenizer, run.bert, run.origin
+        folder, run.settings, run.resolved, run.task, run.featurizer, run.bert, run.origin
     )
     weights: dict[str, Tensor] = {}
     for name, tensor in run.model.state_dict().items():

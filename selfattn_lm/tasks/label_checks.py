@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from selfattn_lm.data.characters import is_invisible
 from selfattn_lm.data.examples import Split
@@ -75,11 +76,11 @@ def _distinct(label: str) -> str:
 
 
 def _conflicting_labels(train: Split) -> Iterator[str]:
-    first: dict[tuple[str, str | None], set[str]] = {}
-    conflicting: set[tuple[str, str | None]] = set()
+    first: dict[tuple[Any, str | None], set[str]] = {}
+    conflicting: set[tuple[Any, str | None]] = set()
     for text, pair, target in train.examples:
         labels = set(labels_of(target))
         if first.setdefault((text, pair), labels) != labels:
             conflicting.add((text, pair))
     if conflicting:
-        yield f"{train.source}: {counted(len(conflicting), 'text')} with conflicting labels"
+        yield f"{train.source}: {counted(len(conflicting), train.noun)} with conflicting labels"

@@ -1,6 +1,7 @@
 """What is odd about target numbers: sentences for the log, none of which ends a run."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -47,11 +48,11 @@ def _out_of_range(split: Split, train: Split, name: str) -> Iterator[str]:
 
 
 def _conflicting_numbers(train: Split) -> Iterator[str]:
-    first: dict[tuple[str, str | None], float] = {}
-    conflicting: set[tuple[str, str | None]] = set()
+    first: dict[tuple[Any, str | None], float] = {}
+    conflicting: set[tuple[Any, str | None]] = set()
     for text, pair, number in train.examples:
         key = (text, pair)
         if first.setdefault(key, number) != number:
             conflicting.add(key)
     if conflicting:
-        yield f"{train.source}: {counted(len(conflicting), 'text')} with conflicting numbers"
+        yield f"{train.source}: {counted(len(conflicting), train.noun)} with conflicting numbers"

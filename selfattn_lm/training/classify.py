@@ -69,7 +69,7 @@ def train_classifier(run: OpenRun, splits: dict[str, Split]) -> TrainResult:
     """Train a classifier on the splits, and write its run folder."""
     if run.initial is not None:
         _require_same_inputs(run.initial, splits["train"])
-    data = prepare(splits, run.settings, run.tokenizer())
+    data = prepare(splits, run.settings, run.featurizer())
     settings = data.settings
     with torch.random.fork_rng():
         torch.manual_seed(run.settings.seed)
@@ -109,20 +109,24 @@ def train_classifier(run: OpenRun, splits: dict[str, Split]) -> TrainResult:
 
 
 def _require_same_inputs(initial: Run, train: Split) -> None:
-    """Refuse to start a classifier of pairs from a run of single texts of ours, or the reverse."""
-    has_pairs = train.pairs is not None
-    if initial.bert is not None or initial.resolved.has_pairs == has_pairs:
-        return
-    reason = "single texts, but the run to start from reads pairs"
-    if has_pairs:
-        reason = "pairs of texts, but the run to start from reads single texts"
-    raise UserError(f"{train.source}: {reason}; start from a BERT or from scratch.")
+    """Refuse to start from a run of ours on another kind of input, such as pairs of texts."""
+    initial_noun = "text"
+    if initial.has_vectors:
+        initial_noun = "sequence"
+    elif initial.resolved.has_pairs:
+        initial_noun = "pair"
+    if initial.bert is not None and not train.has_vectors:
+        return  # a BERT reads both texts and pairs
+    if train.noun != initial_noun:
+        kinds = {"text": "single texts", "pair": "pairs of texts", "sequence": "vectors"}
+        reason = f"{kinds[train.noun]}, but the run to start from reads {kinds[initial_noun]}"
+        raise UserError(f"{train.source}: {reason}; start from another run or from scratch.")
 
 
 def _build(run: OpenRun, data: TrainingData) -> Classifier:
     """The model with its first weights."""
     outputs = data.task.outputs
-    model = build_model(data.settings, data.tokenizer, outputs, in_training=True, bert=run.bert)
+    model = build_model(data.settings, data.featurizer, outputs, in_training=True, bert=run.bert)
     _initialize_heads(model, data.task.initial_bias(data.train.targets))
     initial = run.initial
     if initial is not None:
@@ -200,7 +204,7 @@ def _begin(run: OpenRun, data: TrainingData, resolved: Resolved) -> None:
         run.settings,
         resolved,
         data.task,
-        data.tokenizer,
+        data.featurizer,
         bert=run.bert,
         origin=run.origin,
     )
@@ -214,7 +218,7 @@ def _trained_run(run: OpenRun, data: TrainingData, resolved: Resolved, model: Cl
         settings=run.settings,
         resolved=resolved,
         task=data.task,
-        tokenizer=data.tokenizer,
+        featurizer=data.featurizer,
         model=model.eval(),
         bert=run.bert,
         origin=run.origin,

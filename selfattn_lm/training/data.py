@@ -1,4 +1,4 @@
-"""From splits to what the model is trained on: task, tokenizer, token ids, loaders."""
+"""From splits to what the model is trained on: task, tokens, loaders."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -6,37 +6,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch.utils.data import DataLoader, Dataset
 
-from selfattn_lm.config import (
-    DataConfig,
-    PredictionSettings,
-    ResolvedTokenizer,
-    Settings,
-    TrainingConfig,
-)
+from selfattn_lm.config import DataConfig, PredictionSettings, Settings, TrainingConfig
 from selfattn_lm.data.checks import leaked_texts, text_warnings
 from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.batching import LengthBuckets, cut_by_budget
-from selfattn_lm.features.cache import tokenize
-from selfattn_lm.features.pairs import MIN_PAIR_LENGTH, TokenizedPairs, tokenize_pairs
-from selfattn_lm.features.sequences import TokenizedTexts, Tokens
-from selfattn_lm.features.tokenizer import mostly_unspaced
-from selfattn_lm.features.windows import MOST_IN_TRAINING, NO_LIMIT, Windows, fit_length
+from selfattn_lm.features.sequences import Tokens
+from selfattn_lm.features.vectors import Featurizer
 from selfattn_lm.inputs import Batch
 from selfattn_lm.tasks import Task, choose_task
-from selfattn_lm.training.resolve import MAX_LENGTH, resolve_model, resolve_tokenizer
+from selfattn_lm.training.encoding import encode_texts, encode_vectors
 
 log = logging.getLogger(__name__)
 
 
 class TokenizedDataset(Dataset[Batch]):
-    """Token ids and target of each text or pair; indexed by a list of rows, it returns a batch.
-
-    A text is one row of the batch, or a row for each of its windows.
-    """
+    """Tokens and target of each example; indexed by a list of rows, it returns a batch."""
 
     def __init__(self, tokens: Tokens, targets: np.ndarray) -> None:
         self.tokens = tokens
@@ -46,16 +33,11 @@ class TokenizedDataset(Dataset[Batch]):
         return len(self.targets)
 
     def __getitem__(self, rows: list[int]) -> Batch:
-        targets = torch.as_tensor(self.targets[rows])
-        if isinstance(self.tokens, Windows):
-            return Batch(self.tokens.batch_of_documents(rows), targets)
-        return Batch(self.tokens.batch(rows), targets)
+        return Batch(self.tokens.batch(rows), torch.as_tensor(self.targets[rows]))
 
     @property
     def lengths(self) -> np.ndarray:
-        """The number of tokens that are read of each text, in all its windows: int64 (texts,)."""
-        if isinstance(self.tokens, Windows):
-            return self.tokens.document_lengths
+        """The number of tokens that are read of each example: int64 (examples,)."""
         return self.tokens.lengths
 
 
@@ -66,7 +48,7 @@ class TrainingData:
     Attributes:
         splits: The splits, among them train and validation.
         task: What is predicted.
-        tokenizer: The tokenizer.
+        featurizer: The tokenizer, or the standardisation of vectors.
         train: The tokenized training split.
         validation: The tokenized validation split.
         settings: The settings that the data has resolved: columns, tokenizer and model.
@@ -75,7 +57,7 @@ class TrainingData:
 
     splits: dict[str, Split]
     task: Task
-    tokenizer: Tokenizer
+    featurizer: Featurizer
     train: TokenizedDataset
     validation: TokenizedDataset
     settings: PredictionSettings
@@ -92,64 +74,39 @@ class TrainingData:
 
 
 def prepare(
-    splits: dict[str, Split], settings: Settings, tokenizer: Tokenizer | None
+    splits: dict[str, Split], settings: Settings, featurizer: Featurizer | None
 ) -> TrainingData:
-    """Check the data, choose the task, and tokenize the texts.
+    """Check the data, choose the task, and encode the examples.
 
-    A validation split is held out if there is none, and a tokenizer trained if none is given.
+    A validation split is held out if there is none, and a tokenizer trained, or vectors are
+    standardised, if no featurizer is given.
     """
     task = choose_task(splits)
     for sentence in [*task.warnings(splits), *text_warnings(splits)]:
         log.warning("%s", sentence)
     is_held_out = "validation" not in splits
     splits = training_splits(splits, settings.data, task, settings.seed)
-    if splits["train"].pairs is not None and settings.model.long_texts != "head":
-        reason = f"{settings.model.long_texts} is for single texts, but these are pairs"
-        raise UserError(f"model.long_texts: {reason}; leave it out.")
+    if splits["train"].noun != "text" and settings.model.long_texts != "head":
+        reason = f"{settings.model.long_texts} is for single texts, but these are"
+        raise UserError(f"model.long_texts: {reason} {splits['train'].noun}s; leave it out.")
     train, validation = splits["train"], splits["validation"]
-    unspaced = mostly_unspaced(train.texts)
-    tokenizer_config = resolve_tokenizer(settings.tokenizer, unspaced=unspaced, rows=len(train))
-    longest: int = NO_LIMIT
-    if settings.model.long_texts == "head":
-        longest = MAX_LENGTH
-        if settings.model.max_length != "auto":
-            longest = settings.model.max_length
-    tokenizer, tokens = tokenize_split(train, tokenizer_config, tokenizer, longest)
-    model_config = resolve_model(
-        settings.model, tokenizer_config, tokens.lengths, settings.training.batch_tokens
-    )
-    if settings.model.long_texts == "head":
-        longest = model_config.max_length
-    validation_tokens = tokenize_split(validation, tokenizer_config, tokenizer, longest)[1]
-    windows_per_batch = settings.training.batch_tokens // model_config.max_length
-    most_windows = min(MOST_IN_TRAINING, windows_per_batch)
+    encode = encode_texts
+    if train.has_vectors:
+        encode = encode_vectors
+    encoded = encode(train, validation, settings, featurizer)
     return TrainingData(
         splits=splits,
         task=task,
-        tokenizer=tokenizer,
-        train=TokenizedDataset(
-            fit_length(tokens, model_config, most_windows), task.encode(train.targets)
-        ),
-        validation=TokenizedDataset(
-            fit_length(validation_tokens, model_config), task.encode(validation.targets)
-        ),
+        featurizer=encoded.featurizer,
+        train=TokenizedDataset(encoded.train, task.encode(train.targets)),
+        validation=TokenizedDataset(encoded.validation, task.encode(validation.targets)),
         settings=PredictionSettings(
-            data=_read_columns(settings.data, train), tokenizer=tokenizer_config, model=model_config
+            data=_read_columns(settings.data, train),
+            tokenizer=encoded.tokenizer_config,
+            model=encoded.model_config,
         ),
         is_held_out=is_held_out,
     )
-
-
-def tokenize_split(
-    split: Split, config: ResolvedTokenizer, tokenizer: Tokenizer | None, max_length: int
-) -> tuple[Tokenizer, TokenizedTexts | TokenizedPairs]:
-    """Tokenize a split, with a tokenizer trained on it if none is given."""
-    if split.pairs is None:
-        return tokenize(split.texts, config, tokenizer, max_length)
-    if max_length < MIN_PAIR_LENGTH:
-        reason = f"{max_length} tokens are too few for a pair of texts"
-        raise UserError(f"model.max_length: {reason}; give at least {MIN_PAIR_LENGTH}.")
-    return tokenize_pairs(split.texts, split.pairs, config, tokenizer, max_length)
 
 
 def training_splits(

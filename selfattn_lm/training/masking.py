@@ -8,15 +8,18 @@ from selfattn_lm.features.tokenizer import MASK_ID
 MLM_FRACTION = 0.15  # of the tokens, which are predicted
 
 
-def drop_tokens(ids: Tensor, p: float) -> Tensor:
+def drop_tokens(tokens: Tensor, p: float) -> Tensor:
     """Replace each token by [MASK] with probability `p`: (B, T) -> (B, T).
 
-    Special tokens, which have the lowest ids, stay.
+    Special tokens, which have the lowest ids, stay. Vectors (B, T, F) are replaced by zeros, the
+    mean of all.
     """
     if p == 0:
-        return ids
-    is_drawn = torch.rand(ids.shape, device=ids.device) < p
-    return torch.where(is_drawn & (ids > MASK_ID), MASK_ID, ids)
+        return tokens
+    is_drawn = torch.rand(tokens.shape[:2], device=tokens.device) < p
+    if tokens.is_floating_point():
+        return tokens.masked_fill(is_drawn[..., None], 0)
+    return torch.where(is_drawn & (tokens > MASK_ID), MASK_ID, tokens)
 
 
 def mask_tokens(

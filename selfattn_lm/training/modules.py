@@ -42,8 +42,8 @@ class BaseModule(LightningModule):
         """Mask some tokens in training, and compute the n-grams of what the model will read."""
         # A masked token would seem to be one that the texts of a pair do not share.
         if self.training and inputs.types is None:
-            ids = drop_tokens(inputs.ids, self.model_config.token_dropout)
-            inputs = inputs._replace(ids=ids)
+            tokens = drop_tokens(inputs.tokens, self.model_config.token_dropout)
+            inputs = inputs._replace(tokens=tokens)
         config = self.model_config
         return add_ngrams(inputs, config.max_ngram, config.ngram_buckets)
 
@@ -124,7 +124,7 @@ class ClassifierModule(BaseModule):
             return self.model.branch_logits(self.prepare(inputs)).float()
         parts = [inputs]
         if not self.training:
-            length = inputs.ids.shape[1]
+            length = inputs.tokens.shape[1]
             parts = inputs.split(max(1, self.config.batch_tokens // length))
         logits = [self.model.branch_logits(self.prepare(part)).float() for part in parts]
         return pool_documents(torch.cat(logits, dim=1), inputs.documents)
@@ -189,7 +189,7 @@ class MaskedModule(BaseModule):
         return nan_if_not_finite(loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        random = torch.Generator(batch.inputs.ids.device).manual_seed(batch_idx)
+        random = torch.Generator(batch.inputs.tokens.device).manual_seed(batch_idx)
         loss, accuracy, count = self._predict_masked(batch.inputs, random)
         self.log_loss("validation", loss, count)
         self.log("validation/accuracy", accuracy, batch_size=count, on_epoch=True, sync_dist=True)
@@ -198,10 +198,10 @@ class MaskedModule(BaseModule):
         self, inputs: Inputs, random: torch.Generator | None
     ) -> tuple[Tensor, Tensor, int]:
         """Mask tokens and predict them: loss, accuracy, and the number of predicted tokens."""
-        ids, masked = mask_tokens(inputs.ids, inputs.attention_mask, self.vocab_size, random)
-        prepared = self.prepare(inputs._replace(ids=ids))
+        ids, masked = mask_tokens(inputs.tokens, inputs.attention_mask, self.vocab_size, random)
+        prepared = self.prepare(inputs._replace(tokens=ids))
         logits = self.model.mlm_logits(prepared, masked).float()  # (M, V)
-        targets = inputs.ids[masked]  # (M,)
+        targets = inputs.tokens[masked]  # (M,)
         count = max(1, int(masked.sum()))  # a text of unknown tokens has none
         loss = F.cross_entropy(logits, targets, reduction="sum") / count
         accuracy = (logits.argmax(1) == targets).sum() / count

@@ -5,11 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from selfattn_lm.config import BertConfig, Settings, read_config
-from selfattn_lm.features.tokenizer import load_tokenizer
-from selfattn_lm.runs import Origin, Run, RunFolder, read_bert_config, read_origin, read_run
+from selfattn_lm.features.vectors import Featurizer
+from selfattn_lm.runs import (
+    Origin,
+    Run,
+    RunFolder,
+    read_bert_config,
+    read_featurizer,
+    read_origin,
+    read_run,
+)
 from selfattn_lm.training.inheritance import inherit
 from selfattn_lm.training.processes import is_first_process, join
 
@@ -36,13 +42,12 @@ class OpenRun:
     checkpoints: Path | None = None
     recorded_precision: str = ""
 
-    def tokenizer(self) -> Tokenizer | None:
-        """Return the tokenizer of the resumed or the initial run; None if one must be trained."""
+    def featurizer(self) -> Featurizer | None:
+        """Return that of the resumed or the initial run; None if it must be made."""
         if self.checkpoints is not None:
-            text = (self.checkpoints / "tokenizer.json").read_text(encoding="utf-8")
-            return load_tokenizer(text)
+            return read_featurizer(self.checkpoints)
         if self.initial is not None:
-            return self.initial.tokenizer
+            return self.initial.featurizer
         return None
 
 

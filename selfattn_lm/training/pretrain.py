@@ -19,6 +19,7 @@ from selfattn_lm.config import PredictionSettings, Resolved, Settings
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.features.tokenizer import mostly_unspaced, train_tokenizer
+from selfattn_lm.features.vectors import Standardization
 from selfattn_lm.inference import MaskedModel
 from selfattn_lm.nn import Classifier
 from selfattn_lm.runs import CHECKPOINTS, Run, write_json, write_metadata, write_run
@@ -125,7 +126,8 @@ def _tokenizer_and_settings(run: OpenRun, texts: Texts) -> tuple[Tokenizer, Pred
     settings = run.settings
     unspaced = mostly_unspaced(texts())
     tokenizer_config = resolve_tokenizer(settings.tokenizer, unspaced=unspaced, rows=_ASSUMED_ROWS)
-    tokenizer = run.tokenizer()
+    tokenizer = run.featurizer()
+    assert not isinstance(tokenizer, Standardization), "no pretraining run is of vectors"
     if tokenizer is None:
         tokenizer = train_tokenizer(texts(), tokenizer_config)
     sample = TokenizedTexts.from_texts(tokenizer, islice(texts(), _SAMPLE), MAX_LENGTH)

@@ -10,7 +10,8 @@ import numpy as np
 
 from selfattn_lm.config import Resolved, ResolvedModel, ResolvedTraining, Settings, flatten
 from selfattn_lm.features.sequences import TokenizedTexts, Tokens
-from selfattn_lm.features.windows import MOST_IN_TRAINING, Windows, tokens_in_windows
+from selfattn_lm.features.vectors import Standardization
+from selfattn_lm.features.windows import MOST_IN_TRAINING, WindowedTexts, tokens_in_windows
 from selfattn_lm.hardware import choose_device
 from selfattn_lm.nn import CharNgramEmbedding, Classifier
 from selfattn_lm.phrases import counted
@@ -27,17 +28,16 @@ def classifier_lines(
     test_rows = len(data.splits.get("test", []))
     origin = "given"
     if data.is_held_out:
-        origin = f"held out of train ({100 * resolved.data.validation_fraction:g} %)"
-    lines = [
-        f"data        {train.source}: {len(train):,} texts to train on, {test_rows:,} to test on"
-    ]
+        origin = "held out of train"
+    rows = counted(len(train), train.noun)
+    lines = [f"data        {train.source}: {rows} to train on, {test_rows:,} to test on"]
     if train.columns:
         lines.append(f"columns     {train.columns}")
     chosen_by = f"the best weights are chosen by {resolved.training.monitor}"
     return [
         *lines,
         data.task.summary(train.targets),
-        f"validation  {len(validation):,} texts, {origin}; {chosen_by}",
+        f"validation  {counted(len(validation), train.noun)}, {origin}; {chosen_by}",
         _token_line(data, resolved),
         _model_line(run, resolved, model),
         f"training    {_training(resolved.training)}, seed {resolved.seed}",
@@ -71,8 +71,15 @@ def stored_sizes(model: Classifier) -> dict[str, int]:
 
 
 def _token_line(data: TrainingData, resolved: Resolved) -> str:
+    if isinstance(data.featurizer, Standardization):
+        subsampled = 100 * data.train.tokens.truncation()["texts_cut"]
+        return (
+            f"vectors     {counted(data.featurizer.features, 'feature')}, standardised;"
+            f" {subsampled:.1f} % of the sequences have more than {resolved.model.max_length}"
+            " vectors and are subsampled to that number"
+        )
     return (
-        f"tokens      {resolved.tokenizer.type}, vocabulary {data.tokenizer.get_vocab_size():,};"
+        f"tokens      {resolved.tokenizer.type}, vocabulary {data.featurizer.get_vocab_size():,};"
         f" {long_texts(data.train.tokens, resolved.model)}"
     )
 
@@ -85,9 +92,10 @@ def long_texts(tokens: Tokens, config: ResolvedModel) -> str:
         f" {100 * truncation['tokens_lost']:.1f} % of all tokens are cut"
     )
     limit = f"{config.max_length} tokens per text"
-    if isinstance(tokens, Windows):
-        in_windows = float((tokens.counts > 1).mean())
-        times = tokens.total / int(np.minimum(tokens.texts.lengths, config.max_length).sum())
+    if isinstance(tokens, WindowedTexts):
+        windows = tokens.windows
+        in_windows = float((windows.counts > 1).mean())
+        times = tokens.total / int(np.minimum(windows.texts.lengths, config.max_length).sum())
         most = f"{MOST_IN_TRAINING} windows per text in training"
         return (
             f"{100 * in_windows:.1f} % of the texts are read in several windows of"

@@ -101,11 +101,11 @@ def test_a_length_is_rounded_up_by_at_most_an_eighth() -> None:
 
 def test_pad_by_hand() -> None:
     batch = pad([np.array([2, 7, 9]), np.array([2]), np.array([2, 5])])
-    assert batch.ids.tolist() == [[2, 7, 9], [2, 0, 0], [2, 5, 0]]
+    assert batch.tokens.tolist() == [[2, 7, 9], [2, 0, 0], [2, 5, 0]]
     assert batch.attention_mask.tolist() == [
         [True, True, True],
         [True, False, False],
         [True, True, False],
     ]
-    assert str(batch.ids.dtype) == "torch.int64"
+    assert str(batch.tokens.dtype) == "torch.int64"
     assert str(batch.attention_mask.dtype) == "torch.bool"

@@ -131,5 +131,5 @@ def test_a_model_without_ngrams_gets_none() -> None:
     assert add_ngrams(inputs, 1, 1000).ngrams is None
     added = add_ngrams(inputs, 3, 1000)
     assert added.ngrams is not None
-    assert torch.equal(added.ngrams, ngram_buckets(inputs.ids, 3, 1000))
+    assert torch.equal(added.ngrams, ngram_buckets(inputs.tokens, 3, 1000))
     assert added.ngrams.shape == (1, 2, 2)

@@ -26,7 +26,7 @@ def batch_of(*pairs: tuple[Sequence[int], Sequence[int]]) -> Inputs:
     for first, second in pairs:
         texts.append(np.array([CLS, *first, SEP_ID, *second, SEP_ID]))
     inputs = pad(texts)
-    return inputs._replace(types=token_types(inputs.ids, SEP_ID))
+    return inputs._replace(types=token_types(inputs.tokens, SEP_ID))
 
 
 def test_a_pair_is_cls_first_text_sep_second_text_sep() -> None:
@@ -146,7 +146,7 @@ def test_masked_and_unknown_tokens_have_no_role() -> None:
 def test_ngrams_never_cross_the_border(max_ngram: int) -> None:
     inputs = add_ngrams(batch_of(([5, 6], [7, 8])), max_ngram, BUCKETS)
     assert inputs.ngrams is not None
-    single = ngram_buckets(inputs.ids, max_ngram, BUCKETS)
+    single = ngram_buckets(inputs.tokens, max_ngram, BUCKETS)
     for n, row in product(range(2, max_ngram + 1), range(7)):
         found = int(inputs.ngrams[0, row, n - 2])
         begins_in_first = row - n + 1 <= 3

@@ -15,7 +15,9 @@ from selfattn_lm.features.batching import pad
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.features.windows import (
     NO_LIMIT,
+    WindowedTexts,
     Windows,
+    by_text,
     fit_length,
     join_head_and_tail,
     tokens_in_windows,
@@ -99,7 +101,7 @@ def test_windows_read_every_token_and_begin_and_end_as_texts_do(
         if LENGTHS[number] <= max_length:
             assert [row.tolist() for row in rows] == [texts[number].tolist()]
     assert windows.truncation() == {"texts_cut": 0.0, "tokens_lost": 0.0}
-    assert windows.total == windows.document_lengths.sum()
+    assert windows.total == WindowedTexts(windows).lengths.sum()
 
 
 def test_windows_overlap_by_a_quarter() -> None:
@@ -155,8 +157,8 @@ def test_logits_are_pooled_by_their_mean() -> None:
 def test_a_batch_is_divided_in_its_order() -> None:
     ids = torch.arange(10).view(5, 2)
     parts = Inputs(ids, ids > 3, documents=torch.tensor([0, 0, 1, 1, 2])).split(2)
-    assert [len(part.ids) for part in parts] == [2, 2, 1]
-    assert torch.equal(torch.cat([part.ids for part in parts]), ids)
+    assert [len(part.tokens) for part in parts] == [2, 2, 1]
+    assert torch.equal(torch.cat([part.tokens for part in parts]), ids)
     assert parts[1].documents is not None
     assert parts[1].documents.tolist() == [1, 1]
     assert parts[0].types is None
@@ -168,13 +170,13 @@ def test_no_batch_of_training_is_larger_than_the_token_budget() -> None:
     dataset = TokenizedDataset(windows, np.arange(len(LENGTHS) * 5))
     seen = []
     for batch in train_loader(dataset, config, seed=0):
-        assert batch.inputs.ids.numel() <= 100
+        assert batch.inputs.tokens.numel() <= 100
         assert batch.inputs.documents is not None
         assert int(batch.inputs.documents.max()) + 1 == len(batch.targets)
         seen += batch.targets.tolist()
     assert sorted(seen) == list(range(len(LENGTHS) * 5))
     for batch in validation_loader(dataset, config):
-        assert batch.inputs.ids.numel() <= 100
+        assert batch.inputs.tokens.numel() <= 100
 
 
 def test_windows_too_short_for_a_token_are_refused() -> None:
@@ -207,7 +209,7 @@ def test_windows_too_short_for_a_token_are_refused() -> None:
 )
 def test_the_start_says_what_is_cut_and_what_windows_cost(mode: Any, expected: str) -> None:
     config = model_config(max_length=10, long_texts=mode)
-    assert long_texts(fit_length(whole_texts([10, 20]), config), config) == expected
+    assert long_texts(by_text(fit_length(whole_texts([10, 20]), config)), config) == expected
 
 
 def test_evaluate_and_predict_agree_and_the_run_keeps_the_setting(
@@ -275,8 +277,8 @@ def test_no_batch_is_larger_than_the_token_budget_however_long_a_text_is(
     sizes = []
 
     def model(inputs: Inputs) -> torch.Tensor:
-        sizes.append(inputs.ids.numel())
-        return torch.ones(len(inputs.ids), 2)
+        sizes.append(inputs.tokens.numel())
+        return torch.ones(len(inputs.tokens), 2)
 
     monkeypatch.setattr(classifier, "_model", model)
     classifier.predict(["iron and copper " * 3000, "plum"])
@@ -299,7 +301,7 @@ def test_validation_divides_the_windows_of_a_text_into_batches(
     original = run.model.branch_logits
 
     def counted(part: Inputs) -> torch.Tensor:
-        sizes.append(len(part.ids))
+        sizes.append(len(part.tokens))
         return original(part)
 
     monkeypatch.setattr(run.model, "branch_logits", counted)
@@ -317,11 +319,11 @@ def test_validation_divides_the_windows_of_a_text_into_batches(
 
 def test_the_head_is_read_as_one_row_per_text() -> None:
     config = model_config(max_length=10)
-    tokens = fit_length(whole_texts(LENGTHS), config)
+    tokens = by_text(fit_length(whole_texts(LENGTHS), config))
     assert isinstance(tokens, TokenizedTexts)
     batch = TokenizedDataset(tokens, np.arange(len(LENGTHS)))[[1, 5]]
     assert batch.inputs.documents is None
-    assert batch.inputs.ids.shape == (2, 10)
+    assert batch.inputs.tokens.shape == (2, 10)
 
 
 def test_windows_are_predicted_in_low_precision(windowed: Path) -> None:

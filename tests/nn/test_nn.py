@@ -267,14 +267,14 @@ def test_only_the_bag_and_attention_without_positions_are_blind_to_order(
 ) -> None:
     model, inputs = model_of(kind, positions, pooling), full_batch()
     order = torch.tensor([0, 11, 4, 2, 9, 1, 7, 5, 3, 10, 6, 8])  # the first stays, as [CLS] does
-    reordered = inputs._replace(ids=inputs.ids[:, order])
+    reordered = inputs._replace(tokens=inputs.tokens[:, order])
     same = torch.allclose(model(inputs), model(reordered), atol=1e-5)
     assert same == (kind == "bag" or (kind == "attention" and positions == "none"))
 
 
 def test_mean_attention_without_positions_ignores_any_permutation() -> None:
     model, inputs = model_of("attention", "none", "mean"), full_batch()
-    flipped = inputs._replace(ids=inputs.ids.flip(1))
+    flipped = inputs._replace(tokens=inputs.tokens.flip(1))
     torch.testing.assert_close(model(inputs), model(flipped), atol=1e-5, rtol=0)
 
 

@@ -46,6 +46,6 @@ def test_logits_of_pairs_equal_those_of_transformers(
     types = {"token_type_ids": inputs.types}
     if is_distilbert(name):  # which has no types
         types = {}
-    expected = theirs(inputs.ids, attention_mask=inputs.attention_mask.long(), **types).logits
+    expected = theirs(inputs.tokens, attention_mask=inputs.attention_mask.long(), **types).logits
     found = run.model.train(training)(inputs)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)

@@ -66,14 +66,14 @@ def test_batches_that_differ_in_a_masked_token_alone_give_the_same_inputs() -> N
     mask = torch.ones_like(ids, dtype=torch.bool)
     torch.manual_seed(0)
     masked = module.prepare(Inputs(ids, mask))
-    differs = masked.ids == MASK_ID
+    differs = masked.tokens == MASK_ID
     assert differs.any()
     other = torch.where(differs, ids + 8, ids)
     torch.manual_seed(0)
     prepared = module.prepare(Inputs(other, mask))
     assert masked.ngrams is not None
     assert prepared.ngrams is not None
-    assert torch.equal(prepared.ids, masked.ids)
+    assert torch.equal(prepared.tokens, masked.tokens)
     assert torch.equal(prepared.ngrams, masked.ngrams)
 
 
@@ -82,4 +82,4 @@ def test_nothing_is_masked_in_validation() -> None:
     module = module_of(config)
     ids = torch.randint(MASK_ID + 1, 30, (4, 16))
     prepared = module.eval().prepare(Inputs(ids, torch.ones_like(ids, dtype=torch.bool)))
-    assert torch.equal(prepared.ids, ids)
+    assert torch.equal(prepared.tokens, ids)

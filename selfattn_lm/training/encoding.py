@@ -1,0 +1,109 @@
+"""The examples of two splits as the model reads them, and the settings that this decides."""
+
+from dataclasses import dataclass, replace
+
+from tokenizers import Tokenizer
+
+from selfattn_lm.config import ResolvedModel, ResolvedTokenizer, Settings, TokenizerConfig
+from selfattn_lm.data.examples import Split
+from selfattn_lm.errors import UserError
+from selfattn_lm.features.cache import tokenize
+from selfattn_lm.features.pairs import MIN_PAIR_LENGTH, TokenizedPairs, tokenize_pairs
+from selfattn_lm.features.sequences import TokenizedTexts, Tokens
+from selfattn_lm.features.tokenizer import mostly_unspaced
+from selfattn_lm.features.vectors import Featurizer, Standardization, VectorSequences
+from selfattn_lm.features.windows import MOST_IN_TRAINING, NO_LIMIT, by_text, fit_length
+from selfattn_lm.training.resolve import MAX_LENGTH, resolve_model, resolve_tokenizer
+
+
+@dataclass(frozen=True)
+class EncodedSplits:
+    """What the model reads of the training and of the validation split.
+
+    Attributes:
+        train: The tokens of the training split.
+        validation: The tokens of the validation split.
+        featurizer: The tokenizer, or the standardisation of vectors.
+        tokenizer_config: The settings of the tokenizer; vectors have none, and these go unused.
+        model_config: The settings of the model.
+    """
+
+    train: Tokens
+    validation: Tokens
+    featurizer: Featurizer
+    tokenizer_config: ResolvedTokenizer
+    model_config: ResolvedModel
+
+
+def encode_texts(
+    train: Split, validation: Split, settings: Settings, featurizer: Featurizer | None
+) -> EncodedSplits:
+    """Tokenize texts or pairs, with a tokenizer trained on them if none is given."""
+    unspaced = mostly_unspaced(train.texts)
+    tokenizer_config = resolve_tokenizer(settings.tokenizer, unspaced=unspaced, rows=len(train))
+    longest: int = NO_LIMIT
+    if settings.model.long_texts == "head":
+        longest = MAX_LENGTH
+        if settings.model.max_length != "auto":
+            longest = settings.model.max_length
+    assert not isinstance(featurizer, Standardization), "it is of vectors"
+    tokenizer, tokens = tokenize_split(train, tokenizer_config, featurizer, longest)
+    batch_tokens = settings.training.batch_tokens
+    config = resolve_model(settings.model, tokenizer_config, tokens.lengths, batch_tokens)
+    if settings.model.long_texts == "head":
+        longest = config.max_length
+    validation_tokens = tokenize_split(validation, tokenizer_config, tokenizer, longest)[1]
+    most_windows = min(MOST_IN_TRAINING, batch_tokens // config.max_length)
+    return EncodedSplits(
+        train=by_text(fit_length(tokens, config, most_windows)),
+        validation=by_text(fit_length(validation_tokens, config)),
+        featurizer=tokenizer,
+        tokenizer_config=tokenizer_config,
+        model_config=config,
+    )
+
+
+def tokenize_split(
+    split: Split, config: ResolvedTokenizer, tokenizer: Tokenizer | None, max_length: int
+) -> tuple[Tokenizer, TokenizedTexts | TokenizedPairs]:
+    """Tokenize a split, with a tokenizer trained on it if none is given."""
+    if split.pairs is None:
+        return tokenize(split.texts, config, tokenizer, max_length)
+    if max_length < MIN_PAIR_LENGTH:
+        reason = f"{max_length} tokens are too few for a pair of texts"
+        raise UserError(f"model.max_length: {reason}; give at least {MIN_PAIR_LENGTH}.")
+    return tokenize_pairs(split.texts, split.pairs, config, tokenizer, max_length)
+
+
+def encode_vectors(
+    train: Split, validation: Split, settings: Settings, featurizer: Featurizer | None
+) -> EncodedSplits:
+    """Standardise sequences of vectors, by the training split if no standardisation is given."""
+    if featurizer is None:
+        _refuse_settings_of_texts(settings)
+        featurizer = Standardization.fit(train.texts)
+    assert isinstance(featurizer, Standardization), "it is of texts"
+    for split in (train, validation):
+        featurizer.require(split.texts)
+    tokenizer_config = resolve_tokenizer(settings.tokenizer, unspaced=False, rows=len(train))
+    # Neighbouring vectors have no n-grams, and vectors no characters.
+    model = replace(settings.model, max_ngram=1, ngram_buckets=1, char_ngrams=False)
+    whole = VectorSequences.of(train.texts, featurizer, NO_LIMIT)
+    batch_tokens = settings.training.batch_tokens
+    config = resolve_model(model, tokenizer_config, whole.lengths, batch_tokens)
+    return EncodedSplits(
+        train=VectorSequences.of(train.texts, featurizer, config.max_length),
+        validation=VectorSequences.of(validation.texts, featurizer, config.max_length),
+        featurizer=featurizer,
+        tokenizer_config=tokenizer_config,
+        model_config=config,
+    )
+
+
+def _refuse_settings_of_texts(settings: Settings) -> None:
+    """Refuse settings that vectors have no use for."""
+    model = settings.model
+    if settings.tokenizer != TokenizerConfig():
+        raise UserError("tokenizer: sequences of vectors have no tokens; leave its settings out.")
+    if model.max_ngram not in ("auto", 1) or model.ngram_buckets not in ("auto", 1):
+        raise UserError("model.max_ngram: sequences of vectors have no n-grams; leave it out.")
