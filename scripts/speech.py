@@ -21,7 +21,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from support import Rows, print_table, require_scikit_learn, run_script, score, train_and_score
+from support import (
+    SCORE_HEADINGS,
+    Rows,
+    print_table,
+    require_scikit_learn,
+    run_script,
+    score,
+    score_cells,
+    train_and_score,
+)
 
 from selfattn_lm import UserError
 from selfattn_lm.studies.grid import Cell, Grid
@@ -108,7 +117,111 @@ def read_recordings(folder: Path) -> list[Recording]:
     return recordings
 
 
-def split_names(recordings: list[Recording], split: str) -> list[str]:
-    """Which of train, validation and test each recording belongs to."""
+def split_of(recording: Recording, split: str, speakers: list[str]) -> str:
+    """Whether a recording is for train, validation or test.
+
+    Args:
+        recording: The recording.
+        split: `customary`, or the speaker who is left out.
+        speakers: All speakers, in order.
+    """
+    if split == "customary":
+        if recording.index < 5:
+            return "test"
+        return "validation" if recording.index < 10 else "train"
+    if recording.speaker == split:
+        return "test"
+    # The weights are chosen by another unknown speaker, the next one in order.
+    next_speaker = speakers[(speakers.index(split) + 1) % len(speakers)]
+    return "validation" if recording.speaker == next_speaker else "train"
+
+
+def divide(recordings: list[Recording], split: str, folder: Path) -> dict[str, list[Recording]]:
+    """Divide the recordings into train, validation and test."""
     speakers = sorted({recording.speaker for recording in recordings})
-    ...
+    parts: dict[str, list[Recording]] = {"train": [], "validation": [], "test": []}
+    for recording in recordings:
+        parts[split_of(recording, split, speakers)].append(recording)
+    for name, part in parts.items():
+        if not part:
+            advice = "record three speakers or more, with indices below 5, from 5 to 9 and above"
+            raise UserError(f"{folder}: the split {split} has no {name} recordings; {advice}.")
+    return parts
+
+
+def rows_of(recordings: list[Recording]) -> Rows:
+    """What attention reads: frames without their mean, which depends on voice and microphone."""
+    sequences = [recording.frames - recording.frames.mean(0) for recording in recordings]
+    return sequences, digits_of(recordings)
+
+
+def digits_of(recordings: list[Recording]) -> np.ndarray:
+    """The label of each recording."""
+    return np.array([recording.digit for recording in recordings])
+
+
+def mean_frames(recordings: list[Recording]) -> np.ndarray:
+    """What the linear model reads: the mean frame of each recording, (recordings, F)."""
+    return np.stack([recording.frames.mean(0) for recording in recordings])
+
+
+def train_linear(train: list[Recording], test: list[Recording]) -> dict[str, Any]:
+    """Train logistic regression on mean frames and score it."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    started = time.monotonic()
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    model.fit(mean_frames(train), digits_of(train))
+    seconds = time.monotonic() - started
+    return score(model.predict(mean_frames(test)), digits_of(test), seconds)
+
+
+def print_results(results: list[dict[str, Any]]) -> None:
+    """Print a line per split and model, then the mean and the worst of the speakers left out."""
+    lines = []
+    for result in results:
+        lines.append([result["split"], result["model"], *score_cells(result)])
+    for model in ("attention", "linear"):
+        left_out = []
+        for result in results:
+            if result["model"] == model and result["split"] != "customary":
+                left_out.append(100 * result["accuracy"]["value"])
+        mean_and_worst = f"{np.mean(left_out):.1f}, worst {min(left_out):.1f}"
+        lines.append([f"mean of {len(left_out)} speakers", model, "", mean_and_worst, "", ""])
+    print_table(["test split", "model", *SCORE_HEADINGS], lines)
+
+
+def main() -> None:
+    """Train on each split, and print the table."""
+    parser = argparse.ArgumentParser(description="Recognise spoken digits with self-attention.")
+    parser.add_argument("folder", type=Path, help="recordings named digit_speaker_index.wav")
+    parser.add_argument("--out", type=Path, default=Path("runs/speech"), help="results and models")
+    arguments = parser.parse_args()
+    require_scikit_learn()
+    recordings = read_recordings(arguments.folder)
+
+    speakers = sorted({recording.speaker for recording in recordings})
+    divided = {}
+    for split in ["customary", *speakers]:
+        divided[split] = divide(recordings, split, arguments.folder)
+
+    def compute(cell: Cell) -> dict[str, Any]:
+        parts = divided[cell["split"]]
+        if cell["model"] == "linear":  # it has nothing to choose, so it also learns from validation
+            return train_linear(parts["train"] + parts["validation"], parts["test"])
+        train, validation, test = (rows_of(part) for part in parts.values())
+        out = arguments.out / "models" / cell["split"]
+        return train_and_score(train, validation, test, out, SETTINGS)
+
+    cells: list[Cell] = []
+    for split in divided:
+        for model in ("attention", "linear"):
+            cells.append({"split": split, "model": model})
+    facts = {"settings": SETTINGS, "recordings": len(recordings), "speakers": speakers}
+    print_results(Grid(arguments.out, facts).fill(cells, compute))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -61,6 +61,17 @@ def score(predicted: Any, labels: np.ndarray, seconds: float) -> dict[str, Any]:
     return {"accuracy": accuracy, "rows": len(labels), "seconds": seconds}
 
 
+SCORE_HEADINGS = ["test rows", "accuracy", "95 % interval", "seconds"]
+
+
+def score_cells(result: Mapping[str, Any]) -> list[str]:
+    """The cells of a table for one result, below `SCORE_HEADINGS`."""
+    accuracy = result["accuracy"]
+    interval = f"{100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f}"
+    value = f"{100 * accuracy['value']:.1f}"
+    return [str(result["rows"]), value, interval, f"{result['seconds']:.0f}"]
+
+
 def print_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     """Print a table in Markdown, with columns of even width."""
     rows = [headings, *lines]

@@ -1,0 +1,144 @@
+"""Read handwritten digits: an image of 8 x 8 pixels becomes a sequence of vectors, in three ways.
+
+    python scripts/image.py --out runs/image
+
+- 8 rows, each a vector of 8 pixels;
+- 16 patches of 2 x 2 pixels, each a vector of 4, as a vision Transformer reads an image;
+- 64 pixels, each a vector of 1, or of 3 with its row and its column.
+
+Attention without positions sees a set: it knows which vectors there are, but not where. Each way is
+tried with and without positions, to see what a set loses. Beside attention are the CNN of this
+package and a support vector machine (SVM). The images are those that scikit-learn brings along.
+What is finished stays in --out; a stopped script continues.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from support import (
+    SCORE_HEADINGS,
+    print_table,
+    require_scikit_learn,
+    run_script,
+    score,
+    score_cells,
+    train_and_score,
+)
+
+from selfattn_lm.studies.grid import Cell, Grid
+
+SEEDS = (0, 1, 2)
+# Chosen on the validation split; docs/vectors.md says how.
+SETTINGS: dict[str, Any] = {"epochs": 40, "bag_branch": False, "dropout": 0.2}
+# How an image is arranged, and how the model learns where a vector was.
+MODELS = (
+    ("rows", "attention, learned"),
+    ("rows", "attention, none"),
+    ("patches", "attention, learned"),
+    ("patches", "attention, none"),
+    ("pixels", "attention, learned"),
+    ("pixels", "attention, none"),
+    ("pixels with coordinates", "attention, none"),
+    ("rows", "cnn"),
+    ("patches", "cnn"),
+    ("all pixels at once", "svm"),
+)
+
+
+def arrange(images: np.ndarray, arrangement: str) -> np.ndarray:
+    """Turn images into sequences of vectors: (N, 8, 8) -> (N, T, F)."""
+    count = len(images)
+    if arrangement == "rows":
+        return images
+    if arrangement == "patches":
+        patches = images.reshape(count, 4, 2, 4, 2)  # image, row of patches, row, column, column
+        return patches.transpose(0, 1, 3, 2, 4).reshape(count, 16, 4)
+    pixels = images.reshape(count, 64, 1)
+    if arrangement == "pixels":
+        return pixels
+    places = np.indices((8, 8)).reshape(2, 64).T  # (64, 2): the row and the column of each pixel
+    coordinates = np.broadcast_to(places, (count, 64, 2))
+    return np.concatenate([pixels, coordinates], axis=2)
+
+
+def split_rows(count: int) -> dict[str, np.ndarray]:
+    """The row numbers of train, validation and test: every fifth row is for the test."""
+    rows = np.arange(count)
+    is_test = rows % 5 == 0
+    is_validation = rows % 10 == 1
+    return {
+        "train": rows[~is_test & ~is_validation],
+        "validation": rows[is_validation],
+        "test": rows[is_test],
+    }
+
+
+def train_svm(images: np.ndarray, digits: np.ndarray, split: dict[str, np.ndarray]) -> Any:
+    """Train a support vector machine, its gamma chosen by cross-validation, and score it."""
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.svm import SVC
+
+    started = time.monotonic()
+    pixels = images.reshape(len(images), 64)
+    train = np.concatenate([split["train"], split["validation"]])  # it divides them by itself
+    gammas = {"gamma": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]}
+    model = GridSearchCV(SVC(kernel="rbf"), gammas, cv=5).fit(pixels[train], digits[train])
+    seconds = time.monotonic() - started
+    test = split["test"]
+    return score(model.predict(pixels[test]), digits[test], seconds)
+
+
+def print_results(results: list[dict[str, Any]]) -> None:
+    """Print a line per model: the mean over its seeds, the spread, and the seed 0 in full."""
+    lines = []
+    for arrangement, model in MODELS:
+        group = []
+        for result in results:
+            if (result["arrangement"], result["model"]) == (arrangement, model):
+                group.append(result)
+        accuracies = [100 * result["accuracy"]["value"] for result in group]
+        mean = f"{np.mean(accuracies):.1f}"
+        spread = f"{min(accuracies):.1f} to {max(accuracies):.1f} ({len(group)})"
+        lines.append([arrangement, model, mean, spread, *score_cells(group[0])])
+    headings = ["an image as", "model, positions", "mean", "lowest to highest (seeds)"]
+    print_table([*headings, *SCORE_HEADINGS], lines)
+
+
+def main() -> None:
+    """Train each model with each seed, and print the table."""
+    parser = argparse.ArgumentParser(description="Read handwritten digits with self-attention.")
+    parser.add_argument("--out", type=Path, default=Path("runs/image"), help="results and models")
+    arguments = parser.parse_args()
+    require_scikit_learn()
+    from sklearn.datasets import load_digits
+
+    images, digits = load_digits().images, load_digits().target
+    split = split_rows(len(images))
+
+    def compute(cell: Cell) -> dict[str, Any]:
+        if cell["model"] == "svm":
+            return train_svm(images, digits, split)
+        kind, _, positions = cell["model"].partition(", ")
+        settings = {**SETTINGS, "kind": kind, "seed": cell["seed"]}
+        if positions:
+            settings["positions"] = positions
+        sequences = arrange(images, cell["arrangement"])
+        parts = []
+        for rows in split.values():
+            parts.append((list(sequences[rows]), digits[rows]))
+        out = arguments.out / "models" / f"{cell['arrangement']}, {cell['model']}, {cell['seed']}"
+        return train_and_score(*parts, out, settings)
+
+    cells: list[Cell] = []
+    for arrangement, model in MODELS:
+        for seed in SEEDS:
+            if model != "svm" or seed == SEEDS[0]:  # which draws no random numbers
+                cells.append({"arrangement": arrangement, "model": model, "seed": seed})
+    print_results(Grid(arguments.out, {"settings": SETTINGS, "seeds": SEEDS}).fill(cells, compute))
+
+
+if __name__ == "__main__":
+    run_script(main)
