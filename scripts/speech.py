@@ -15,6 +15,7 @@ frequencies were loud, but not when. What is finished stays in --out; a stopped 
 
 import argparse
 import re
+import sys
 import time
 import wave
 from pathlib import Path
@@ -224,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    sys.exit(run_script(main))

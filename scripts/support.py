@@ -18,19 +18,20 @@ from selfattn_lm.tasks.confusion import wilson_interval
 Rows = tuple[Sequence[np.ndarray], np.ndarray]
 
 
-def run_script(main: Callable[[], None]) -> None:
-    """Run a script; an error that its user can fix ends it with one line and exit code 2."""
+def run_script(main: Callable[[], None]) -> int:
+    """Run a script and return its exit code: 2 after an error that its user can fix."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("selfattn_lm").setLevel(logging.INFO)  # a line per finished training
-    name = Path(sys.argv[0]).stem
+    code = 0
     try:
         main()
     except UserError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(2)
+        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+        code = 2
     except Interrupted as interruption:
-        print(f"{name}: {interruption}", file=sys.stderr)
-        sys.exit(130)
+        print(f"{Path(sys.argv[0]).stem}: {interruption}", file=sys.stderr)
+        code = 130
+    return code
 
 
 def require_scikit_learn() -> None:
