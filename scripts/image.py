@@ -83,7 +83,9 @@ def split_rows(count: int) -> dict[str, np.ndarray]:
     }
 
 
-def train_svm(images: np.ndarray, digits: np.ndarray, split: dict[str, np.ndarray]) -> Any:
+def train_svm(
+    images: np.ndarray, digits: np.ndarray, split: dict[str, np.ndarray]
+) -> dict[str, Any]:
     """Train a support vector machine, its gamma chosen by cross-validation, and score it."""
     from sklearn.model_selection import GridSearchCV
     from sklearn.svm import SVC

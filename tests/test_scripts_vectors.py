@@ -1,13 +1,15 @@
 """The scripts that classify recordings and images as sequences of vectors."""
 
 import importlib.util
+import logging
 import sys
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import image
+import log_mel
 import numpy as np
 import pytest
 import speech
@@ -51,6 +53,15 @@ def recordings(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """Restore the level of the package's log, which the scripts raise."""
+    package_log = logging.getLogger("selfattn_lm")
+    level = package_log.level
+    yield
+    package_log.setLevel(level)
+
+
 def run(
     main: Callable[[], None], monkeypatch: pytest.MonkeyPatch, name: str, *arguments: Path | str
 ) -> int:
@@ -64,12 +75,12 @@ def run(
 def test_samples_of_8_and_16_bits_are_read(tmp_path: Path, width: int, precision: float) -> None:
     samples = np.array([0.0, 0.5, -0.5, 0.99, -0.99])
     path = write_wav(tmp_path / "a.wav", samples, width=width)
-    np.testing.assert_allclose(speech.read_wav(path), samples, atol=precision)
+    np.testing.assert_allclose(log_mel.read_wav(path), samples, atol=precision)
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(1, 1), (200, 1), (279, 1), (280, 2), (8000, 98)])
 def test_a_frame_begins_every_10_ms_and_lasts_25_ms(samples: int, frames: int) -> None:
-    assert speech.log_mel(np.zeros(samples)).shape == (frames, speech.BANDS)
+    assert log_mel.log_mel(np.zeros(samples)).shape == (frames, log_mel.BANDS)
 
 
 def test_a_frame_is_what_its_formula_says() -> None:
@@ -88,11 +99,11 @@ def test_a_frame_is_what_its_formula_says() -> None:
     for band in range(40):
         triangle = np.interp(bins * 15.625, corners[band : band + 3], [0, 1, 0])
         expected.append(np.log(triangle @ power + 1e-6))
-    np.testing.assert_allclose(speech.log_mel(samples)[2], expected, rtol=1e-4)
+    np.testing.assert_allclose(log_mel.log_mel(samples)[2], expected, rtol=1e-4)
 
 
 def test_no_band_is_empty_and_each_peaks_at_its_centre() -> None:
-    filters = speech.mel_filters()
+    filters = log_mel.mel_filters()
     assert filters.shape == (40, 257)
     assert (filters.sum(1) > 0).all()
     peaks = filters.argmax(1)
@@ -101,14 +112,14 @@ def test_no_band_is_empty_and_each_peaks_at_its_centre() -> None:
 
 @pytest.mark.parametrize("hertz", [250.0, 1000.0, 3000.0])
 def test_a_pure_tone_is_loudest_in_its_band(hertz: float) -> None:
-    frames = speech.log_mel(tone(hertz))
+    frames = log_mel.log_mel(tone(hertz))
     mel = 2595 * np.log10(1 + hertz / 700)
     band = mel / (2595 * np.log10(1 + 4000 / 700) / 41) - 1  # of which it is the centre
     assert abs(frames.mean(0).argmax() - band) <= 1
 
 
 def test_silence_has_finite_frames() -> None:
-    np.testing.assert_allclose(speech.log_mel(np.zeros(400)), np.log(1e-6), rtol=1e-6)
+    np.testing.assert_allclose(log_mel.log_mel(np.zeros(400)), np.log(1e-6), rtol=1e-6)
 
 
 def test_the_customary_test_split_has_the_indices_below_5(recordings: Path) -> None:
@@ -193,7 +204,7 @@ def test_a_file_that_is_no_wav_is_refused(recordings: Path) -> None:
     path = recordings / "3_ann_7.wav"
     path.write_bytes(b"")
     with pytest.raises(UserError) as error:
-        speech.read_wav(path)
+        log_mel.read_wav(path)
     advice = "convert it to wav (PCM), 8 kHz, mono, 8 or 16 bits"
     assert str(error.value) == f"{path}: cannot be read (it ends too early); {advice}."
 
@@ -201,7 +212,7 @@ def test_a_file_that_is_no_wav_is_refused(recordings: Path) -> None:
 def test_a_recording_without_samples_is_refused(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "3_ann_7.wav", np.zeros(0))
     with pytest.raises(UserError) as error:
-        speech.read_wav(path)
+        log_mel.read_wav(path)
     assert str(error.value) == f"{path}: holds no samples; remove it."
 
 
