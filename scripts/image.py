@@ -46,12 +46,12 @@ MODELS = (
     ("rows", "attention, none"),
     ("patches", "attention, learned"),
     ("patches", "attention, none"),
-    ("pixels", "attention, learned"),
-    ("pixels", "attention, none"),
-    ("pixels with coordinates", "attention, none"),
     ("rows", "cnn"),
     ("patches", "cnn"),
     ("all pixels at once", "svm"),
+    ("pixels", "attention, learned"),
+    ("pixels", "attention, none"),
+    ("pixels with coordinates", "attention, none"),
 )
 
 

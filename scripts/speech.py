@@ -3,7 +3,7 @@
     python scripts/speech.py FOLDER --out runs/speech
 
 FOLDER holds recordings named digit_speaker_index.wav (8 kHz, mono), such as those of the free
-spoken digit dataset. Two questions are asked:
+spoken digit dataset. It answers two questions:
 
 - How well does a model know new recordings of the speakers that it was trained on? By custom, the
   recordings with index 0 to 4 are the test split.
