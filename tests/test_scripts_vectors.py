@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import re
 import sys
 import wave
 from collections.abc import Callable, Iterator
@@ -238,6 +239,17 @@ def test_a_split_without_recordings_is_refused(recordings: Path) -> None:
     advice = "record three speakers or more, with indices below 5, from 5 to 9 and above"
     expected = f"{recordings}: the split customary has no test recordings; {advice}."
     assert str(error.value) == expected
+
+
+def test_the_python_of_the_page_on_vectors_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "vectors.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    (shown,) = re.findall(r"^print\(.*  # (.*)$", block, flags=re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "vectors.md", "exec"), {})
+    assert capsys.readouterr().out == f"{shown}\n"
 
 
 def test_a_missing_scikit_learn_is_one_sentence(
