@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import speech
 import support
+from helpers import ctrl_c_at
 
 from selfattn_lm import UserError
 
@@ -164,6 +165,18 @@ def test_image_trains_each_model(
     monkeypatch.setattr(image, "MODELS", few)
     assert run(image.main, monkeypatch, "image", "--out", tmp_path / "out") == 0
     assert len(capsys.readouterr().out.splitlines()) == 2 + len(few)
+
+
+def test_a_stopped_training_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(image, "SETTINGS", {**image.SETTINGS, **TINY, "epochs": 3})
+    out = tmp_path / "out"
+    with ctrl_c_at(30):
+        assert run(image.main, monkeypatch, "image", "--out", out) == 130
+    reason = "stopped; finished cells are saved; repeat the command to continue"
+    assert capsys.readouterr().err.endswith(f"image: {out}: {reason}.\n")
+    assert not (out / "cells").exists()
 
 
 def test_an_image_is_arranged_in_rows_patches_and_pixels() -> None:
