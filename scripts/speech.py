@@ -73,6 +73,11 @@ def read_recordings(folder: Path) -> list[Recording]:
     return recordings
 
 
+def speakers_of(recordings: list[Recording]) -> list[str]:
+    """The names of the speakers, in order."""
+    return sorted({recording.speaker for recording in recordings})
+
+
 def split_of(recording: Recording, split: str, speakers: list[str]) -> str:
     """Whether a recording is for train, validation or test.
 
@@ -84,17 +89,21 @@ def split_of(recording: Recording, split: str, speakers: list[str]) -> str:
     if split == "customary":
         if recording.index < 5:
             return "test"
-        return "validation" if recording.index < 10 else "train"
+        if recording.index < 10:
+            return "validation"
+        return "train"
     if recording.speaker == split:
         return "test"
     # The weights are chosen by another unknown speaker, the next one in order.
     next_speaker = speakers[(speakers.index(split) + 1) % len(speakers)]
-    return "validation" if recording.speaker == next_speaker else "train"
+    if recording.speaker == next_speaker:
+        return "validation"
+    return "train"
 
 
 def divide(recordings: list[Recording], split: str, folder: Path) -> dict[str, list[Recording]]:
     """Divide the recordings into train, validation and test."""
-    speakers = sorted({recording.speaker for recording in recordings})
+    speakers = speakers_of(recordings)
     parts: dict[str, list[Recording]] = {"train": [], "validation": [], "test": []}
     for recording in recordings:
         parts[split_of(recording, split, speakers)].append(recording)
@@ -111,9 +120,12 @@ def rows_of(recordings: list[Recording], split: str) -> Rows:
     The mean of a recording's frames depends on the voice and the microphone. Speakers who are known
     are recognised by it, which helps; one who is not is only made to seem like another.
     """
-    sequences = [recording.frames for recording in recordings]
-    if split != "customary":
-        sequences = [frames - frames.mean(0) for frames in sequences]
+    sequences = []
+    for recording in recordings:
+        frames = recording.frames
+        if split != "customary":
+            frames = frames - frames.mean(0)
+        sequences.append(frames)
     return sequences, digits_of(recordings)
 
 
@@ -164,7 +176,7 @@ def main() -> None:
     require_scikit_learn()
     recordings = read_recordings(arguments.folder)
 
-    speakers = sorted({recording.speaker for recording in recordings})
+    speakers = speakers_of(recordings)
     divided = {}
     for split in ["customary", *speakers]:
         divided[split] = divide(recordings, split, arguments.folder)

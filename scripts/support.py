@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.box import MARKDOWN
+from rich.console import Console
+from rich.table import Table
 
 from selfattn_lm import Interrupted, UserError, fit
 from selfattn_lm.runs.layout import CHECKPOINTS
@@ -75,9 +78,7 @@ def score_cells(result: Mapping[str, Any]) -> list[str]:
 
 def print_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     """Print a table in Markdown, with columns of even width."""
-    rows = [headings, *lines]
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    rule = ["-" * width for width in widths]
-    for row in [headings, rule, *lines]:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print(f"| {' | '.join(cells)} |")
+    table = Table(*headings, box=MARKDOWN)
+    for line in lines:
+        table.add_row(*line)
+    Console(width=160, highlight=False).print(table)

@@ -147,7 +147,7 @@ def test_speech_trains_on_each_split_and_continues(
     out = tmp_path / "out"
     assert run(speech.main, monkeypatch, "speech", recordings, "--out", out) == 0
     table = capsys.readouterr().out
-    names = [line.split("|")[1].strip() for line in table.splitlines()]
+    names = [line.split("|")[1].strip() for line in table.strip().splitlines()]
     splits = [name for split in ("customary", "ann", "bob", "cy") for name in (split, split)]
     assert names[2:] == [*splits, "mean of 3 speakers", "mean of 3 speakers"]
 
@@ -164,7 +164,7 @@ def test_image_trains_each_model(
     few = (("rows", "attention, none"), ("patches", "cnn"), ("all pixels at once", "svm"))
     monkeypatch.setattr(image, "MODELS", few)
     assert run(image.main, monkeypatch, "image", "--out", tmp_path / "out") == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2 + len(few)
+    assert len(capsys.readouterr().out.strip().splitlines()) == 2 + len(few)
 
 
 def test_a_stopped_training_is_no_result(
