@@ -88,7 +88,7 @@ def train(
 
 
 def fit(
-    texts: Iterable[str],
+    texts: Iterable[Any],
     labels: Iterable[Any],
     *,
     pairs: Iterable[str] | None = None,
@@ -99,19 +99,22 @@ def fit(
     overwrite: bool = False,
     **settings: Any,
 ) -> "TextClassifier":
-    """Train a classifier on texts in memory.
+    """Train a classifier on texts, or on sequences of vectors, in memory.
 
     Texts and labels may be in a list, a generator, an array, a tensor, or a column of a data frame.
     A missing text is left out, as an empty one is. A label is a str or an integer, or a value that
     stands for one: a numpy number, a tensor with one element, a member of an enumeration. True and
     False become texts. Integer labels come back as integers in Python, and as texts in files.
 
+    A sequence of vectors, such as frames of speech, is an array (T, F), of T vectors of F features;
+    all have the same F.
+
     A list of labels for each text, which may be empty, trains a classifier that predicts such
     lists. More than 20 different numbers, of which some have a fraction, train a model that
     predicts a number; `task="regression"` or `task="single_label"` decides otherwise.
 
     Args:
-        texts: The texts.
+        texts: The texts, or the sequences of vectors.
         labels: The label of each text, a list of its labels, or a number.
         pairs: The second text of each, to classify pairs of texts.
         validation: Texts and labels, and the second texts of pairs, by which the best weights are

@@ -235,6 +235,8 @@ def not_a_text(values: Mapping[str, Any], names: Sequence[str]) -> str:
         cell = values.get(name)
         if isinstance(cell, bytes | bytearray | memoryview):
             return f"column {name!r} holds bytes, not a text; decode them to a column of strings"
+        if hasattr(cell, "shape"):
+            return f"column {name!r} holds vectors, not a text; name a column of texts"
         if isinstance(cell, list | tuple) and not cell:
             return f"column {name!r} holds an empty list, neither a text nor vectors; fill it in"
         if isinstance(cell, list | tuple):

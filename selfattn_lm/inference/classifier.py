@@ -1,4 +1,7 @@
-"""Texts or vectors in, labels, numbers or vectors out. B batch, T tokens, C width, L labels, N texts."""
+"""Texts or vectors in; labels, probabilities, numbers or vectors out.
+
+B batch, T tokens, C width, L labels, N inputs.
+"""
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator
@@ -171,9 +174,8 @@ class TextClassifier:
         if isinstance(self.run.featurizer, Standardization):
             return self._encode_vectors(texts, self.run.featurizer)
         if holds_vectors(texts):
-            raise UserError(
-                "the run was trained on texts, not on sequences of vectors; give texts."
-            )
+            reason = "sequences of vectors, but the run was trained on texts"
+            raise UserError(f"{reason}; give texts.")
         tokenizer, config = self.run.tokenizer, self.run.resolved.model
         require_pairs(pairs is not None, self.run.resolved)
         first = texts_to_predict(texts)

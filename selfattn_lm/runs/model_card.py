@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from selfattn_lm.config import ResolvedModel
+from selfattn_lm.features.vectors import Standardization
 from selfattn_lm.phrases import counted
 from selfattn_lm.runs.run import Run
 
@@ -40,16 +40,23 @@ def model_card(
     texts_cut = f"{100 * train['texts_cut']:.1f} %"
     return f"""# {name}
 
-A model of texts ({shape}) that predicts {run.task.card()}, trained by
-selfattn_lm on {train["rows"]:,} texts of `{source}` in {minutes:g} minutes. {start}
+A model of {inputs} ({shape}) that predicts {run.task.card()}, trained by
+selfattn_lm on {train["rows"]:,} {inputs} of `{source}` in {minutes:g} minutes. {start}
 
 {scores}
-{_long_texts(model, texts_cut)}
+{_long_inputs(run, texts_cut)}
 {labels}"""
 
 
-def _long_texts(model: ResolvedModel, texts_cut: str) -> str:
-    """Say what the model reads of a long text, and how many training texts were cut."""
+def _long_inputs(run: Run, texts_cut: str) -> str:
+    """Say what the model reads of a long input, and how many training examples were cut."""
+    model = run.resolved.model
+    if isinstance(run.featurizer, Standardization):
+        return (
+            f"Each vector has {counted(run.featurizer.features, 'feature')}, which are standardised"
+            f" as in training. Sequences of more than {model.max_length} vectors\nare subsampled"
+            f" to that number, as {texts_cut} of those of training were."
+        )
     if model.long_texts == "windows":
         return (
             f"Texts of more than {model.max_length} tokens are read in overlapping windows, whose"

@@ -42,7 +42,6 @@ class TrainResult:
             has them.
         stopped: Why training ended early, or nothing.
         resumable: Whether it was interrupted and can be resumed.
-        has_pairs: Whether it reads pairs of texts.
     """
 
     folder: Path
@@ -50,7 +49,6 @@ class TrainResult:
     evaluations: dict[str, Evaluation]
     stopped: str = ""
     resumable: bool = False
-    has_pairs: bool = False
 
     def __str__(self) -> str:
         if not self.evaluations:
@@ -58,8 +56,11 @@ class TrainResult:
         scores = [f"{name:<12}{evaluation}" for name, evaluation in self.evaluations.items()]
         lines = result_lines("train", self.folder, scores, self.stopped, self.resumable)
         folder = shlex.quote(str(self.folder))
+        run = self.classifier.run
         texts = '--text "your text"'
-        if self.has_pairs:
+        if run.has_vectors:
+            texts = "FILE.npy"
+        elif run.resolved.has_pairs:
             texts += ' --pair "the other text"'
         lines.append(f"try it      selfattn predict {folder} {texts}")
         return "\n".join(lines)
@@ -270,5 +271,4 @@ def _finish(
         evaluations=evaluations,
         stopped=outcome.stopped,
         resumable=outcome.is_interrupted,
-        has_pairs=resolved.has_pairs,
     )
