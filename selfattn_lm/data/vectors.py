@@ -4,7 +4,7 @@ T vectors, F features. numpy is loaded only where there are vectors.
 """
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from selfattn_lm.errors import UserError
@@ -164,7 +164,7 @@ def read_arrays(file: Any, where: str, form: str) -> Iterator[dict[str, Any]]:
     import numpy as np
 
     if form == "npy":
-        array = np.load(file)
+        array = _loaded(np.load, file, where)
         if array.ndim not in (2, 3):
             shape = f"an array of shape {array.shape}"
             raise UserError(f"{where}: {shape}; save one sequence (T, F) or several (N, T, F).")
@@ -172,7 +172,7 @@ def read_arrays(file: Any, where: str, form: str) -> Iterator[dict[str, Any]]:
             yield {COLUMN: sequence}
         return
     with np.load(file) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+        arrays = {name: _loaded(archive.__getitem__, name, where) for name in archive.files}
     sequences = _sequences_of(arrays, where)
     for name, column in arrays.items():
         if column.ndim != 1 or len(column) != len(sequences):
@@ -185,6 +185,17 @@ def read_arrays(file: Any, where: str, form: str) -> Iterator[dict[str, Any]]:
         for name, column in columns.items():
             row[name] = column[i]
         yield row
+
+
+def _loaded(load: "Callable[[Any], np.ndarray]", what: Any, where: str) -> "np.ndarray":
+    """Load an array; refuses one of Python objects, which numpy could only unpickle."""
+    try:
+        return load(what)
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        reason = "an array of Python objects, which are never unpickled"
+        raise UserError(f"{where}: {reason}; save numbers, or an array of strings.") from None
 
 
 def _sequences_of(arrays: "dict[str, np.ndarray]", where: str) -> "list[np.ndarray]":

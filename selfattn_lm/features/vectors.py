@@ -49,10 +49,10 @@ class Standardization:
     def problem(self, item: Any) -> str:
         """Say why a run cannot read an item: a text, or other vectors; empty if it can."""
         if not isinstance(item, Vectors):
-            return "a text, but the run was trained on sequences of vectors"
+            return "not a sequence of vectors, on which the run was trained"
         if item.features != self.features:
-            trained_on = counted(self.features, "feature")
-            return f"vectors of {item.features}, but the run was trained on {trained_on}"
+            found = counted(item.features, "feature")
+            return f"vectors of {found}, but the run was trained on vectors of {self.features}"
         return ""
 
     def to_plain(self) -> dict[str, Any]:

@@ -181,7 +181,10 @@ class FilePredictor:
                     reason = f"column {name!r} holds {kind}, not texts; write it as strings"
                     raise UserError(f"{source}: {reason}.")
         if names != ("text",) and len(columns) > 1:
-            log.info("%s: text from %s", source, ", ".join(repr(name) for name in read))
+            what = "text"
+            if self.classifier.run.has_vectors:
+                what = "sequence"
+            log.info("%s: %s from %s", source, what, ", ".join(repr(name) for name in read))
         return names, pair_column
 
     def _predict(

@@ -22,13 +22,13 @@ def model_card(
     """
     model = run.resolved.model
     assert run.task is not None, "a pretrained run has no card"
-    inputs = "texts"
+    inputs = examples = "texts"
     if run.has_vectors:
-        inputs = "sequences of vectors"
+        inputs, examples = "sequences of vectors", "sequences"
     counts = [f"{label} ({count:,})" for label, count in train.get("labels", {}).items()]
     labels = ""
     if counts:
-        labels = f"\nLabels and their training {inputs}: {', '.join(counts)}.\n"
+        labels = f"\nLabels and their training {examples}: {', '.join(counts)}.\n"
     shape = f"{model.kind}, {model.width} wide"
     if model.kind != "bag":
         shape += f", {counted(model.layers, 'layer')}"
@@ -41,7 +41,7 @@ def model_card(
     return f"""# {name}
 
 A model of {inputs} ({shape}) that predicts {run.task.card()}, trained by
-selfattn_lm on {train["rows"]:,} {inputs} of `{source}` in {minutes:g} minutes. {start}
+selfattn_lm on {train["rows"]:,} {examples} of `{source}` in {minutes:g} minutes. {start}
 
 {scores}
 {_long_inputs(run, texts_cut)}
