@@ -117,7 +117,7 @@ def sequences_in_memory(items: Any, what: str) -> list[Vectors]:
     for i, item in enumerate(items):
         where = f"{what}[{i}]"
         if not is_matrix(item):
-            reason = f"of the type {type(item).__name__}, but {what}[0] is a sequence of vectors"
+            reason = f"of the type {type(item).__name__}, not a sequence of vectors"
             raise UserError(f"{where}: {reason}; give a matrix (T, F) for each.")
         found.append(read_vectors(item, where))
         refuse_other_kind(found[i], found[0], where)
