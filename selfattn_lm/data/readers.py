@@ -6,6 +6,7 @@ The cells of csv and tsv files are strings: `None`, `NA`, `01` and `no` are not 
 import gzip
 import logging
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -244,7 +245,7 @@ def _user_errors(path: Path, form: str | None) -> Iterator[None]:
         raise UserError(f"{path}: holds {problem}; save the file as UTF-8.") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    except ValueError as error:  # pyarrow's errors of format are ValueErrors
+    except (ValueError, zipfile.BadZipFile) as error:  # pyarrow's errors of format are ValueErrors
         reason = str(error).rstrip(".")
         form = form or format_of(path)
         raise UserError(f"{path}: not a readable {form} file: {reason}.") from None

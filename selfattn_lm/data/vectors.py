@@ -73,7 +73,7 @@ def read_vectors(value: Any, where: str) -> Vectors:
     if isinstance(value, Vectors):
         return value
     if hasattr(value, "detach"):  # a tensor, of any type and on any device
-        value = value.detach().cpu().double()
+        value = value.detach().cpu().double().numpy()
     try:
         values = np.array(value, dtype=np.float32, ndmin=2, order="C")  # a copy
     except (ValueError, TypeError):
