@@ -29,7 +29,7 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 def split_in_memory(
     source: str,
-    texts: Iterable[str],
+    texts: Iterable[Any],
     labels: Iterable[Any],
     pairs: Iterable[str] | None = None,
     task: TaskKind = "auto",

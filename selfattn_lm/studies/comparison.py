@@ -57,9 +57,11 @@ def compare(
     if "test" not in splits:
         source = splits["train"].source
         raise UserError(f"{source}: a study needs a test split; name a file with --data.test.")
-    if splits["train"].noun != "text":
-        reason = f"compares classifiers of single texts, and these are {splits['train'].noun}s"
-        raise UserError(f"study: {reason}; name data of single texts.")
+    if splits["train"].pairs is not None:
+        advice = "--data.pair-column none reads the first texts alone"
+        raise UserError(f"study: compares classifiers of single texts, not of pairs; {advice}.")
+    if splits["train"].has_vectors:
+        raise UserError("study: compares classifiers of texts, not of vectors; name other data.")
     task = choose_task(splits)
     if not isinstance(task, SingleLabel):
         reason = f"compares classifiers of one label per text, and these data have {task.card()}"

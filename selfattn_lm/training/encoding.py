@@ -105,6 +105,9 @@ def encode_vectors(
 def _refuse_settings_of_texts(settings: Settings) -> None:
     """Refuse settings that vectors have no use for."""
     model = settings.model
+    if model.pooling == "cls":
+        reason = "cls reads the [CLS] of a text, which sequences of vectors do not have"
+        raise UserError(f"model.pooling: {reason}; choose mean or max.")
     if settings.tokenizer != TokenizerConfig():
         raise UserError("tokenizer: sequences of vectors have no tokens; leave its settings out.")
     if model.max_ngram not in ("auto", 1) or model.ngram_buckets not in ("auto", 1):

@@ -199,6 +199,7 @@ def test_texts_and_vectors_are_not_exchanged(vector_run: Path, run: Path, capsys
     [
         (("--tokenizer.vocab-size", 100), "tokenizer: sequences of vectors have no tokens; leave its settings out."),
         (("--model.max-ngram", 3), "model.max_ngram: sequences of vectors have no n-grams; leave it out."),
+        (("--model.pooling", "cls"), "model.pooling: cls reads the [CLS] of a text, which sequences of vectors do not have; choose mean or max."),
         (("--model.long-texts", "windows"), "model.long_texts: windows is for single texts, but these are sequences; leave it out."),
     ],
 )  # fmt: skip
@@ -226,6 +227,5 @@ def test_long_sequences_are_subsampled_and_it_is_said(capsys: Capture) -> None:
 def test_a_study_compares_no_models_of_vectors(capsys: Capture) -> None:
     write_npz(Path("data/train.npz"), 40)
     write_npz(Path("data/test.npz"), 20)
-    reason = "compares classifiers of single texts, and these are sequences"
-    message = f"study: {reason}; name data of single texts."
+    message = "study: compares classifiers of texts, not of vectors; name other data."
     assert refusal(capsys, "study", "data") == message

@@ -148,7 +148,7 @@ def test_duplicates_leaks_and_conflicts_are_those_of_whole_pairs() -> None:
     test = split_of(("a", "d", "x"), ("a", "b", "x"))
     assert text_warnings({"train": train}) == ["texts: 1 duplicate row"]
     assert list(leaked_texts(train, test, "test")) == [
-        "texts: 1 of 2 test texts also occur in train"
+        "texts: 1 of 2 test pairs also occur in train"
     ]
     assert not any("conflicting" in sentence for sentence in label_warnings({"train": train}))
     conflicting = split_of(("a", "b", "x"), ("a", "b", "y"))

@@ -216,7 +216,7 @@ def test_one_object_larger_than_a_piece_is_read(tmp_path: Path) -> None:
         ("a.csv", b"text,label\ra,x\rb,y", ", line 1: a carriage return in the header; save the file with lines that"
          " end in \\n or \\r\\n."),
         ("a.json", b'[{"text": "a"}, 3]', ": row 2 is 3, not an object with named columns."),
-        ("a.xlsx", b"PK", ": unknown format; name it .csv, .tsv, .json, .jsonl, .parquet, .arrow, .txt (also .gz)."),
+        ("a.xlsx", b"PK", ": unknown format; name it .csv, .tsv, .json, .jsonl, .parquet, .arrow, .txt, .npy, .npz (also .gz)."),
         ("a.csv.gz", b"text,label\na,x\n", ": broken gzip: …."),
         ("a.csv.gz", gzip.compress(CONTENTS["rows.csv"], mtime=0)[:-20],
          ": broken gzip: …."),

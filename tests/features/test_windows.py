@@ -167,7 +167,7 @@ def test_a_batch_is_divided_in_its_order() -> None:
 def test_no_batch_of_training_is_larger_than_the_token_budget() -> None:
     config = resolved_settings(model_config(max_length=10), batch_tokens=100).training
     windows = Windows.over(whole_texts(LENGTHS * 5), 10, most=8)
-    dataset = TokenizedDataset(windows, np.arange(len(LENGTHS) * 5))
+    dataset = TokenizedDataset(by_text(windows), np.arange(len(LENGTHS) * 5))
     seen = []
     for batch in train_loader(dataset, config, seed=0):
         assert batch.inputs.tokens.numel() <= 100
