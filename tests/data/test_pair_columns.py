@@ -152,4 +152,4 @@ def test_duplicates_leaks_and_conflicts_are_those_of_whole_pairs() -> None:
     ]
     assert not any("conflicting" in sentence for sentence in label_warnings({"train": train}))
     conflicting = split_of(("a", "b", "x"), ("a", "b", "y"))
-    assert "texts: 1 text with conflicting labels" in label_warnings({"train": conflicting})
+    assert "texts: 1 pair with conflicting labels" in label_warnings({"train": conflicting})

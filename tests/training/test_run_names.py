@@ -9,6 +9,7 @@ import pytest
 from helpers import file_name, write_csv
 
 from selfattn_lm.cli import main
+from selfattn_lm.inference import TextClassifier
 from selfattn_lm.run_names import run_name
 from selfattn_lm.training import PretrainResult, TrainResult
 
@@ -77,9 +78,10 @@ def test_a_file_that_is_a_link_gives_the_name_of_the_link(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "folder", ["my runs/films", "runs/it's", "runs/$HOME;`ls`", "runs/films", "läufe/文"]
 )
-def test_commands_to_type_next_name_the_folder_as_a_shell_reads_it(folder: str) -> None:
+def test_commands_to_type_next_name_the_folder_as_a_shell_reads_it(folder: str, run: Path) -> None:
     some: Any = None
-    trained = TrainResult(Path(folder), some, {"test": some}, resumable=True)
+    classifier = TextClassifier.load(run)
+    trained = TrainResult(Path(folder), classifier, {"test": some}, resumable=True)
     pretrained = PretrainResult(Path(folder), some, 0.5, 2.0, resumable=True)
     commands = []
     for line in f"{trained}\n{pretrained}".splitlines():
