@@ -17,7 +17,15 @@ from selfattn_lm.evaluation import VIEWS, Evaluation, evaluate_split, write_metr
 from selfattn_lm.hardware import choose_device
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.nn import Classifier, TokenEmbedding
-from selfattn_lm.runs import Run, model_card, write_json, write_metadata, write_run, write_text
+from selfattn_lm.runs import (
+    Run,
+    model_card,
+    rewrite_config,
+    write_json,
+    write_metadata,
+    write_run,
+    write_text,
+)
 from selfattn_lm.tasks import Task
 from selfattn_lm.training.data import TrainingData, prepare, train_loader
 from selfattn_lm.training.fitting import FitOutcome, fit_module
@@ -224,7 +232,7 @@ def _finish(
     classifier = TextClassifier.load(work, config.precision, device)
     if data.task.decides_by_validation:
         trained = replace(trained, task=_with_decision(data, classifier))
-        write_run(work, trained)
+        rewrite_config(work, trained)  # which records the decision; the weights stay as they are
         classifier = TextClassifier.load(work, config.precision, device)
     evaluations = {}
     for name in sorted(data.splits, reverse=True):  # validation, then test
