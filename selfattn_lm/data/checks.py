@@ -40,5 +40,5 @@ def leaked_texts(train: Split, split: Split, name: str) -> Iterator[str]:
     trained_on = set(read_texts(train))
     shared = sum(text in trained_on for text in read_texts(split))
     if shared > 0:
-        examples = counted(len(split), f"{name} {split.noun}")
+        examples = f"{len(split):,} {name} {split.noun}s"
         yield f"{split.source}: {shared:,} of {examples} also occur in train"

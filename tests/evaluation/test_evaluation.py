@@ -255,9 +255,7 @@ def test_a_model_that_gives_no_numbers_predicts_nothing_and_is_not_scored(run: P
         for parameter in classifier.run.model.parameters():
             parameter.fill_(float("nan"))
     broken = TextClassifier(replace(classifier.run), "32")
-    message = (
-        r"^the model computes NaN for 2 of 2 texts, so its weights are broken; train it again with "
-    )
+    message = r"^the model computes NaN for 2 of 2 inputs, so its weights are broken; train it again with "
     with pytest.raises(UserError, match=message):
         broken.predict(["a plum", "a lake"])
     with pytest.raises(UserError, match=message):
