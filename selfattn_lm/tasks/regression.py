@@ -13,6 +13,7 @@ from selfattn_lm.config import TrainingConfig
 from selfattn_lm.data.examples import Split
 from selfattn_lm.data.targets import Target
 from selfattn_lm.errors import UserError
+from selfattn_lm.phrases import counted
 from selfattn_lm.tasks.base import Task
 from selfattn_lm.tasks.columns import PredictionOptions
 from selfattn_lm.tasks.number_checks import number_warnings
@@ -185,7 +186,7 @@ class Regression:
 
     def few_shot(self, targets: Sequence[Target], shots: int, seed: int) -> list[int]:
         """Refuse, since numbers have no kinds of which a few rows could be chosen."""
-        reason = f"{shots} rows of each label were asked for, but the targets are numbers"
+        reason = f"{counted(shots, 'row')} of each label, but the targets are numbers"
         raise UserError(f"data.shots: {reason}; leave it out, or give a smaller file.")
 
     # Learning

@@ -274,7 +274,7 @@ def test_a_row_is_always_left_to_train_on() -> None:
 def test_a_few_rows_of_each_label_cannot_be_chosen_of_numbers() -> None:
     with pytest.raises(UserError) as caught:
         TASK.few_shot([1.0, 2.0], 5, seed=0)
-    reason = "5 rows of each label were asked for, but the targets are numbers"
+    reason = "5 rows of each label, but the targets are numbers"
     assert str(caught.value) == f"data.shots: {reason}; leave it out, or give a smaller file."
 
 

@@ -102,7 +102,7 @@ def test_predictions_are_written_with_one_number_each(
         ),
         (
             {"shots": 2},
-            "data.shots: 2 rows of each label were asked for, but the targets are numbers;"
+            "data.shots: 2 rows of each label, but the targets are numbers;"
             " leave it out, or give a smaller file.",
         ),
     ],
