@@ -22,7 +22,7 @@ _TEXT_NAMES = [
 _LABEL_NAMES = [
     "label", "labels", "class", "category", "target", "topic", "intent", "sentiment", "emotion",
     "tag", "genre", "coarse_label", "stars", "rating", "label_text", "label_name", "y",
-    "output",
+    "output", "score",
 ]  # fmt: skip
 # The usual names of the columns of the first and of the second text of a pair.
 USUAL_PAIRS = (

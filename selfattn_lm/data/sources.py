@@ -22,6 +22,7 @@ from selfattn_lm.data.rows import Row, row_of_texts
 from selfattn_lm.data.splits import read_split, refuse_damage, row_text, row_values
 from selfattn_lm.data.vectors import Vectors, holds_vectors, sequences_in_memory
 from selfattn_lm.errors import UserError
+from selfattn_lm.phrases import counted
 
 DEFAULT_SPLIT = "test"
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -57,7 +58,7 @@ def split_in_memory(
         plain = plain_texts(texts, f"{prefix}texts")
     given = plain_labels(labels, f"{prefix}labels", several=task == "multi_label")
     if len(plain) != len(given):
-        counts = f"{len(plain)} texts but {len(given)} labels"
+        counts = f"{counted(len(plain), 'text')} but {counted(len(given), 'label')}"
         raise UserError(f"{source}: {counts}; give one label per text.")
     rows = _rows(zip(plain, given, strict=True))
     pair_column = NO_PAIRS
@@ -202,7 +203,7 @@ def _plain_pairs(source: str, pairs: Iterable[str], what: str, count: int) -> li
     """The second texts of as many pairs as there are texts."""
     plain = plain_texts(pairs, what)
     if len(plain) != count:
-        counts = f"{count} texts but {len(plain)} pairs"
+        counts = f"{counted(count, 'text')} but {counted(len(plain), 'pair')}"
         raise UserError(f"{source}: {counts}; give one second text per text.")
     return plain
 

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from selfattn_lm.evaluation.tables import label_table, percent, score_table, with_interval
+from selfattn_lm.phrases import counted
 
 _INTERVALS = ("micro_f1", "macro_f1")
 _OTHERS = ("subset_accuracy", "mean_average_precision")
@@ -16,7 +17,8 @@ def line(values: Mapping[str, Any]) -> str:
     micro_f1 = with_interval(values["micro_f1"], "95 %: ")
     macro_f1 = with_interval(values["macro_f1"], "95 %: ")
     subset = f"all labels right {percent(values['subset_accuracy'])}"
-    return f"micro-F1 {micro_f1}, macro-F1 {macro_f1}, {subset}, {values['rows']:,} rows"
+    rows = counted(values["rows"], "row")
+    return f"micro-F1 {micro_f1}, macro-F1 {macro_f1}, {subset}, {rows}"
 
 
 def tables(values: Mapping[str, Any]) -> list[RenderableType]:

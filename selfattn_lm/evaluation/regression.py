@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from selfattn_lm.evaluation.tables import score_table
+from selfattn_lm.phrases import counted
 
 # The scores as they are shown: those in the unit of the numbers, and those without a unit.
 _ERRORS = {"mae": "MAE", "rmse": "RMSE"}
@@ -22,7 +23,7 @@ def line(values: Mapping[str, Any]) -> str:
         parts.append(
             f"{shown_name} {_shown(name, score['value'])} (95 %: {_interval(name, score)})"
         )
-    parts.append(f"{values['rows']:,} rows")
+    parts.append(counted(values["rows"], "row"))
     return "; ".join([", ".join(parts), *_remarks(values)])
 
 

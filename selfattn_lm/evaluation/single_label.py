@@ -15,6 +15,7 @@ from selfattn_lm.evaluation.tables import (
     score_table,
     with_interval,
 )
+from selfattn_lm.phrases import counted
 
 _MAX_MATRIX = 12  # labels; a larger confusion matrix is too wide for a screen
 _MAX_PAIRS = 10  # of labels that are confused
@@ -25,7 +26,8 @@ def line(values: Mapping[str, Any]) -> str:
     accuracy = with_interval(values["accuracy"], "95 %: ")
     macro_f1 = with_interval(values["macro_f1"], "95 %: ")
     log_loss = f"log loss {values['log_loss']:.4f}"
-    return f"accuracy {accuracy}, macro-F1 {macro_f1}, {log_loss}, {values['rows']:,} rows"
+    rows = counted(values["rows"], "row")
+    return f"accuracy {accuracy}, macro-F1 {macro_f1}, {log_loss}, {rows}"
 
 
 def tables(values: Mapping[str, Any]) -> list[RenderableType]:

@@ -26,6 +26,7 @@ from selfattn_lm.hardware import Device, choose_device
 from selfattn_lm.inference.executor import Executor
 from selfattn_lm.inference.low_precision import convert_precision, float_precision
 from selfattn_lm.inputs import Inputs
+from selfattn_lm.phrases import counted
 from selfattn_lm.runs import Run, read_run, write_run
 
 # The length of a batch is a multiple of this: each new shape of a matrix product costs oneDNN
@@ -186,7 +187,7 @@ class TextClassifier:
             return fit_length(TokenizedTexts.from_texts(tokenizer, first, longest), config)
         second = texts_to_predict(pairs, "pairs")
         if len(first) != len(second):
-            counts = f"{len(first)} texts but {len(second)} pairs"
+            counts = f"{counted(len(first), 'text')} but {counted(len(second), 'pair')}"
             raise UserError(f"{counts}; give one second text per text.")
         return TokenizedPairs.from_texts(tokenizer, first, second, config.max_length)
 

@@ -21,6 +21,7 @@ from selfattn_lm.inference.progress import ShowRows, show_nothing
 from selfattn_lm.inference.row_source import RowSource
 from selfattn_lm.inference.text_extractor import TextExtractor
 from selfattn_lm.inference.writers import OutputSchema, Target, open_writer
+from selfattn_lm.phrases import counted
 from selfattn_lm.tasks import PredictionOptions
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ class PredictionSummary:
     def __str__(self) -> str:
         if self.out is None:
             return ""
-        return f"{self.rows:,} rows, {self.bad:,} of them bad, written to {self.out}"
+        rows = counted(self.rows, "row")
+        return f"{rows}, {self.bad:,} of them bad, written to {self.out}"
 
 
 class FilePredictor:
@@ -92,7 +94,8 @@ class FilePredictor:
         except KeyboardInterrupt:
             if self.target.path is not None or not self.rows:
                 raise
-            raise Interrupted(f"interrupted after {self.rows:,} rows.") from None
+            rows = counted(self.rows, "row")
+            raise Interrupted(f"interrupted after {rows}.") from None
 
     def _run(self, progress: AbstractContextManager[ShowRows]) -> PredictionSummary:
         with closing(self.source.chunks()) as chunks:

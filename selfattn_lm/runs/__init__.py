@@ -18,7 +18,7 @@ from selfattn_lm.runs.reading import (
     require_finished,
 )
 from selfattn_lm.runs.run import Run
-from selfattn_lm.runs.writing import write_metadata, write_run
+from selfattn_lm.runs.writing import rewrite_config, write_metadata, write_run
 
 __all__ = [
     "CHECKPOINTS",
@@ -38,6 +38,7 @@ __all__ = [
     "read_origin",
     "read_run",
     "require_finished",
+    "rewrite_config",
     "write_bert",
     "write_json",
     "write_metadata",

@@ -83,6 +83,14 @@ def write_run(folder: Path, run: Run) -> None:
     weights.update(_tables_in_half_precision(run.model))
     with atomic(folder / WEIGHTS) as temporary:
         temporary.write_bytes(safetensors.torch.save(weights))
+    rewrite_config(folder, run)
+
+
+def rewrite_config(folder: Path, run: Run) -> None:
+    """Write config.yaml alone, for a run whose other files are written.
+
+    It records the task of the run, and the digests of those files.
+    """
     _write_config(folder, run.settings, run.resolved, run.task, run.origin, _digests(folder))
 
 

@@ -87,15 +87,11 @@ class Task(Protocol):
     def initial_bias(self, targets: np.ndarray) -> Tensor | None:
         """Return the bias (L,) with which a new head starts, or None for one around zero."""
 
-    def head_scaling(self, initial: "Task") -> tuple[float, float] | None:
-        """Return how the head of another task of this kind, with the same labels, suits this one.
+    def head_problem(self, initial: "Task") -> str:
+        """Say why the head of the model that training starts from does not suit; empty if it does.
 
         Args:
-            initial: The task of the model that training starts from.
-
-        Returns:
-            The factor and the shift that turn logits of its head into logits of this task; None if
-            the head does not suit.
+            initial: The task of that model.
         """
 
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> nn.Module:

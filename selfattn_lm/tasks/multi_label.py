@@ -13,13 +13,12 @@ from selfattn_lm.config import TrainingConfig
 from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
 from selfattn_lm.phrases import counted, listed
-from selfattn_lm.tasks.base import Task
 from selfattn_lm.tasks.columns import PredictionOptions
-from selfattn_lm.tasks.label_checks import label_warnings
-from selfattn_lm.tasks.label_names import count_labels, named_counts, sorted_names
+from selfattn_lm.tasks.label_names import count_labels, named_counts
 from selfattn_lm.tasks.multi_columns import label_set_columns, label_set_values, predicted_labels
 from selfattn_lm.tasks.multi_scores import score_label_sets
 from selfattn_lm.tasks.multi_strata import few_rows, held_out_rows
+from selfattn_lm.tasks.named_labels import TOO_FEW_ROWS, NamedLabels, find_labels
 from selfattn_lm.tasks.thresholds import DEFAULT_THRESHOLD, check_thresholds, fit_thresholds
 
 if TYPE_CHECKING:
@@ -30,20 +29,15 @@ _MAX_WEIGHT = 10.0  # of the rows with a label; with more, a few rows would be m
 
 
 @dataclass(frozen=True)
-class MultiLabel:
+class MultiLabel(NamedLabels):
     """Any number of labels per text.
 
     A label is predicted if its probability reaches its threshold.
 
     Attributes:
-        names: The names of the labels, in the order of the head's outputs.
-        are_integers: Whether the labels were given in Python, all as integers, and predictions in
-            Python are to be integers too. Files show them as text.
         thresholds: The threshold of each label; none before they are fitted, when all are 0.5.
     """
 
-    names: list[str]
-    are_integers: bool = False
     thresholds: list[float] = field(default_factory=list)
     kind: ClassVar[str] = "multi_label"
     scores: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
@@ -81,31 +75,13 @@ class MultiLabel:
             raise UserError(f"{train.source}: {reason}; a classifier needs rows that differ.")
         if max(count_labels(train.targets).values()) == 1:
             reason = f"no two of {counted(len(train), 'row')} have a label in common"
-            advice = (
-                "give several rows per label, or name the right column with --data.label-column"
-            )
-            raise UserError(f"{train.source}: {reason}; {advice}.")
-        found: set[str] = set()
-        for split in splits.values():
-            found.update(count_labels(split.targets))
-        are_integers = all(split.integer_labels for split in splits.values())
-        return cls(sorted_names(found), are_integers)
+            raise UserError(f"{train.source}: {reason}; {TOO_FEW_ROWS}.")
+        names, are_integers = find_labels(splits)
+        return cls(names, are_integers)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the kind and the thresholds."""
         return {"kind": self.kind, "thresholds": self.thresholds}
-
-    @property
-    def outputs(self) -> int:
-        """The number of labels."""
-        return len(self.names)
-
-    @property
-    def labels(self) -> list[Any]:
-        """The labels as predictions in Python give them: their names, or integers."""
-        if self.are_integers:
-            return [int(name) for name in self.names]
-        return self.names
 
     def encode(self, targets: Sequence[Labels]) -> np.ndarray:
         """Encode the labels of each text as 1, all others as 0: float32 (N, L)."""
@@ -115,17 +91,6 @@ class MultiLabel:
             for label in labels:
                 encoded[row, numbers[label]] = 1
         return encoded
-
-    def unknown(self, targets: Sequence[Labels]) -> dict[str, int]:
-        """Count the rows of each label that is not among the names, the most frequent first."""
-        counts = count_labels(targets)
-        for name in self.names:
-            del counts[name]  # if it is there
-        return dict(counts.most_common())
-
-    def is_known(self, target: Labels) -> bool:
-        """Return whether all labels of a text are among the names."""
-        return set(target).issubset(self.names)
 
     def describe(self, targets: Sequence[Labels]) -> dict[str, Any]:
         """Count the rows of each label, and those without."""
@@ -145,10 +110,6 @@ class MultiLabel:
         """Count the labels."""
         return f"{counted(self.outputs, 'label')}, several per text"
 
-    def warnings(self, splits: Mapping[str, Split]) -> list[str]:
-        """Find labels that are rare, missing in training, alike, or in conflict."""
-        return label_warnings(splits)
-
     def hold_out(self, targets: Sequence[Labels], fraction: float, seed: int) -> list[int]:
         """Choose a fraction of the rows of each label, and of those without."""
         return held_out_rows(self.encode(targets) > 0, fraction, seed)
@@ -165,10 +126,6 @@ class MultiLabel:
         """
         frequencies = (targets.sum(0) + 1) / (len(targets) + 2)
         return torch.from_numpy(np.log(frequencies / (1 - frequencies)))
-
-    def head_scaling(self, initial: Task) -> tuple[float, float] | None:
-        """Return 1 and 0: for the same labels, a head stays as it is."""
-        return 1.0, 0.0
 
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> "LabelSetLoss":
         """Build the binary cross-entropy, with the settings' class weights.

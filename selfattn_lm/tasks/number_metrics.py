@@ -17,8 +17,6 @@ class NumberScore(Metric):
 
     Args:
         name: The name of the score.
-        mean: The mean of the training targets.
-        std: Their standard deviation.
     """
 
     full_state_update = False
@@ -26,19 +24,16 @@ class NumberScore(Metric):
     predictions: list[Tensor]
     targets: list[Tensor]
 
-    def __init__(self, name: str, mean: float, std: float) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        self.mean = mean
-        self.std = std
         self.add_state("predictions", [], dist_reduce_fx="cat")
         self.add_state("targets", [], dist_reduce_fx="cat")
 
     def update(self, logits: Tensor, targets: Tensor) -> None:
-        """Take a batch of logits (B, 1) and targets (B,)."""
-        standardized = (targets - self.mean) / self.std
+        """Take a batch of logits (B, 1) and encoded targets (B,)."""
         self.predictions.append(logits[:, 0].detach().float())
-        self.targets.append(standardized.float())
+        self.targets.append(targets)
 
     def compute(self) -> Tensor:
         """Compute the score of all rows: ()."""

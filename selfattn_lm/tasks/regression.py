@@ -7,29 +7,30 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from selfattn_lm.config import TrainingConfig
 from selfattn_lm.data.examples import Split
 from selfattn_lm.data.targets import Target
 from selfattn_lm.errors import UserError
+from selfattn_lm.phrases import counted
 from selfattn_lm.tasks.base import Task
 from selfattn_lm.tasks.columns import PredictionOptions
 from selfattn_lm.tasks.number_checks import number_warnings
-from selfattn_lm.tasks.number_loss import StandardizedLoss
 from selfattn_lm.tasks.number_scores import score_numbers
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 ACTIVATIONS = ("identity", "sigmoid")
-_FAR = 10.0  # standard deviations between numbers in the same unit
 
 
 @dataclass(frozen=True)
 class Regression:
     """A number per text, such as a rating.
 
-    The model learns the standardized number, so that the learning rate suits any unit.
+    The model learns the standardized number: targets are encoded as it, and logits are it. So the
+    learning rate suits any unit, and so does the head of another run.
 
     Attributes:
         mean: The mean of the training targets; 0 if they were not standardized.
@@ -119,11 +120,17 @@ class Regression:
         """The number alone."""
         return 1
 
+    @property
+    def is_standardized(self) -> bool:
+        """Whether the head predicts standardized numbers; those of other libraries do not."""
+        return (self.mean, self.std) != (0.0, 1.0)
+
     # Targets
 
     def encode(self, targets: Sequence[Target]) -> np.ndarray:
-        """Return the numbers in their own unit: float64 (N,)."""
-        return np.array(targets, dtype=np.float64)
+        """Standardize the numbers: float32 (N,)."""
+        numbers = np.array(targets, dtype=np.float64)
+        return ((numbers - self.mean) / self.std).astype(np.float32)
 
     def unknown(self, targets: Sequence[Target]) -> dict[str, int]:
         """Return nothing: each number is known."""
@@ -135,7 +142,7 @@ class Regression:
 
     def describe(self, targets: Sequence[Target]) -> dict[str, Any]:
         """Return the range, the mean and the standard deviation."""
-        numbers = self.encode(targets)
+        numbers = np.array(targets, dtype=np.float64)
         return {
             "target": {
                 "min": float(numbers.min()),
@@ -171,7 +178,7 @@ class Regression:
             return []
         random = np.random.default_rng(seed)
         shuffled = random.permutation(rows)  # so that equal numbers are in no order
-        ascending = shuffled[np.argsort(self.encode(targets)[shuffled], kind="stable")]
+        ascending = shuffled[np.argsort(np.array(targets)[shuffled], kind="stable")]
         chosen = []
         for part in np.array_split(ascending, count):
             chosen.append(int(random.choice(part)))
@@ -179,7 +186,7 @@ class Regression:
 
     def few_shot(self, targets: Sequence[Target], shots: int, seed: int) -> list[int]:
         """Refuse, since numbers have no kinds of which a few rows could be chosen."""
-        reason = f"{shots} rows of each label were asked for, but the targets are numbers"
+        reason = f"{counted(shots, 'row')} of each label, but the targets are numbers"
         raise UserError(f"data.shots: {reason}; leave it out, or give a smaller file.")
 
     # Learning
@@ -188,22 +195,16 @@ class Regression:
         """Return None: a standardized number is around zero."""
         return None
 
-    def head_scaling(self, initial: Task) -> tuple[float, float] | None:
-        """Return how a head for numbers is standardized anew, so that it predicts what it did.
-
-        None if it gives a score through a sigmoid, or if its numbers are so far from the training
-        targets that it was probably trained in another unit.
-        """
-        if not isinstance(initial, Regression) or initial.activation != "identity":
-            return None
-        factor = initial.std / self.std
-        shift = (initial.mean - self.mean) / self.std
-        if factor > _FAR or abs(shift) > _FAR:
-            return None
-        return factor, shift
+    def head_problem(self, initial: Task) -> str:
+        """Say why the head of another task does not suit; empty if it predicts such numbers."""
+        if not isinstance(initial, Regression):
+            return f"the model to start from was trained for {initial.card()}"
+        if not initial.is_standardized:
+            return "the model to start from predicts numbers that are not standardized"
+        return ""
 
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> nn.Module:
-        """Build the mean squared error of standardized numbers; label smoothing has no effect.
+        """Build the mean squared error; label smoothing has no effect.
 
         Raises:
             UserError: The settings ask for class weights.
@@ -211,12 +212,11 @@ class Regression:
         if config.class_weights != "none":
             reason = f"{config.class_weights} weights labels, but the targets are numbers"
             raise UserError(f"training.class_weights: {reason}; leave it out.")
-        return StandardizedLoss(self.mean, self.std)
+        return NumberLoss()
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Compute the mean squared error of standardized numbers: (B, 1), (B,) -> ()."""
-        loss: Tensor = StandardizedLoss(self.mean, self.std)(logits, targets)
-        return loss
+        """Compute the mean squared error: (B, 1), (B,) -> ()."""
+        return F.mse_loss(logits[:, 0], targets)
 
     def metrics(self) -> "MetricCollection":
         """Build R² and the two correlations."""
@@ -226,7 +226,7 @@ class Regression:
 
         scores: dict[str, Any] = {}
         for name in self.scores:
-            scores[name] = NumberScore(name, self.mean, self.std)
+            scores[name] = NumberScore(name)
         return MetricCollection(scores)
 
     @property
@@ -270,11 +270,20 @@ class Regression:
         return [float(f"{outputs[0]:.7g}")]
 
     def score(self, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-        """Score numbers (N, 1), and the mean of the training targets, against the true ones (N,).
+        """Score numbers (N, 1), and the mean of the training targets, against encoded targets (N,).
 
-        The targets of a checkpoint from elsewhere were not standardized, so their mean is unknown.
+        The mean of the training targets of a checkpoint from elsewhere is unknown.
         """
+        numbers = targets.astype(np.float64) * self.std + self.mean
         baseline = None
-        if (self.mean, self.std) != (0.0, 1.0):
+        if self.is_standardized:
             baseline = self.mean
-        return score_numbers(outputs[:, 0], targets, baseline)
+        return score_numbers(outputs[:, 0], numbers, baseline)
+
+
+class NumberLoss(nn.Module):
+    """The mean squared error of a number per text."""
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Compute the loss: (B, 1), (B,) -> ()."""
+        return F.mse_loss(logits[:, 0], targets)

@@ -15,10 +15,9 @@ from selfattn_lm.data.examples import Split
 from selfattn_lm.data.targets import Target
 from selfattn_lm.errors import UserError
 from selfattn_lm.phrases import counted
-from selfattn_lm.tasks.base import Task
 from selfattn_lm.tasks.columns import PredictionOptions, label_columns, label_values
-from selfattn_lm.tasks.label_checks import label_warnings
-from selfattn_lm.tasks.label_names import named_counts, sorted_names
+from selfattn_lm.tasks.label_names import named_counts
+from selfattn_lm.tasks.named_labels import TOO_FEW_ROWS, NamedLabels, find_labels
 from selfattn_lm.tasks.scores import score_labels
 from selfattn_lm.tasks.strata import few_rows, held_out_rows
 
@@ -27,17 +26,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SingleLabel:
-    """One label of several per text.
+class SingleLabel(NamedLabels):
+    """One label of several per text."""
 
-    Attributes:
-        names: The names of the labels, in the order of the head's outputs.
-        are_integers: Whether the labels were given in Python, all as integers, and predictions in
-            Python are to be integers too. Files show them as text.
-    """
-
-    names: list[str]
-    are_integers: bool = False
     kind: ClassVar[str] = "single_label"
     scores: ClassVar[tuple[str, ...]] = ("macro_f1", "accuracy")
     learning_rate: ClassVar[float] = 3e-3
@@ -60,29 +51,11 @@ class SingleLabel:
         if len(trained) == 1:
             reason = f"every row has the label {train.targets[0]!r}"
             raise UserError(f"{train.source}: {reason}; a classifier needs two or more.")
-        found = set(trained)
-        for split in splits.values():
-            found.update(split.targets)
-        if len(train) < len(found) or len(train) == len(trained):
-            reason = f"{len(train)} rows for {len(found)} labels"
-            advice = (
-                "give several rows per label, or name the right column with --data.label-column"
-            )
-            raise UserError(f"{train.source}: {reason}; {advice}.")
-        are_integers = all(split.integer_labels for split in splits.values())
-        return cls(sorted_names(found), are_integers)
-
-    @property
-    def outputs(self) -> int:
-        """The number of labels."""
-        return len(self.names)
-
-    @property
-    def labels(self) -> list[Any]:
-        """The labels as predictions in Python give them: their names, or integers."""
-        if self.are_integers:
-            return [int(name) for name in self.names]
-        return self.names
+        names, are_integers = find_labels(splits)
+        if len(train) < len(names) or len(train) == len(trained):
+            reason = f"{counted(len(train), 'row')} for {counted(len(names), 'label')}"
+            raise UserError(f"{train.source}: {reason}; {TOO_FEW_ROWS}.")
+        return cls(names, are_integers)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the kind: all else are labels."""
@@ -92,16 +65,6 @@ class SingleLabel:
         """Encode label names as their numbers: int64 (N,)."""
         numbers = {name: number for number, name in enumerate(self.names)}
         return np.array([numbers[target] for target in targets], dtype=np.int64)
-
-    def unknown(self, targets: Sequence[str]) -> dict[str, int]:
-        """Count the labels that are not among the names, the most frequent first."""
-        known = set(self.names)
-        counts = Counter(target for target in targets if target not in known)
-        return dict(counts.most_common())
-
-    def is_known(self, target: Target) -> bool:
-        """Return whether the label is among the names."""
-        return target in self.names
 
     def describe(self, targets: Sequence[str]) -> dict[str, Any]:
         """Count the rows of each label."""
@@ -115,10 +78,6 @@ class SingleLabel:
         """Count the labels."""
         return counted(self.outputs, "label")
 
-    def warnings(self, splits: Mapping[str, Split]) -> list[str]:
-        """Find labels that are rare, missing in training, alike, or in conflict."""
-        return label_warnings(splits)
-
     def hold_out(self, targets: Sequence[str], fraction: float, seed: int) -> list[int]:
         """Choose a fraction of the rows of each label."""
         return held_out_rows(targets, fraction, seed)
@@ -130,10 +89,6 @@ class SingleLabel:
     def initial_bias(self, targets: np.ndarray) -> Tensor | None:
         """Return None: all labels start as equally probable."""
         return None
-
-    def head_scaling(self, initial: Task) -> tuple[float, float] | None:
-        """Return 1 and 0: for the same labels, a head stays as it is."""
-        return 1.0, 0.0
 
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> "LabelLoss":
         """Build the cross-entropy, with the settings' label smoothing and class weights."""

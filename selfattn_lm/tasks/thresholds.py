@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 DEFAULT_THRESHOLD = 0.5
-_MIN_POSITIVES = 10  # texts with a label without which its own threshold would be chance
+_MIN_POSITIVES = 10  # texts with a label; a threshold that is fitted on fewer would be chance
 
 
 def fit_thresholds(probabilities: np.ndarray, targets: np.ndarray) -> list[float]:
     """Choose the threshold of each label.
 
-    A label that at least 10 texts have gets the threshold with its best F1 (Yang 2001). The others
-    share the threshold with the best micro-F1 of all labels.
+    A label that at least 10 texts have gets the threshold with its best F1 (Yang 2001). The rarer
+    labels are pooled: they share the threshold with the best micro-F1 of them all, which is far
+    below that of frequent labels, as a model gives rare labels low probabilities. If even together
+    they occur fewer than 10 times, they get the threshold with the best micro-F1 of all labels.
 
     Args:
         probabilities: The probabilities of the validation split: (N, L).
@@ -25,13 +27,18 @@ def fit_thresholds(probabilities: np.ndarray, targets: np.ndarray) -> list[float
         L thresholds.
     """
     is_true = targets > 0.5
-    shared = best_threshold(probabilities.ravel(), is_true.ravel(), DEFAULT_THRESHOLD)
     positives = np.count_nonzero(is_true, axis=0)  # (L,)
+    is_rare = positives < _MIN_POSITIVES
+    of_all = best_threshold(probabilities.ravel(), is_true.ravel(), DEFAULT_THRESHOLD)
+    of_rare = of_all
+    if positives[is_rare].sum() >= _MIN_POSITIVES:
+        pooled = probabilities[:, is_rare].ravel()
+        of_rare = best_threshold(pooled, is_true[:, is_rare].ravel(), of_all)
     thresholds = []
-    for label, count in enumerate(positives):
-        threshold = shared
-        if count >= _MIN_POSITIVES:
-            threshold = best_threshold(probabilities[:, label], is_true[:, label], shared)
+    for label in range(len(positives)):
+        threshold = of_rare
+        if not is_rare[label]:
+            threshold = best_threshold(probabilities[:, label], is_true[:, label], of_all)
         thresholds.append(threshold)
     return thresholds
 

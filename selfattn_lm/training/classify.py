@@ -17,7 +17,15 @@ from selfattn_lm.evaluation import VIEWS, Evaluation, evaluate_split, write_metr
 from selfattn_lm.hardware import choose_device
 from selfattn_lm.inference import TextClassifier
 from selfattn_lm.nn import Classifier, TokenEmbedding
-from selfattn_lm.runs import Run, model_card, write_json, write_metadata, write_run, write_text
+from selfattn_lm.runs import (
+    Run,
+    model_card,
+    rewrite_config,
+    write_json,
+    write_metadata,
+    write_run,
+    write_text,
+)
 from selfattn_lm.tasks import Task
 from selfattn_lm.training.data import TrainingData, prepare, train_loader
 from selfattn_lm.training.fitting import FitOutcome, fit_module
@@ -134,12 +142,12 @@ def _build(run: OpenRun, data: TrainingData) -> Classifier:
     _initialize_heads(model, data.task.initial_bias(data.train.targets))
     initial = run.initial
     if initial is not None:
-        problem = _head_problem(data.task, initial.task)
+        problem = "the model to start from has no labels"
+        if initial.task is not None:
+            problem = data.task.head_problem(initial.task)
         if problem:
             log.warning("%s; using a new head", problem)
         model.load_backbone(initial.model, with_heads=not problem)
-        if initial.task is not None and not problem:
-            _scale_heads(model, data.task.head_scaling(initial.task))
     freeze(model, run.settings.training.freeze)
     return model
 
@@ -151,30 +159,6 @@ def _initialize_heads(model: Classifier, bias: Tensor | None) -> None:
     with torch.no_grad():
         for branch in model.branches.values():
             branch.head[-1].bias.copy_(bias)
-
-
-def _scale_heads(model: Classifier, scaling: tuple[float, float] | None) -> None:
-    """Turn the logits of each head into those of another task of the same kind."""
-    assert scaling is not None, "the heads do not suit the task"
-    factor, shift = scaling
-    with torch.no_grad():
-        for branch in model.branches.values():
-            linear = branch.head[-1]
-            linear.weight.mul_(factor)
-            linear.bias.mul_(factor).add_(shift)
-
-
-def _head_problem(task: Task, initial: Task | None) -> str:
-    """Why the head of the model to start from does not suit a task; empty if it does."""
-    if initial is None:
-        return "the model to start from has no labels"
-    if initial.kind != task.kind:
-        return f"the model to start from was trained for {initial.card()}"
-    if initial.names != task.names:
-        return "the labels differ from those of the model to start from"
-    if task.head_scaling(initial) is None:
-        return "the model to start from predicts numbers on another scale"
-    return ""
 
 
 def _facts(run: OpenRun, data: TrainingData, model: Classifier) -> TrainingFacts:
@@ -248,7 +232,7 @@ def _finish(
     classifier = TextClassifier.load(work, config.precision, device)
     if data.task.decides_by_validation:
         trained = replace(trained, task=_with_decision(data, classifier))
-        write_run(work, trained)
+        rewrite_config(work, trained)  # which records the decision; the weights stay as they are
         classifier = TextClassifier.load(work, config.precision, device)
     evaluations = {}
     for name in sorted(data.splits, reverse=True):  # validation, then test

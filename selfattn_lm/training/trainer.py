@@ -73,9 +73,9 @@ def build_trainer(
     trainer = _lightning_trainer(config, callbacks, folder.work)
     processes = trainer.world_size
     if len(validation) < processes:
-        reason = f"{len(validation)} texts to validate by are too few for {processes} processes"
+        needed = f"{processes} processes need at least {processes} texts to validate by"
         advice = "give more, or lower --training.devices"
-        raise UserError(f"{reason}, each of which needs one; {advice}.")
+        raise UserError(f"{needed}, got {len(validation)}; {advice}.")
     return RunTrainer(trainer, stop, progress, early_stopping, best)
 
 

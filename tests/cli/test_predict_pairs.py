@@ -99,7 +99,7 @@ def test_pairs_in_python_are_predicted_embedded_and_checked(pairs_run: Path, run
     assert classifier.predict_proba(texts, pairs).shape == (2, 2)
     vectors = classifier.embed(texts, pairs)
     assert not np.allclose(vectors[0], vectors[1])
-    with pytest.raises(UserError, match="2 texts but 1 pairs; give one second text per text"):
+    with pytest.raises(UserError, match="2 texts but 1 pair; give one second text per text"):
         classifier.predict(texts, pairs[:1])
     with pytest.raises(UserError) as error:
         classifier.predict(texts)

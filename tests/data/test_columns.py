@@ -129,6 +129,21 @@ def test_pretraining_joins_several_columns(pairs: Path, tmp_path: Path) -> None:
     assert read_config(folder / "config.yaml")[0].data.text_column == ("title", "Body, full")
 
 
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        (["text", "score"], "score"),
+        (["text", "Score"], "Score"),
+        (["text", "score", "label"], "label"),
+        (["text", "score", "rating"], "rating"),
+    ],
+)
+def test_a_score_is_the_label_if_no_column_has_a_likelier_name(
+    columns: list[str], found: str
+) -> None:
+    assert find_labels(columns, AUTO, "a.csv") == (found,)
+
+
 def test_some_of_several_columns_are_not_enough(trained: Path, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [("an apple", "fruit")], ("Body, full", "gold"))
     expected = (

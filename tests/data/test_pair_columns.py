@@ -131,7 +131,7 @@ def test_pretraining_reads_both_texts_of_a_pair(tmp_path: Path) -> None:
 def test_pairs_in_python_must_be_as_many_as_texts() -> None:
     with pytest.raises(UserError) as error:
         split_in_memory("texts", ["a", "b"], ["x", "y"], ["c"])
-    assert str(error.value) == ("texts: 2 texts but 1 pairs; give one second text per text.")
+    assert str(error.value) == ("texts: 2 texts but 1 pair; give one second text per text.")
 
 
 def test_the_fingerprint_covers_the_second_text() -> None:

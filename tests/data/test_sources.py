@@ -336,9 +336,7 @@ def test_a_row_that_cannot_be_used_is_refused_with_its_number(
 def test_texts_in_memory_are_held_to_the_same_rules() -> None:
     split = split_in_memory("texts", ["a", " "], [1, 2])
     assert split == Split.from_lists("texts", ["a"], ["1"], n_empty=1, integer_labels=True)
-    with pytest.raises(
-        UserError, match=r"^texts: 2 texts but 1 labels; give one label per text\.$"
-    ):
+    with pytest.raises(UserError, match=r"^texts: 2 texts but 1 label; give one label per text\.$"):
         split_in_memory("texts", ["a", "b"], ["x"])
 
 

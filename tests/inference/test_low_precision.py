@@ -124,6 +124,20 @@ def test_a_batch_on_each_core_gives_what_one_after_the_other_gives(
     assert torch.get_num_threads() == 3
 
 
+@pytest.mark.parametrize("precision", ["32", "auto", "bf16"])
+def test_the_number_of_threads_of_a_classifier_changes_no_output(run: Path, precision: str) -> None:
+    texts = [" ".join(TEXTS[: i % 7 + 1]) for i in range(200)]
+    one = TextClassifier.load(run, precision, threads=1)  # type: ignore[arg-type]
+    two = TextClassifier.load(run, precision, threads=2)  # type: ignore[arg-type]
+    tolerance = 0 if precision == "32" else 0.02  # as above
+    np.testing.assert_allclose(
+        two.predict_proba(texts), one.predict_proba(texts), atol=tolerance, rtol=tolerance
+    )
+    np.testing.assert_allclose(two.embed(texts), one.embed(texts), atol=tolerance, rtol=tolerance)
+    if precision == "32":
+        assert two.predict(texts) == one.predict(texts)
+
+
 def test_an_error_on_a_core_is_told(
     run: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,4 +161,4 @@ def test_a_line_is_answered_before_the_next_is_sent_and_ctrl_c_ends_it(scripts: 
         assert process.stdout.readline().decode("utf-8").startswith("plum 果,")
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
-        assert process.stderr.read() == b"selfattn: interrupted after 1 rows.\n"
+        assert process.stderr.read() == b"selfattn: interrupted after 1 row.\n"

@@ -10,8 +10,8 @@ from helpers import sentences
 
 from selfattn_lm import TextClassifier
 from selfattn_lm.config import differences, read_config
-from selfattn_lm.runs import atomic, read_run, write_run
-from selfattn_lm.tasks import SingleLabel
+from selfattn_lm.runs import atomic, read_run, rewrite_config, write_run
+from selfattn_lm.tasks import MultiLabel, SingleLabel
 
 TEXTS = [text for text, _ in sentences(20, seed=9)]
 OTHERS = [" ".join(text for text, _ in sentences(1 + i % 40, seed=i)) for i in range(200)]
@@ -38,6 +38,22 @@ def test_a_run_written_and_read_gives_the_same_probabilities(
     assert np.array_equal(
         TextClassifier(again, "32").predict_proba(TEXTS), classifier.predict_proba(TEXTS)
     )
+
+
+def test_a_decision_of_the_task_is_recorded_without_writing_the_other_files_again(
+    classifier: TextClassifier, tmp_path: Path
+) -> None:
+    names = ["a", "b", "c"]
+    undecided = replace(classifier.run, task=MultiLabel(names))
+    write_run(tmp_path, undecided)
+    before = {file.name: file.stat().st_ino for file in tmp_path.iterdir()}
+    decided = replace(undecided, task=MultiLabel(names, thresholds=[0.1, 0.2, 0.3]))
+    rewrite_config(tmp_path, decided)
+    after = {file.name: file.stat().st_ino for file in tmp_path.iterdir()}
+    changed = [name for name in before if before[name] != after[name]]
+    assert changed == ["config.yaml"]
+    again = read_run(tmp_path)
+    assert again.task == decided.task
 
 
 def test_a_table_whose_numbers_exceed_half_precision_is_written_whole(

@@ -9,7 +9,14 @@ from torch.nn import functional as F
 from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
 from selfattn_lm.evaluation import VIEWS
-from selfattn_lm.tasks import PredictionOptions, Regression, Task, choose_task, recorded_task
+from selfattn_lm.tasks import (
+    PredictionOptions,
+    Regression,
+    SingleLabel,
+    Task,
+    choose_task,
+    recorded_task,
+)
 from selfattn_lm.tasks.number_scores import PairedNumbers, score_numbers
 
 TASK = Regression(mean=10.0, std=2.0)
@@ -37,8 +44,8 @@ def test_the_scaling_is_that_of_the_training_targets() -> None:
     task = choose_task({"train": train, "test": split_of([100.0])})
     assert task == Regression(3.0, float(np.std([1.0, 2.0, 6.0])))
     encoded = task.encode(train.targets)
-    assert encoded.dtype == np.float64
-    assert encoded.tolist() == [1.0, 2.0, 6.0]
+    assert encoded.dtype == np.float32, "mps has no float64"
+    np.testing.assert_allclose(encoded, np.array([-2.0, -1.0, 3.0]) / task.std, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -91,31 +98,35 @@ def test_other_values_are_refused(
 @pytest.mark.parametrize("training", [True, False])
 def test_the_loss_is_the_squared_error_of_standardized_numbers(training: bool) -> None:
     logits = torch.randn(7, 1, requires_grad=True)
-    targets = 10 + 2 * torch.randn(7, dtype=torch.float64)
-    expected = F.mse_loss(logits[:, 0], ((targets - 10) / 2).float())
+    numbers = 10 + 2 * torch.randn(7, dtype=torch.float64)
+    targets = torch.from_numpy(TASK.encode(numbers.tolist()))
+    expected = F.mse_loss(logits[:, 0], ((numbers - 10) / 2).float())
     config = resolved_settings(model_config(), label_smoothing=0.2).training
     loss = TASK.training_loss(config, targets.numpy()).train(training)
     torch.testing.assert_close(loss(logits, targets), expected)
     torch.testing.assert_close(TASK.loss(logits, targets), expected)
     # In the targets' unit it is the squared error over their variance.
-    numbers = TASK.activate(logits)[:, 0].double()
+    predicted = TASK.activate(logits)[:, 0].double()
     torch.testing.assert_close(
-        ((numbers - targets) ** 2).mean() / 4, expected.double(), rtol=1e-5, atol=0
+        ((predicted - numbers) ** 2).mean() / 4, expected.double(), rtol=1e-5, atol=0
     )
     loss(logits, targets).backward()
     assert logits.grad is not None
 
 
-def test_the_head_of_another_run_is_standardized_anew() -> None:
-    initial = Regression(mean=4.0, std=1.0)
-    scaling = TASK.head_scaling(initial)
-    assert scaling == (0.5, -3.0)
-    logits = torch.randn(5, 1)
-    rescaled = scaling[0] * logits + scaling[1]
-    torch.testing.assert_close(TASK.activate(rescaled), initial.activate(logits))
-    assert TASK.head_scaling(TASK) == (1.0, 0.0)
-    assert TASK.head_scaling(SIGMOID) is None
-    assert TASK.head_scaling(Regression(mean=1000.0, std=200.0)) is None
+def test_a_small_difference_between_large_numbers_is_encoded() -> None:
+    seconds = Regression(mean=1.75e9, std=2.0)  # in float32, 128 would be the next larger number
+    assert seconds.encode([1.75e9, 1.75e9 + 1, 1.75e9 + 3]).tolist() == [0.0, 0.5, 1.5]
+
+
+def test_the_head_of_another_run_suits_if_it_predicts_standardized_numbers() -> None:
+    assert TASK.head_problem(Regression(mean=1000.0, std=200.0)) == ""
+    reason = "the model to start from predicts numbers that are not standardized"
+    assert TASK.head_problem(Regression(mean=0.0, std=1.0)) == reason
+    assert TASK.head_problem(SIGMOID) == reason
+    labels = SingleLabel(["no", "yes"])
+    assert TASK.head_problem(labels) == "the model to start from was trained for 2 labels"
+    assert labels.head_problem(TASK) == "the model to start from was trained for a number"
 
 
 def test_class_weights_are_refused() -> None:
@@ -163,7 +174,7 @@ def test_the_scores_are_those_of_scikit_learn_and_scipy() -> None:
     random = np.random.default_rng(0)
     targets = random.integers(1, 6, 200).astype(float)  # with many ties
     predictions = (targets + random.normal(size=200)).round(1)
-    found = TASK.score(predictions[:, None], targets)
+    found = TASK.score(predictions[:, None], TASK.encode(targets.tolist()))
     expected = {
         "mae": sklearn_metrics.mean_absolute_error(targets, predictions),
         "rmse": sklearn_metrics.root_mean_squared_error(targets, predictions),
@@ -263,7 +274,7 @@ def test_a_row_is_always_left_to_train_on() -> None:
 def test_a_few_rows_of_each_label_cannot_be_chosen_of_numbers() -> None:
     with pytest.raises(UserError) as caught:
         TASK.few_shot([1.0, 2.0], 5, seed=0)
-    reason = "5 rows of each label were asked for, but the targets are numbers"
+    reason = "5 rows of each label, but the targets are numbers"
     assert str(caught.value) == f"data.shots: {reason}; leave it out, or give a smaller file."
 
 

@@ -50,17 +50,50 @@ def test_where_all_probabilities_are_equal_all_are_predicted() -> None:
     assert 0 < threshold < 0.2
 
 
-def test_labels_with_few_rows_share_the_threshold_of_all() -> None:
+def three_labels(rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of 100 texts, and their targets: so many of the first ones have each label."""
     random = np.random.default_rng(0)
-    targets = np.zeros((100, 3), dtype=np.float32)
-    targets[:40, 0] = 1
-    targets[:10, 1] = 1
-    targets[:9, 2] = 1
-    probabilities = np.clip(0.4 * targets + 0.5 * random.random((100, 3)), 0, 1)
-    first, second, third = fit_thresholds(probabilities, targets)
+    targets = np.zeros((100, len(rows)), dtype=np.float32)
+    for label, count in enumerate(rows):
+        targets[:count, label] = 1
+    return np.clip(0.4 * targets + 0.5 * random.random(targets.shape), 0, 1), targets
+
+
+def test_a_label_with_ten_rows_has_a_threshold_of_its_own() -> None:
+    probabilities, targets = three_labels([40, 10, 9])
     is_true = targets > 0
-    shared = best_threshold(probabilities.ravel(), is_true.ravel(), 0.5)
-    assert third == shared
-    assert first == best_threshold(probabilities[:, 0], is_true[:, 0], shared)
-    assert second == best_threshold(probabilities[:, 1], is_true[:, 1], shared)
-    assert fit_thresholds(probabilities, np.zeros((100, 3))) == [0.5] * 3
+    of_all = best_threshold(probabilities.ravel(), is_true.ravel(), 0.5)
+    first, second, third = fit_thresholds(probabilities, targets)
+    assert first == best_threshold(probabilities[:, 0], is_true[:, 0], of_all)
+    assert second == best_threshold(probabilities[:, 1], is_true[:, 1], of_all)
+    assert third == of_all, "alone, 9 rows are too few"
+
+
+def test_labels_with_fewer_rows_share_the_threshold_of_their_pooled_rows() -> None:
+    probabilities, targets = three_labels([40, 9, 1])
+    is_true = targets > 0
+    of_all = best_threshold(probabilities.ravel(), is_true.ravel(), 0.5)
+    pooled = best_threshold(probabilities[:, 1:].ravel(), is_true[:, 1:].ravel(), of_all)
+    assert pooled != of_all
+    assert fit_thresholds(probabilities, targets)[1:] == [pooled, pooled]
+
+
+def test_the_thresholds_of_a_frequent_and_of_two_rare_labels_by_hand() -> None:
+    probabilities = np.full((20, 3), 0.01)
+    targets = np.zeros((20, 3))
+    targets[:12, 0] = 1
+    probabilities[:12, 0] = 0.9
+    targets[:6, 1] = 1
+    probabilities[:6, 1] = 0.3
+    probabilities[6:9, 1] = 0.2  # three texts without the label
+    targets[:4, 2] = 1
+    probabilities[:4, 2] = 0.1
+    # The frequent label is separated at (0.9 + 0.01) / 2. Of the two others together, at 0.25 six
+    # of ten are found (F1 12/16), and below 0.1 all ten and the three others (F1 20/23).
+    expected = [(0.9 + 0.01) / 2, (0.1 + 0.01) / 2, (0.1 + 0.01) / 2]
+    assert fit_thresholds(probabilities, targets) == pytest.approx(expected)
+
+
+def test_without_any_label_the_default_remains() -> None:
+    probabilities, targets = three_labels([0, 0, 0])
+    assert fit_thresholds(probabilities, targets) == [0.5, 0.5, 0.5]

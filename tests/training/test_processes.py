@@ -174,9 +174,7 @@ def test_fewer_texts_to_validate_by_than_processes_are_refused(texts: int, tmp_p
         return
     assert codes == [2, 2], said
     for text in said:
-        reason = (
-            "selfattn: 1 texts to validate by are too few for 2 processes, each of which needs one"
-        )
+        reason = "selfattn: 2 processes need at least 2 texts to validate by, got 1"
         assert text.splitlines()[-1] == f"{reason}; give more, or lower --training.devices."
     assert sorted(os.listdir(tmp_path)) == ["data", "log-0", "log-1"]
 

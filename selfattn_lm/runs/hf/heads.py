@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from selfattn_lm.errors import UserError
+from selfattn_lm.phrases import counted
 from selfattn_lm.runs.hf.config import CheckpointConfig, is_integer
 from selfattn_lm.runs.hf.names import HEAD_WEIGHT
 from selfattn_lm.tasks import MultiLabel, Regression, SingleLabel, Task
@@ -57,7 +58,7 @@ def _read_labels(config: CheckpointConfig, rows: int) -> list[str]:
     file = config.file
     labels = _label_names(config, rows)
     if len(labels) != rows:
-        sizes = f"{len(labels)} labels, but {HEAD_WEIGHT} has {rows} rows"
+        sizes = f"{counted(len(labels), 'label')}, but {HEAD_WEIGHT} has {counted(rows, 'row')}"
         raise UserError(f"{file}: it names {sizes}.")
     for label in labels:
         if labels.count(label) > 1:
