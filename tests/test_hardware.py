@@ -179,3 +179,12 @@ def test_scoring_stays_where_training_was_and_in_its_precision(
     result = train(texts, out=tmp_path / "run", accelerator="cpu", precision="32", **TINY)
     assert asked == [("32", "cpu")]
     assert next(result.classifier.run.model.parameters()).device.type == "cpu"
+
+
+def test_numbers_below_the_smallest_normal_one_are_zero_in_training_alone() -> None:
+    tiny, normal = torch.tensor([1e-30]), torch.tensor([1e-9])
+    assert (tiny * normal).item() > 0
+    with hardware.flushed_denormals():
+        if torch.set_flush_denormal(True):  # the processor can
+            assert (tiny * normal).item() == 0
+    assert (tiny * normal).item() > 0

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from selfattn_lm.config import Resolved, ResolvedTraining
 from selfattn_lm.errors import Interrupted, UserError
-from selfattn_lm.hardware import can_reduce_sparse_gradients, choose_device
+from selfattn_lm.hardware import can_reduce_sparse_gradients, choose_device, flushed_denormals
 from selfattn_lm.inputs import Batch
 from selfattn_lm.phrases import counted
 from selfattn_lm.runs import LAST, RunFolder
@@ -167,7 +167,7 @@ def _fit(
     checkpoint: Path | None,
 ) -> Exception | None:
     """Let Lightning train; returns what ended it early, if the run has something to save then."""
-    with run_trainer.stop.listening(), warnings.catch_warnings():
+    with run_trainer.stop.listening(), flushed_denormals(), warnings.catch_warnings():
         for harmless in _HARMLESS:
             warnings.filterwarnings("ignore", message=f".*{harmless}.*")
         try:
