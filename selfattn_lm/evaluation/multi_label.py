@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from selfattn_lm.evaluation.tables import label_table, percent, score_table, with_interval
+from selfattn_lm.evaluation.tables import fraction_table, label_table, percent, with_interval
 from selfattn_lm.phrases import counted
 
 _INTERVALS = ("micro_f1", "macro_f1")
@@ -27,13 +27,7 @@ def tables(values: Mapping[str, Any]) -> list[RenderableType]:
     A precision, recall or F1 that is undefined, as of a label without rows, is 0, and macro-F1 is
     the mean over all labels.
     """
-    scores = score_table("")
-    for name in _INTERVALS:
-        score = values[name]
-        interval = f"{percent(score['low'])} to {percent(score['high'])}"
-        scores.add_row(name, percent(score["value"]), interval)
-    for name in _OTHERS:
-        scores.add_row(name, percent(values[name]), "")
+    scores = fraction_table(values, _INTERVALS, _OTHERS)
     title = "\nlabels (0 where a score is undefined)"
     return [scores, label_table(title, values["per_class"])]
 

@@ -8,13 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from selfattn_lm.evaluation.tables import (
-    label_table,
-    percent,
-    plain_table,
-    score_table,
-    with_interval,
-)
+from selfattn_lm.evaluation.tables import fraction_table, label_table, plain_table, with_interval
 from selfattn_lm.phrases import counted
 
 _MAX_MATRIX = 12  # labels; a larger confusion matrix is too wide for a screen
@@ -53,12 +47,7 @@ def markdown(scores: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _scores(values: Mapping[str, Any]) -> Table:
-    table = score_table("")
-    for name in ("accuracy", "macro_f1"):
-        score = values[name]
-        interval = f"{percent(score['low'])} to {percent(score['high'])}"
-        table.add_row(name, percent(score["value"]), interval)
-    table.add_row("weighted_f1", percent(values["weighted_f1"]), "")
+    table = fraction_table(values, ("accuracy", "macro_f1"), ("weighted_f1",))
     table.add_row("log_loss", f"{values['log_loss']:.4f}", "")
     return table
 

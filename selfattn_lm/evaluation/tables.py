@@ -1,6 +1,6 @@
 """Numbers and tables of scores, as the views of all tasks show them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -24,6 +24,20 @@ def plain_table(title: str, *columns: str) -> Table:
     for number, column in enumerate(columns):
         built.add_column(Text(column), justify="left" if number == 0 else "right")
     return built
+
+
+def fraction_table(
+    values: Mapping[str, Any], with_intervals: Sequence[str], others: Sequence[str]
+) -> Table:
+    """Build a table of scores that are fractions, some with their intervals, in percent."""
+    table = score_table("")
+    for name in with_intervals:
+        score = values[name]
+        interval = f"{percent(score['low'])} to {percent(score['high'])}"
+        table.add_row(name, percent(score["value"]), interval)
+    for name in others:
+        table.add_row(name, percent(values[name]), "")
+    return table
 
 
 def score_table(title: str) -> Table:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from selfattn_lm.config import ResolvedModel, ResolvedTokenizer, Settings, TokenizerConfig
@@ -90,9 +91,9 @@ def encode_vectors(
     tokenizer_config = resolve_tokenizer(settings.tokenizer, unspaced=False, rows=len(train))
     # Neighbouring vectors have no n-grams, and vectors no characters.
     model = replace(settings.model, max_ngram=1, ngram_buckets=1, char_ngrams=False)
-    whole = VectorSequences.of(train.texts, featurizer, NO_LIMIT)
+    lengths = np.array([len(sequence) for sequence in train.texts])
     batch_tokens = settings.training.batch_tokens
-    config = resolve_model(model, tokenizer_config, whole.lengths, batch_tokens)
+    config = resolve_model(model, tokenizer_config, lengths, batch_tokens)
     return EncodedSplits(
         train=VectorSequences.of(train.texts, featurizer, config.max_length),
         validation=VectorSequences.of(validation.texts, featurizer, config.max_length),

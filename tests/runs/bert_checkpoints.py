@@ -95,6 +95,13 @@ def is_distilbert(name: str) -> bool:
     return name.startswith("DistilBert")
 
 
+def no_dropout(name: str) -> dict[str, Any]:
+    """The values of a checkpoint's configuration with which it has no dropout."""
+    if is_distilbert(name):
+        return {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
+    return {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
 def change_config(folder: Path, **changes: Any) -> None:
     """Change values of a checkpoint's `config.json`; None removes one."""
     file = folder / "config.json"

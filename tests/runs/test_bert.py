@@ -18,6 +18,7 @@ from bert_checkpoints import (
     checkpoint,
     hidden_states,
     is_distilbert,
+    no_dropout,
     transformers,
 )
 from torch import Tensor
@@ -75,10 +76,7 @@ def test_hidden_states_with_token_types_equal_those_of_transformers(
 def test_logits_and_gradients_equal_those_of_transformers(
     name: str, training: bool, tmp_path: Path
 ) -> None:
-    no_dropout: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    if is_distilbert(name):
-        no_dropout = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
-    theirs = checkpoint(tmp_path, name, **no_dropout).train(training)
+    theirs = checkpoint(tmp_path, name, **no_dropout(name)).train(training)
     ours = read_bert(tmp_path).model.train(training)
     ids, attention_mask, _ = batch()
     labels = torch.tensor([0, 2, 1])

@@ -1,11 +1,10 @@
 """Pairs of texts become the same tokens, types and logits as in `transformers`."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from bert_checkpoints import TEXTS, checkpoint, is_distilbert, transformers
+from bert_checkpoints import TEXTS, checkpoint, is_distilbert, no_dropout, transformers
 
 from selfattn_lm.features.pairs import TokenizedPairs
 from selfattn_lm.runs import read_bert
@@ -36,10 +35,7 @@ def test_token_ids_and_types_of_pairs_equal_those_of_transformers(
 def test_logits_of_pairs_equal_those_of_transformers(
     name: str, training: bool, tmp_path: Path
 ) -> None:
-    no_dropout: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    if is_distilbert(name):
-        no_dropout = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
-    theirs = checkpoint(tmp_path, name, **no_dropout).train(training)
+    theirs = checkpoint(tmp_path, name, **no_dropout(name)).train(training)
     run = read_bert(tmp_path)
     tokens = TokenizedPairs.from_texts(run.tokenizer, TEXTS, SECOND, 24)
     inputs = tokens.batch(range(len(tokens)))

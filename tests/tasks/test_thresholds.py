@@ -51,7 +51,7 @@ def test_where_all_probabilities_are_equal_all_are_predicted() -> None:
 
 
 def three_labels(rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of 100 texts, and their targets: so many of the first ones have each label."""
+    """Probabilities of 100 texts, and their targets: the first `rows[i]` of them have label i."""
     random = np.random.default_rng(0)
     targets = np.zeros((100, len(rows)), dtype=np.float32)
     for label, count in enumerate(rows):
