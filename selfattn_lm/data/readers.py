@@ -149,8 +149,11 @@ def _read_separated(file: Any, where: str, quoting: Quoting, delimiter: str) -> 
 
 def _read_arrays(file: Any, where: str, form: str) -> Iterator[Row]:
     """Yield each sequence of vectors as a row."""
-    for number, values in enumerate(read_arrays(file, where, form), 1):
-        yield Row(number, values)
+    try:
+        for number, values in enumerate(read_arrays(file, where, form), 1):
+            yield Row(number, values)
+    except (EOFError, zipfile.BadZipFile, zlib.error):
+        raise UserError(f"{where}: the {form} file is empty or damaged; write it again.") from None
 
 
 def _read_txt(file: IO[bytes], where: str) -> Iterator[Row]:
@@ -245,7 +248,7 @@ def _user_errors(path: Path, form: str | None) -> Iterator[None]:
         raise UserError(f"{path}: holds {problem}; save the file as UTF-8.") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    except (ValueError, zipfile.BadZipFile) as error:  # pyarrow's errors of format are ValueErrors
+    except ValueError as error:  # pyarrow's errors of format are ValueErrors
         reason = str(error).rstrip(".")
         form = form or format_of(path)
         raise UserError(f"{path}: not a readable {form} file: {reason}.") from None

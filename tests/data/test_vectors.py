@@ -191,7 +191,11 @@ def test_a_file_that_is_no_array_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(b"no array")
     assert refusal(tmp_path / "a.npy").startswith(": not a readable npy file: ")
     (tmp_path / "a.npz").write_bytes(b"PK\x03\x04no archive")
-    assert refusal(tmp_path / "a.npz").startswith(": ")
+    message = ": the npz file is empty or damaged; write it again."
+    assert refusal(tmp_path / "a.npz") == message
+    (tmp_path / "empty.npy").write_bytes(b"")
+    message = ": the npy file is empty or damaged; write it again."
+    assert refusal(tmp_path / "empty.npy") == message
     file = io.BytesIO()
     np.save(file, np.zeros(3))
     (tmp_path / "b.npy").write_bytes(file.getvalue())
