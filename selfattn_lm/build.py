@@ -20,6 +20,7 @@ from selfattn_lm.nn.classifier import Branch, Classifier
 from selfattn_lm.nn.dropout import Dropout
 from selfattn_lm.nn.embedding import CharNgramEmbedding, NgramEmbedding, TokenEmbedding, token_table
 from selfattn_lm.nn.encoder import Encoder, EncoderLayer, PostNormLayer, feed_forward
+from selfattn_lm.nn.ngrams import NgramClassifier
 from selfattn_lm.nn.pooling import POOLINGS, mean_pooling, no_pooling
 
 
@@ -30,6 +31,7 @@ def build_model(
     *,
     in_training: bool,
     bert: BertConfig | None = None,
+    ngrams: NgramClassifier | None = None,
 ) -> Classifier:
     """Build the model of a run.
 
@@ -40,9 +42,10 @@ def build_model(
         in_training: Whether tokens are embedded with their character n-grams, if the settings say
             so. A trained classifier has them folded into a plain table.
         bert: The architecture, if the run started from a BERT.
+        ngrams: The n-gram branch, if the run has one.
     """
     if bert is not None:
-        return build_bert(bert, settings.model, outputs)
+        return build_bert(bert, settings.model, outputs, ngrams)
     if isinstance(featurizer, Standardization):
         return build_vector_classifier(settings.model, featurizer.features, outputs)
     char_ngrams = None
@@ -53,8 +56,9 @@ def build_model(
     vocab_size = featurizer.get_vocab_size()
     if outputs == 0:
         return build_masked_model(settings.model, vocab_size, char_ngrams)
-    has_pairs = settings.has_pairs
-    return build_classifier(settings.model, vocab_size, outputs, char_ngrams, has_pairs=has_pairs)
+    return build_classifier(
+        settings.model, vocab_size, outputs, char_ngrams, ngrams, has_pairs=settings.has_pairs
+    )
 
 
 def build_classifier(
@@ -62,6 +66,7 @@ def build_classifier(
     vocab_size: int,
     outputs: int,
     char_ngrams: Tensor | None = None,
+    ngrams: NgramClassifier | None = None,
     *,
     has_pairs: bool = False,
 ) -> Classifier:
@@ -73,13 +78,14 @@ def build_classifier(
         outputs: How many logits the head computes, one per label.
         char_ngrams: The character n-grams of each token (V, K), to train with a
             `CharNgramEmbedding`; None for a plain table of tokens.
+        ngrams: The n-gram branch; None for a model without.
         has_pairs: Whether it classifies pairs of texts.
     """
     added, rotate = _positions(config)
     tokens = _token_embedding(vocab_size, config.width, char_ngrams)
-    ngrams = _ngram_embedding(config, has_pairs=has_pairs)
-    embedding = TokenEmbedding(tokens, ngrams, added, config.embedding_dropout)
-    return _with_branches(config, embedding, _encoder(config, rotate), outputs)
+    ngram_embedding = _ngram_embedding(config, has_pairs=has_pairs)
+    embedding = TokenEmbedding(tokens, ngram_embedding, added, config.embedding_dropout)
+    return _with_branches(config, embedding, _encoder(config, rotate), outputs, ngrams)
 
 
 def build_vector_classifier(config: ResolvedModel, features: int, outputs: int) -> Classifier:
@@ -100,13 +106,17 @@ def build_vector_classifier(config: ResolvedModel, features: int, outputs: int) 
 
 
 def _with_branches(
-    config: ResolvedModel, embedding: TokenEmbedding, encoder: nn.Module, outputs: int
+    config: ResolvedModel,
+    embedding: TokenEmbedding,
+    encoder: nn.Module,
+    outputs: int,
+    ngrams: NgramClassifier | None = None,
 ) -> Classifier:
     branch = Branch(encoder, POOLINGS[config.pooling], _head(config, outputs))
     if config.kind == "bag" or not config.bag_branch:
-        return Classifier(embedding, {"encoder": branch})
+        return Classifier(embedding, {"encoder": branch}, ngrams)
     bag = Branch(Bag(), mean_pooling, _head(config, outputs))
-    return Classifier(embedding, {"bag": bag, "encoder": branch})
+    return Classifier(embedding, {"bag": bag, "encoder": branch}, ngrams)
 
 
 def build_masked_model(
@@ -170,7 +180,9 @@ def _head(config: ResolvedModel, outputs: int) -> nn.Sequential:
     return nn.Sequential(Dropout(config.embedding_dropout), nn.Linear(config.width, outputs))
 
 
-def build_bert(bert: BertConfig, config: ResolvedModel, outputs: int) -> Classifier:
+def build_bert(
+    bert: BertConfig, config: ResolvedModel, outputs: int, ngrams: NgramClassifier | None = None
+) -> Classifier:
     """Build a BERT with random weights that classifies.
 
     With `config.pooling` "cls" it pools as BERT does, through its `Pooler`.
@@ -193,7 +205,7 @@ def build_bert(bert: BertConfig, config: ResolvedModel, outputs: int) -> Classif
         bert.norm_eps,
         config.dropout,
     )
-    return Classifier(embedding, {"encoder": Branch(encoder, pool, head)})
+    return Classifier(embedding, {"encoder": Branch(encoder, pool, head)}, ngrams)
 
 
 def _bert_layer(bert: BertConfig, config: ResolvedModel) -> PostNormLayer:

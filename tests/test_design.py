@@ -141,7 +141,7 @@ def test_the_model_can_be_read_in_one_sitting() -> None:
     for file in (PACKAGE / "nn").rglob("*.py"):
         if file.name not in ("baselines.py", "bert.py"):
             total += len(file.read_text(encoding="utf-8").splitlines())
-    assert total <= 600
+    assert total <= 700
 
 
 def test_no_pickle_is_read_outside_of_checkpoints() -> None:

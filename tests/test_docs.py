@@ -58,13 +58,13 @@ def test_the_readme_quotes_the_lines_of_attention() -> None:
 
 
 def test_the_model_is_as_small_as_the_readme_says() -> None:
-    assert "one file of fewer than 80 lines, the whole model fewer than 800" in " ".join(
+    assert "one file of fewer than 80 lines, the whole model fewer than 900" in " ".join(
         README.split()
     )
     lines = 0
     for file in (ROOT / "selfattn_lm" / "nn").glob("*.py"):
         lines += len(file.read_text(encoding="utf-8").splitlines())
-    assert lines < 800
+    assert lines < 900
 
 
 def test_the_tables_of_the_docs_are_the_measured_ones() -> None:

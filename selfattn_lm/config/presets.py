@@ -11,7 +11,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 # The defaults for a pretrained BERT: smaller updates, so that it does not forget what it knows.
 FINETUNING: dict[str, Any] = {
-    "training": {"layer_decay": 0.8, "batch_size": 32, "weight_decay": 0.01, "label_smoothing": 0.0}
+    "model": {"ngram_branch": False},
+    "training": {
+        "layer_decay": 0.8,
+        "batch_size": 32,
+        "weight_decay": 0.01,
+        "label_smoothing": 0.0,
+    },
 }
 # The defaults of `pretrain`: masked tokens are predicted from their context, so little of it is
 # dropped.

@@ -130,6 +130,10 @@ class ModelConfig(Checked):
         "add a branch that classifies by the mean of the embeddings, and average both predictions",
         architecture=True,
     )
+    ngram_branch: bool = opt(
+        True,
+        "add a branch with a linear model of the n-grams of whole texts, solved before training",
+    )
     embedding_dropout: float = opt(0.5, "dropout on embedded tokens and on pooled texts", 0, 0.95)
     token_dropout: float = opt(
         0.2, "fraction of input tokens replaced by [MASK] in training", 0, 0.95

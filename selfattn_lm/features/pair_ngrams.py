@@ -15,6 +15,7 @@ from selfattn_lm.features.hashing import ngram_hash
 from selfattn_lm.features.tokenizer import SEP_ID
 from selfattn_lm.inputs import Inputs
 
+NO_NGRAM = -1  # in the place of a hash
 # Partners of a token at most: the first tokens that only the second text has.
 PARTNERS = 16
 # Roles of tokens: of the first text alone, of both, and the same for tokens of the second text.
@@ -44,45 +45,39 @@ def token_roles(inputs: Inputs) -> Tensor:
     return roles.masked_fill(is_special, _NO_ROLE)
 
 
-def pair_ngram_buckets(inputs: Inputs, buckets: int) -> Tensor:
-    """Find the buckets of what compares the texts; an empty place is one beyond the last.
+def pair_ngram_hashes(inputs: Inputs) -> Tensor:
+    """Hash what compares the texts.
 
     Returns:
-        The buckets of the differences of the texts, the same for each token, of the token's role,
-        of the token in its role, and of its partners: (B, T, 5 + P) int64.
+        The hashes of the differences of the texts, the same for each token, of the token's role,
+        of the token in its role, and of its partners; NO_NGRAM where there is none:
+        (B, T, 5 + P) int64.
     """
     ids = inputs.tokens
     roles = token_roles(inputs)  # (B, T)
-    role = ngram_hash(roles, torch.zeros_like(roles), _ROLE).remainder(buckets)
-    in_role = ngram_hash(ids, roles, _TOKEN_IN_ROLE).remainder(buckets)
+    role = ngram_hash(roles, torch.zeros_like(roles), _ROLE)
+    in_role = ngram_hash(ids, roles, _TOKEN_IN_ROLE)
     of_tokens = torch.stack([role, in_role], dim=-1)  # (B, T, 2)
-    of_tokens = of_tokens.masked_fill((roles == _NO_ROLE)[..., None], buckets)
-    counts = difference_buckets(roles, buckets)[:, None].expand(-1, ids.shape[1], -1)  # (B, T, 3)
-    return torch.cat([counts, of_tokens, partner_buckets(ids, roles, buckets)], dim=-1)
+    of_tokens = of_tokens.masked_fill((roles == _NO_ROLE)[..., None], NO_NGRAM)
+    differences = difference_hashes(roles)[:, None].expand(-1, ids.shape[1], -1)  # (B, T, 3)
+    return torch.cat([differences, of_tokens, partner_hashes(ids, roles)], dim=-1)
 
 
-def difference_buckets(roles: Tensor, buckets: int) -> Tensor:
-    """Find the buckets of how many tokens only one text has.
+def difference_hashes(roles: Tensor) -> Tensor:
+    """Hash how many tokens only one text has: (B, T) -> (B, 3).
 
-    They are those of the number in the first text, of that in the second, and of both numbers.
-
-    Args:
-        roles: The role of each token: (B, T).
-        buckets: The number of buckets.
-
-    Returns:
-        The buckets: (B, 3) int64.
+    They are the hashes of the number in the first text, of that in the second, and of both numbers.
     """
     first = (roles == _ONLY_FIRST).sum(1).clamp(max=_MAX_COUNT)  # (B,)
     second = (roles == _ONLY_SECOND).sum(1).clamp(max=_MAX_COUNT)
     both = ngram_hash(first, second, _COUNT)
     none = torch.full_like(first, _MAX_COUNT + 1)  # in the place of a number
     columns = [ngram_hash(first, none, _COUNT), ngram_hash(none, second, _COUNT), both]
-    return torch.stack(columns, dim=-1).remainder(buckets)
+    return torch.stack(columns, dim=-1)
 
 
-def partner_buckets(ids: Tensor, roles: Tensor, buckets: int) -> Tensor:
-    """Find the buckets of each token beside its partners: (B, T), (B, T) -> (B, T, P).
+def partner_hashes(ids: Tensor, roles: Tensor) -> Tensor:
+    """Hash each token beside each of its partners: (B, T), (B, T) -> (B, T, P).
 
     Partners of a token that only the first text has are the tokens that only the second has, the
     first `PARTNERS` of them.
@@ -91,6 +86,6 @@ def partner_buckets(ids: Tensor, roles: Tensor, buckets: int) -> Tensor:
     partners_first = is_partner.long().argsort(dim=1, descending=True, stable=True)[:, :PARTNERS]
     partner_ids = ids.gather(1, partners_first)  # (B, P)
     is_empty = ~is_partner.gather(1, partners_first)
-    crossed = ngram_hash(ids[:, :, None], partner_ids[:, None, :], _PARTNERS).remainder(buckets)
-    crossed = crossed.masked_fill((roles != _ONLY_FIRST)[:, :, None], buckets)  # (B, T, P)
-    return crossed.masked_fill(is_empty[:, None, :], buckets)
+    crossed = ngram_hash(ids[:, :, None], partner_ids[:, None, :], _PARTNERS)  # (B, T, P)
+    crossed = crossed.masked_fill((roles != _ONLY_FIRST)[:, :, None], NO_NGRAM)
+    return crossed.masked_fill(is_empty[:, None, :], NO_NGRAM)

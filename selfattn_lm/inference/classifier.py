@@ -21,6 +21,7 @@ from selfattn_lm.features.ngrams import add_ngrams
 from selfattn_lm.features.pairs import TokenizedPairs
 from selfattn_lm.features.sequences import TokenizedTexts, Tokens
 from selfattn_lm.features.vectors import Standardization, VectorSequences
+from selfattn_lm.features.weighted_ngrams import NgramVocabulary, WithNgrams
 from selfattn_lm.features.windows import NO_LIMIT, Windows, fit_length
 from selfattn_lm.hardware import Device, choose_device
 from selfattn_lm.inference.executor import Executor
@@ -74,11 +75,16 @@ class TextClassifier:
         self.task = self.run.task
         self.labels = self.task.labels
         self._model = convert_precision(self.run.model, self._precision, self._device, self._floats)
+        self._vocabulary: NgramVocabulary | None = None
+        if self.run.model.ngrams is not None:
+            max_ngram = self.run.resolved.model.max_ngram
+            branch = self.run.model.ngrams
+            self._vocabulary = NgramVocabulary.from_tensors(branch.hashes, branch.idf, max_ngram)
         self._executor = Executor(self._device, self._threads)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the threads, and the model in low precision: oneDNN orders its weights."""
-        left_out = ("labels", "task", "_model", "_executor")
+        left_out = ("labels", "task", "_model", "_executor", "_vocabulary")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -144,11 +150,11 @@ class TextClassifier:
         Raises UserError if the weights are broken, so that the model computes NaN.
         """
         tokens = self.encode(texts, pairs)
-        if isinstance(tokens, Windows):
+        if windows_of(tokens) is None:
+            outputs = self._compute(tokens, self.forward, self.task.outputs)
+        else:
             logits = self._compute(tokens, self._model, self.task.outputs)
             outputs = self.task.activate(torch.from_numpy(logits)).numpy()
-        else:
-            outputs = self._compute(tokens, self.forward, self.task.outputs)
         broken = np.count_nonzero(~np.isfinite(outputs).all(1))
         if broken:
             raise UserError(
@@ -182,14 +188,24 @@ class TextClassifier:
         first = texts_to_predict(texts)
         if pairs is None:
             longest = config.max_length
-            if config.long_texts != "head":
+            if config.long_texts != "head" or self._vocabulary is not None:
                 longest = NO_LIMIT
-            return fit_length(TokenizedTexts.from_texts(tokenizer, first, longest), config)
+            return self._fitted(TokenizedTexts.from_texts(tokenizer, first, longest))
         second = texts_to_predict(pairs, "pairs")
         if len(first) != len(second):
             counts = f"{counted(len(first), 'text')} but {counted(len(second), 'pair')}"
             raise UserError(f"{counts}; give one second text per text.")
-        return TokenizedPairs.from_texts(tokenizer, first, second, config.max_length)
+        return self._fitted(TokenizedPairs.from_texts(tokenizer, first, second, config.max_length))
+
+    def _fitted(self, texts: TokenizedTexts | TokenizedPairs) -> Tokens:
+        """Fit texts to the length that the encoders read, with the n-grams of the whole texts."""
+        fitted = fit_length(texts, self.run.resolved.model)
+        if self._vocabulary is None:
+            return fitted
+        weighted_ngrams = self._vocabulary.rows(texts)
+        if isinstance(fitted, Windows):  # each window has the n-grams of its text
+            weighted_ngrams = weighted_ngrams.select(fitted.documents)
+        return WithNgrams(fitted, weighted_ngrams)
 
     def _encode_vectors(
         self, sequences: Iterable[Any], standardization: Standardization
@@ -232,13 +248,23 @@ class TextClassifier:
         batch_size, batch_tokens = (32, 2048) if self._device == "cpu" else (256, 16_384)
         parts = cut_by_budget(lengths, batch_size, max(batch_tokens, self._max_length))
         self._executor.run(compute, parts[::-1])  # the longest first: none is waited for at the end
-        if isinstance(tokens, Windows):
-            return tokens.pool(results)
-        return results
+        windows = windows_of(tokens)
+        if windows is None:
+            return results
+        return windows.pool(results)
 
     def _with_ngrams(self, inputs: Inputs) -> Inputs:
         config = self.run.resolved.model
         return add_ngrams(inputs, config.max_ngram, config.ngram_buckets)
+
+
+def windows_of(tokens: Tokens) -> Windows | None:
+    """Return the windows that the rows are; None if each row is a text."""
+    if isinstance(tokens, WithNgrams):
+        tokens = tokens.tokens
+    if isinstance(tokens, Windows):
+        return tokens
+    return None
 
 
 def require_pairs(are_given: bool, settings: PredictionSettings) -> None:

@@ -46,7 +46,7 @@ def convert_precision(
             converted = to_int8(encoder, dtype) if precision == "int8" else to_bf16(encoder)
             encoder = LowPrecisionEncoder(converted, dtype)
         branches[name] = Branch(encoder, branch.pool, branch.head)
-    converted_model = Classifier(model.embedding, branches).eval()
+    converted_model = Classifier(model.embedding, branches, model.ngrams).eval()
     converted_model.branch_weights = model.branch_weights
     return converted_model
 

@@ -13,4 +13,5 @@ from selfattn_lm.nn.embedding import (
     TokenEmbedding as TokenEmbedding,
 )
 from selfattn_lm.nn.encoder import Encoder as Encoder
+from selfattn_lm.nn.ngrams import NgramClassifier as NgramClassifier
 from selfattn_lm.nn.positions import Learned as Learned, Rotary as Rotary, Sinusoidal as Sinusoidal

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_lm.inputs import Inputs
+from selfattn_lm.nn.ngrams import NgramClassifier
 
 # The fraction of its gradient by which the second branch moves the embedding: the first branch, a
 # bag of words, decides what single words mean.
@@ -40,28 +41,44 @@ class Branch(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Inputs in, logits out: a shared embedding and one or two branches.
+    """Inputs in, logits out: a shared embedding with one or two branches, and an n-gram branch.
 
     - `bag`: the mean of the embeddings, blind to context (a fastText-like classifier);
-    - `encoder`: the embeddings after self-attention, pooled.
+    - `encoder`: the embeddings after self-attention, pooled;
+    - `ngrams`: a linear model of the n-grams of the whole text, which shares nothing with them.
 
-    Each branch is trained with its own loss, so the embeddings learn what single words say even
-    where the encoder could memorise whole texts. The prediction is the mean of the branches'
+    The first two are trained, each with its own loss, so the embeddings learn what single words say
+    even where the encoder could memorise whole texts. The prediction is the sum of the branches'
     logits, weighted by `branch_weights` (K,), which are chosen on the validation split.
 
     Args:
         embedding: `Inputs` of (B, T) -> (B, T, C).
-        branches: The branches by name, in the order of `branch_weights`.
+        branches: The branches on the embedding by name, in the order of `branch_weights`.
+        ngrams: The n-gram branch, the last in `branch_weights`; None for a model without.
     """
 
     branch_weights: Tensor
 
-    def __init__(self, embedding: nn.Module, branches: Mapping[str, Branch]) -> None:
+    def __init__(
+        self,
+        embedding: nn.Module,
+        branches: Mapping[str, Branch],
+        ngrams: NgramClassifier | None = None,
+    ) -> None:
         super().__init__()
         self.embedding = embedding
         self.branches: Any = nn.ModuleDict(branches)
-        equal = torch.full((len(branches),), 1 / len(branches))
-        self.register_buffer("branch_weights", equal)
+        self.ngrams = ngrams
+        count = len(self.branch_names)
+        self.register_buffer("branch_weights", torch.full((count,), 1 / count))
+
+    @property
+    def branch_names(self) -> list[str]:
+        """The names of the K branches, in the order of `branch_weights`."""
+        names = list(self.branches)
+        if self.ngrams is not None:
+            names.append("ngrams")
+        return names
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Compute the logits: (B, T) -> (B, L)."""
@@ -72,13 +89,25 @@ class Classifier(nn.Module):
 
     def branch_logits(self, inputs: Inputs) -> Tensor:
         """Compute the logits of each branch: (B, T) -> (K, B, L)."""
+        return self.with_ngrams(self.trained_logits(inputs), inputs)
+
+    def with_ngrams(self, trained: Tensor, inputs: Inputs) -> Tensor:
+        """Append the logits of the n-gram branch to those of the others: -> (K, B, L)."""
+        if self.ngrams is None:
+            return trained
+        assert inputs.weighted_ngrams is not None, "features.weighted_ngrams computes them"
+        logits = self.ngrams(inputs.weighted_ngrams)  # (B, L)
+        return torch.cat([trained, logits[None].to(trained.dtype)])
+
+    def trained_logits(self, inputs: Inputs) -> Tensor:
+        """Compute the logits of each branch on the embedding: (B, T) -> (branches, B, L)."""
         logits = []
         for branch, pooled in zip(self.branches.values(), self.pooled(inputs), strict=True):
             logits.append(branch.head(pooled))
         return torch.stack(logits)
 
     def pooled(self, inputs: Inputs) -> list[Tensor]:
-        """Compute one vector per text and branch: (B, T) -> K of (B, C)."""
+        """Compute one vector per text and branch on the embedding: (B, T) -> each (B, C)."""
         first, *others = self.branches.values()
         embedded = self.embedding(inputs)
         pooled = [first(embedded, inputs.attention_mask)]
@@ -89,7 +118,7 @@ class Classifier(nn.Module):
         return pooled
 
     def embed(self, inputs: Inputs) -> Tensor:
-        """Compute one vector per text, its branches side by side: (B, T) -> (B, K · C)."""
+        """Compute one vector per text, those of its branches side by side: -> (B, branches · C)."""
         return torch.cat(self.pooled(inputs), dim=-1)
 
     def mlm_logits(self, inputs: Inputs, masked: Tensor) -> Tensor:
@@ -130,23 +159,31 @@ class Classifier(nn.Module):
         return {name: parameter for name, parameter in named if parameter.ndim > 1}
 
     def load_backbone(self, other: "Classifier", *, with_heads: bool) -> None:
-        """Copy the weights of another model: all, or all but the heads and the branch weights.
+        """Copy the trained weights of another model: all, or all but the heads.
 
         The other model must have every weight that is copied, and none besides, in the same shape.
+        The n-gram branch and the branch weights stay: they belong to the data, and are found anew.
         """
-        weights = other.state_dict()
-        may_be_missing: set[str] = set()
-        if not with_heads:
-            heads = other._head_names()
-            weights = {name: w for name, w in weights.items() if name not in heads}
-            may_be_missing = self._head_names()
-        missing, unexpected = self.load_state_dict(weights, strict=False)
+        weights = other._trained_weights(with_heads=with_heads)
+        own = self._trained_weights(with_heads=with_heads)
+        unexpected = weights.keys() - own.keys()
         assert not unexpected, f"not in this model: {', '.join(unexpected)}"
-        assert set(missing) <= may_be_missing, f"not in the other model: {', '.join(missing)}"
+        missing = own.keys() - weights.keys()
+        assert not missing, f"not in the other model: {', '.join(missing)}"
+        self.load_state_dict(weights, strict=False)
+
+    def _trained_weights(self, *, with_heads: bool) -> dict[str, Tensor]:
+        """The state of the embedding and of its branches, with their heads or without."""
+        weights = {}
+        for name, weight in self.state_dict().items():
+            is_trained = name.startswith(("embedding.", "branches."))
+            if is_trained and (with_heads or name not in self._head_names()):
+                weights[name] = weight
+        return weights
 
     def _head_names(self) -> set[str]:
-        """The names of the heads' weights and of the branch weights in the state dict."""
-        names = {"branch_weights"}
+        """The names of the heads' weights in the state dict."""
+        names: set[str] = set()
         for name, branch in self.branches.items():
             names.update(f"branches.{name}.head.{part}" for part in branch.head.state_dict())
         return names

@@ -16,7 +16,7 @@ from selfattn_lm.config import BertConfig, Pooling, read_config, resolved_from
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.tokenizer import load_tokenizer
 from selfattn_lm.features.vectors import Featurizer, Standardization
-from selfattn_lm.nn import Classifier
+from selfattn_lm.nn import Classifier, NgramClassifier
 from selfattn_lm.runs.files import digest
 from selfattn_lm.runs.hf.bert import is_checkpoint, read_bert
 from selfattn_lm.runs.hf.files import read_json
@@ -56,9 +56,24 @@ def read_run(folder: Path, pooling: Pooling = "auto") -> Run:
         outputs = 0
         if task is not None:
             outputs = task.outputs
-        model = build_model(resolved, featurizer, outputs, in_training=task is None, bert=bert)
+        model = build_model(
+            resolved,
+            featurizer,
+            outputs,
+            in_training=task is None,
+            bert=bert,
+            ngrams=_empty_ngram_branch(weights, outputs),
+        )
     _load_weights(model, weights, folder)
     return Run(config.settings, resolved, task, featurizer, model.eval(), bert, origin)
+
+
+def _empty_ngram_branch(weights: Mapping[str, Tensor], outputs: int) -> NgramClassifier | None:
+    """Build an n-gram branch of the size that is stored; None if the run has none."""
+    hashes = weights.get("ngrams.hashes")
+    if hashes is None:
+        return None
+    return NgramClassifier(len(hashes), outputs)
 
 
 def _task(labels: list[str] | list[int], values: Mapping[str, Any], file: Path) -> Task | None:

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfattn_lm.data.examples import Split
-from selfattn_lm.tasks.base import Task
+from selfattn_lm.tasks.base import LinearTargets, Task
 from selfattn_lm.tasks.columns import PredictionOptions
 from selfattn_lm.tasks.multi_label import MultiLabel
 from selfattn_lm.tasks.regression import Regression
 from selfattn_lm.tasks.single_label import SingleLabel
 
 __all__ = [
+    "LinearTargets",
     "MultiLabel",
     "PredictionOptions",
     "Regression",

@@ -4,6 +4,7 @@ N inputs, B batch, L outputs of the head.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -16,6 +17,21 @@ from selfattn_lm.tasks.columns import PredictionOptions
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
+
+
+@dataclass(frozen=True)
+class LinearTargets:
+    """What the scores of a linear model are to be.
+
+    Attributes:
+        scores: 1 for a label that a row has and -1 for one that it has not, or a number: (N, L).
+        weights: The weight of each error, (N, L), or of each row's errors, (N, 1).
+        has_margin: Whether scores beyond 1 and -1 are no errors, as with labels.
+    """
+
+    scores: Tensor
+    weights: Tensor
+    has_margin: bool
 
 
 class Task(Protocol):
@@ -96,6 +112,9 @@ class Task(Protocol):
 
     def training_loss(self, config: TrainingConfig, targets: np.ndarray) -> nn.Module:
         """Build the loss of training: logits (B, L), encoded targets (B, …) -> ()."""
+
+    def linear_targets(self, config: TrainingConfig, targets: np.ndarray) -> LinearTargets:
+        """Return what a linear model is to score, given the encoded targets (N, …)."""
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Compute the loss of a validation, the same for all settings: -> ()."""

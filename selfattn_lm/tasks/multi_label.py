@@ -13,6 +13,7 @@ from selfattn_lm.config import TrainingConfig
 from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
 from selfattn_lm.phrases import counted, listed
+from selfattn_lm.tasks.base import LinearTargets
 from selfattn_lm.tasks.columns import PredictionOptions
 from selfattn_lm.tasks.label_names import count_labels, named_counts
 from selfattn_lm.tasks.multi_columns import label_set_columns, label_set_values, predicted_labels
@@ -137,6 +138,14 @@ class MultiLabel(NamedLabels):
         if config.class_weights == "balanced":
             weights = positive_weights(targets)
         return LabelSetLoss(weights)
+
+    def linear_targets(self, config: TrainingConfig, targets: np.ndarray) -> LinearTargets:
+        """Return 1 for each label of a row and -1 for all others, with the settings' weights."""
+        labels = torch.from_numpy(targets)
+        weights = torch.ones(len(labels), 1)
+        if config.class_weights == "balanced":
+            weights = torch.where(labels > 0, positive_weights(targets), 1.0)
+        return LinearTargets(2 * labels - 1, weights, has_margin=True)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Compute the mean of the binary cross-entropy: (B, L), (B, L) -> ()."""

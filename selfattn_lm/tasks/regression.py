@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,7 +15,7 @@ from selfattn_lm.data.examples import Split
 from selfattn_lm.data.targets import Target
 from selfattn_lm.errors import UserError
 from selfattn_lm.phrases import counted
-from selfattn_lm.tasks.base import Task
+from selfattn_lm.tasks.base import LinearTargets, Task
 from selfattn_lm.tasks.columns import PredictionOptions
 from selfattn_lm.tasks.number_checks import number_warnings
 from selfattn_lm.tasks.number_scores import score_numbers
@@ -213,6 +214,11 @@ class Regression:
             reason = f"{config.class_weights} weights labels, but the targets are numbers"
             raise UserError(f"training.class_weights: {reason}; leave it out.")
         return NumberLoss()
+
+    def linear_targets(self, config: TrainingConfig, targets: np.ndarray) -> LinearTargets:
+        """Return the standardised numbers."""
+        numbers = torch.from_numpy(targets)[:, None]
+        return LinearTargets(numbers, torch.ones_like(numbers), has_margin=False)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Compute the mean squared error: (B, 1), (B,) -> ()."""

@@ -15,6 +15,7 @@ from selfattn_lm.data.examples import Split
 from selfattn_lm.data.targets import Target
 from selfattn_lm.errors import UserError
 from selfattn_lm.phrases import counted
+from selfattn_lm.tasks.base import LinearTargets
 from selfattn_lm.tasks.columns import PredictionOptions, label_columns, label_values
 from selfattn_lm.tasks.label_names import named_counts
 from selfattn_lm.tasks.named_labels import TOO_FEW_ROWS, NamedLabels, find_labels
@@ -96,6 +97,15 @@ class SingleLabel(NamedLabels):
         if config.class_weights == "balanced":
             weights = balanced_weights(targets, self.outputs)
         return LabelLoss(config.label_smoothing, weights)
+
+    def linear_targets(self, config: TrainingConfig, targets: np.ndarray) -> LinearTargets:
+        """Return 1 for the label of a row and -1 for all others, with the settings' weights."""
+        labels = torch.from_numpy(targets)
+        weights = torch.ones(len(labels), 1)
+        if config.class_weights == "balanced":
+            weights = balanced_weights(targets, self.outputs)[labels][:, None]
+        scores = 2.0 * F.one_hot(labels, self.outputs) - 1
+        return LinearTargets(scores, weights, has_margin=True)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Compute the plain cross-entropy: (B, L), (B,) -> ()."""

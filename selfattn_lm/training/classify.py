@@ -30,6 +30,7 @@ from selfattn_lm.tasks import Task
 from selfattn_lm.training.data import TrainingData, prepare, train_loader
 from selfattn_lm.training.fitting import FitOutcome, fit_module
 from selfattn_lm.training.modules import ClassifierModule
+from selfattn_lm.training.ngram_branch import solve_branch
 from selfattn_lm.training.opening import OpenRun
 from selfattn_lm.training.optimizer import freeze
 from selfattn_lm.training.resolve import TrainingFacts, resolve_training
@@ -137,8 +138,19 @@ def _require_same_inputs(initial: Run, train: Split) -> None:
 
 def _build(run: OpenRun, data: TrainingData) -> Classifier:
     """The model with its first weights."""
-    outputs = data.task.outputs
-    model = build_model(data.settings, data.featurizer, outputs, in_training=True, bert=run.bert)
+    ngrams = None
+    if data.ngrams is not None:
+        raw_targets = data.splits["train"].targets
+        config = run.settings.training
+        ngrams = solve_branch(data.ngrams, data.task, config, raw_targets, run.settings.seed)
+    model = build_model(
+        data.settings,
+        data.featurizer,
+        data.task.outputs,
+        in_training=True,
+        bert=run.bert,
+        ngrams=ngrams,
+    )
     _initialize_heads(model, data.task.initial_bias(data.train.targets))
     initial = run.initial
     if initial is not None:

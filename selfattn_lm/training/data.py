@@ -18,6 +18,7 @@ from selfattn_lm.features.vectors import Featurizer
 from selfattn_lm.inputs import Batch
 from selfattn_lm.tasks import Task, choose_task
 from selfattn_lm.training.encoding import encode_texts, encode_vectors
+from selfattn_lm.training.ngram_branch import CountedNgrams
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class TrainingData:
         validation: The tokenized validation split.
         settings: The settings that the data has resolved: columns, tokenizer and model.
         is_held_out: Whether the validation split was held out of train.
+        ngrams: The weighted n-grams of both splits; None for a model without an n-gram branch.
     """
 
     splits: dict[str, Split]
@@ -62,6 +64,7 @@ class TrainingData:
     validation: TokenizedDataset
     settings: PredictionSettings
     is_held_out: bool
+    ngrams: CountedNgrams | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return plain facts for `data.json`: rows, fingerprints, targets, truncation."""
@@ -90,10 +93,10 @@ def prepare(
         reason = f"{settings.model.long_texts} is for single texts, but these are"
         raise UserError(f"model.long_texts: {reason} {splits['train'].noun}s; leave it out.")
     train, validation = splits["train"], splits["validation"]
-    encode = encode_texts
     if train.has_vectors:
-        encode = encode_vectors
-    encoded = encode(train, validation, settings, featurizer)
+        encoded = encode_vectors(train, validation, settings, featurizer)
+    else:
+        encoded = encode_texts(train, validation, settings, featurizer, task.outputs)
     return TrainingData(
         splits=splits,
         task=task,
@@ -106,6 +109,7 @@ def prepare(
             model=encoded.model_config,
         ),
         is_held_out=is_held_out,
+        ngrams=encoded.ngrams,
     )
 
 

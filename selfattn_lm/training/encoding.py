@@ -5,7 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tokenizers import Tokenizer
 
-from selfattn_lm.config import ResolvedModel, ResolvedTokenizer, Settings, TokenizerConfig
+from selfattn_lm.config import (
+    ModelConfig,
+    ResolvedModel,
+    ResolvedTokenizer,
+    Settings,
+    TokenizerConfig,
+)
 from selfattn_lm.data.examples import Split
 from selfattn_lm.errors import UserError
 from selfattn_lm.features.cache import tokenize
@@ -13,7 +19,9 @@ from selfattn_lm.features.pairs import MIN_PAIR_LENGTH, TokenizedPairs, tokenize
 from selfattn_lm.features.sequences import TokenizedTexts, Tokens
 from selfattn_lm.features.tokenizer import mostly_unspaced
 from selfattn_lm.features.vectors import Featurizer, Standardization, VectorSequences
+from selfattn_lm.features.weighted_ngrams import WithNgrams
 from selfattn_lm.features.windows import MOST_IN_TRAINING, NO_LIMIT, by_text, fit_length
+from selfattn_lm.training.ngram_branch import CountedNgrams, count_ngrams
 from selfattn_lm.training.resolve import MAX_LENGTH, resolve_model, resolve_tokenizer
 
 
@@ -27,6 +35,7 @@ class EncodedSplits:
         featurizer: The tokenizer, or the standardisation of vectors.
         tokenizer_config: The settings of the tokenizer; vectors have none, and these go unused.
         model_config: The settings of the model.
+        ngrams: The weighted n-grams of whole texts; None for a model without an n-gram branch.
     """
 
     train: Tokens
@@ -34,34 +43,57 @@ class EncodedSplits:
     featurizer: Featurizer
     tokenizer_config: ResolvedTokenizer
     model_config: ResolvedModel
+    ngrams: CountedNgrams | None = None
 
 
 def encode_texts(
-    train: Split, validation: Split, settings: Settings, featurizer: Featurizer | None
+    train: Split, validation: Split, settings: Settings, featurizer: Featurizer | None, outputs: int
 ) -> EncodedSplits:
-    """Tokenize texts or pairs, with a tokenizer trained on them if none is given."""
+    """Tokenize texts or pairs, with a tokenizer trained on them if none is given.
+
+    Args:
+        train: The training split.
+        validation: The validation split.
+        settings: The settings of the run.
+        featurizer: The tokenizer, if there is one.
+        outputs: The number of outputs of the model.
+    """
+    assert not isinstance(featurizer, Standardization), "it is of vectors"
     unspaced = mostly_unspaced(train.texts)
     tokenizer_config = resolve_tokenizer(settings.tokenizer, unspaced=unspaced, rows=len(train))
-    longest: int = NO_LIMIT
-    if settings.model.long_texts == "head":
-        longest = MAX_LENGTH
-        if settings.model.max_length != "auto":
-            longest = settings.model.max_length
-    assert not isinstance(featurizer, Standardization), "it is of vectors"
-    tokenizer, tokens = tokenize_split(train, tokenizer_config, featurizer, longest)
+    longest = _longest(settings.model)
+    kept = longest  # tokens of a text
+    if settings.model.ngram_branch and train.pairs is None:
+        kept = NO_LIMIT  # the n-grams are those of whole texts
+    tokenizer, tokens = tokenize_split(train, tokenizer_config, featurizer, kept)
+    lengths = tokens.truncate(longest).lengths
     batch_tokens = settings.training.batch_tokens
-    config = resolve_model(settings.model, tokenizer_config, tokens.lengths, batch_tokens)
-    if settings.model.long_texts == "head":
-        longest = config.max_length
-    validation_tokens = tokenize_split(validation, tokenizer_config, tokenizer, longest)[1]
+    config = resolve_model(settings.model, tokenizer_config, lengths, batch_tokens)
+    validation_tokens = tokenize_split(validation, tokenizer_config, tokenizer, kept)[1]
     most_windows = min(MOST_IN_TRAINING, batch_tokens // config.max_length)
+    read_of_validation = by_text(fit_length(validation_tokens, config))
+    ngrams = None
+    if config.ngram_branch:
+        ngrams = count_ngrams(tokens, validation_tokens, config.max_ngram, outputs)
+    if ngrams is not None:
+        read_of_validation = WithNgrams(read_of_validation, ngrams.validation)
     return EncodedSplits(
         train=by_text(fit_length(tokens, config, most_windows)),
-        validation=by_text(fit_length(validation_tokens, config)),
+        validation=read_of_validation,
         featurizer=tokenizer,
         tokenizer_config=tokenizer_config,
         model_config=config,
+        ngrams=ngrams,
     )
+
+
+def _longest(config: ModelConfig) -> int:
+    """The number of tokens of a text that the encoders may read."""
+    if config.long_texts != "head":
+        return NO_LIMIT
+    if config.max_length == "auto":
+        return MAX_LENGTH
+    return config.max_length
 
 
 def tokenize_split(
@@ -90,7 +122,9 @@ def encode_vectors(
             raise UserError(f"{split.source}: {problem}; leave it out, or train from scratch.")
     tokenizer_config = resolve_tokenizer(settings.tokenizer, unspaced=False, rows=len(train))
     # Neighbouring vectors have no n-grams, and vectors no characters.
-    model = replace(settings.model, max_ngram=1, ngram_buckets=1, char_ngrams=False)
+    model = replace(
+        settings.model, max_ngram=1, ngram_buckets=1, ngram_branch=False, char_ngrams=False
+    )
     lengths = np.array([len(sequence) for sequence in train.texts])
     batch_tokens = settings.training.batch_tokens
     config = resolve_model(model, tokenizer_config, lengths, batch_tokens)

@@ -19,7 +19,7 @@ from selfattn_lm.features.ngrams import add_ngrams
 from selfattn_lm.inputs import Batch, Inputs, pool_documents
 from selfattn_lm.nn import Classifier
 from selfattn_lm.tasks import Task
-from selfattn_lm.training.branches import BRANCH_WEIGHTS, choose_branch_weight
+from selfattn_lm.training.branches import ValidationLogits, choose_branch_weights
 from selfattn_lm.training.masking import drop_tokens, mask_tokens
 from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, warmup_and_decay
 
@@ -107,63 +107,56 @@ class ClassifierModule(BaseModule):
         super().__init__(model, settings)
         self.task = task
         self.training_loss = task.training_loss(settings.training, targets)
-        self.candidates = BRANCH_WEIGHTS if len(model.branches) == 2 else [1.0]
-        self.branch_weight = self.candidates[0]
-        metrics = task.metrics()
-        # One for each candidate for the branch weight.
-        clones = [metrics.clone(prefix="validation/") for _ in self.candidates]
-        self.metrics: Any = torch.nn.ModuleList(clones)
+        self.branch_weights = model.branch_weights.clone()
+        self.metrics: Any = task.metrics().clone(prefix="validation/")
+        self.validated = ValidationLogits()
 
-    def branch_logits(self, inputs: Inputs) -> Tensor:
-        """Compute the logits of each branch for each text: (B, T) -> (K, B, L).
+    def trained_logits(self, inputs: Inputs) -> Tensor:
+        """Compute the logits of each branch on the embedding: (B, T) -> (branches, B, L).
 
         The logits of a text in windows are the mean of theirs. A validated text may have more
         windows than fit in a batch, so they are computed in parts.
         """
         if inputs.documents is None:
-            return self.model.branch_logits(self.prepare(inputs)).float()
+            return self.model.trained_logits(self.prepare(inputs)).float()
         parts = [inputs]
         if not self.training:
             length = inputs.tokens.shape[1]
             parts = inputs.split(max(1, self.config.batch_tokens // length))
-        logits = [self.model.branch_logits(self.prepare(part)).float() for part in parts]
+        logits = [self.model.trained_logits(self.prepare(part)).float() for part in parts]
         return pool_documents(torch.cat(logits, dim=1), inputs.documents)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        by_branch = self.branch_logits(batch.inputs)  # (K, B, L)
+        by_branch = self.trained_logits(batch.inputs)  # (branches, B, L)
         losses = [self.training_loss(logits, batch.targets) for logits in by_branch]
         loss = torch.stack(losses).mean()
         self.log_loss("train", loss, len(batch.targets))
         return nan_if_not_finite(loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        by_branch = self.branch_logits(batch.inputs)  # (K, B, L)
-        losses = [self.task.loss(logits, batch.targets) for logits in by_branch]
+        trained = self.trained_logits(batch.inputs)  # (branches, B, L)
+        losses = [self.task.loss(logits, batch.targets) for logits in trained]
         self.log_loss("validation", torch.stack(losses).mean(), len(batch.targets))
-        for weight, metrics in zip(self.candidates, self.metrics, strict=True):
-            metrics.update(by_branch[0].lerp(by_branch[-1], weight), batch.targets)
+        by_branch = self.model.with_ngrams(trained, batch.inputs)  # (K, B, L)
+        self.validated.update(by_branch.transpose(0, 1), batch.targets)
 
     def on_validation_epoch_end(self) -> None:
-        """Choose the branch weight for the weights just validated, and log its scores."""
-        scores = [metrics.compute() for metrics in self.metrics]
-        best = 0
-        if len(self.candidates) > 1:
-            name = f"validation/{self.task.branch_score}"
-            best = choose_branch_weight([float(score[name]) for score in scores])
-        self.branch_weight = self.candidates[best]
-        self.log_dict(scores[best])
-        for metrics in self.metrics:
-            metrics.reset()
+        """Choose the branch weights for the weights just validated, and log their scores."""
+        logits, targets = self.validated.compute()  # (N, K, L), (N, …)
+        self.validated.reset()
+        by_branch = logits.transpose(0, 1)
+        self.branch_weights = choose_branch_weights(self.task, by_branch, targets)
+        combined = torch.tensordot(self.branch_weights, by_branch, dims=1)  # (N, L)
+        self.log_dict(self.metrics(combined, targets))
+        self.metrics.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the choice beside the weights it was made for; training never uses it."""
-        checkpoint["branch_weight"] = self.branch_weight
+        checkpoint["branch_weights"] = self.branch_weights
 
     def load_best(self, checkpoint: Mapping[str, Any]) -> None:
         super().load_best(checkpoint)
-        if len(self.candidates) > 1:
-            weight = checkpoint["branch_weight"]
-            self.model.branch_weights.copy_(torch.tensor([1 - weight, weight]))
+        self.model.branch_weights.copy_(checkpoint["branch_weights"])
 
 
 def nan_if_not_finite(loss: Tensor) -> Tensor:

@@ -126,7 +126,10 @@ def _model_line(run: OpenRun, resolved: Resolved, model: Classifier) -> str:
     parameters = sum(sizes.values())
     in_tables = sum(sizes.get(name, 0) for name in model.tables())
     megabytes = (4 * parameters - 2 * in_tables) / 1e6  # tables are stored in half precision
-    return f"model       {', '.join(parts)}; {parameters:,} parameters, {megabytes:.1f} MB"
+    line = f"model       {', '.join(parts)}; {parameters:,} parameters, {megabytes:.1f} MB"
+    if model.ngrams is not None:
+        line += f"; {len(model.ngrams.hashes):,} n-grams, {model.ngrams.bytes / 1e6:.1f} MB"
+    return line
 
 
 def _training(config: ResolvedTraining) -> str:

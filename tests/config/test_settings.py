@@ -119,7 +119,7 @@ def test_every_setting_has_a_help_text_in_its_sections_docstring() -> None:
 def test_architecture_is_all_that_the_weights_depend_on() -> None:
     names = {setting.name for setting in fields(ModelConfig)}
     dropouts = {"dropout", "embedding_dropout", "token_dropout"}
-    free = {*dropouts, "char_ngrams", "long_texts"}
+    free = {*dropouts, "char_ngrams", "long_texts", "ngram_branch"}
     assert set(architecture_fields(ModelConfig)) == names - free
 
 

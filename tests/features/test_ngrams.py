@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from selfattn_lm.features.hashing import mix32, ngram_hash
-from selfattn_lm.features.ngrams import add_ngrams, ngram_buckets
+from selfattn_lm.features.ngrams import add_ngrams, hashes_within
 from selfattn_lm.inputs import Inputs
 
 
 def test_an_ngram_has_the_same_bucket_everywhere_and_another_in_another_order() -> None:
     ids = torch.tensor([[9, 5, 6, 7, 8, 5, 6, 7, 6, 5]])
-    pairs, triples = ngram_buckets(ids, 3, 50_000).unbind(-1)
+    pairs, triples = hashes_within(ids, 3).remainder(50_000).unbind(-1)
     assert pairs[0, 2] == pairs[0, 6]
     assert pairs[0, 2] != pairs[0, 9]
     assert triples[0, 3] == triples[0, 7]
@@ -87,7 +87,9 @@ def test_the_ngram_hash_is_the_same_in_javascript() -> None:
 def test_the_ngram_hash_keeps_its_values_or_saved_tables_are_worthless() -> None:
     numbers = torch.tensor([0, 1, 2, 2**31, 2**32 - 1])
     assert mix32(numbers).tolist() == [0, 824515495, 1722258072, 1029333365, 539527247]
-    pairs, triples = ngram_buckets(torch.tensor([[2, 5, 6, 29_999]]), 3, 131_072).unbind(-1)
+    pairs, triples = (
+        hashes_within(torch.tensor([[2, 5, 6, 29_999]]), 3).remainder(131_072).unbind(-1)
+    )
     assert pairs.tolist() == [[103745, 31739, 64657, 108230]]
     assert triples.tolist() == [[90279, 50768, 90137, 126628]]
 
@@ -113,7 +115,7 @@ def test_each_bit_of_a_number_changes_each_bit_of_its_hash_half_of_the_time() ->
 
 def test_the_start_of_a_text_and_the_length_of_an_ngram_are_told_apart() -> None:
     ids = torch.tensor([[5, 6, 5, 6], [6, 6, 5, 6], [0, 0, 0, 0]])
-    pairs, triples = ngram_buckets(ids, 3, 100_000).unbind(-1)
+    pairs, triples = hashes_within(ids, 3).remainder(100_000).unbind(-1)
     assert pairs[0, 0] != pairs[0, 2]  # "5" begins a text, or follows "6"
     assert triples[0, 1] != triples[0, 3]  # "5 6" begins a text, or follows "6"
     assert triples[0, 3] == triples[1, 3]  # "6 5 6", whatever stood before
@@ -121,8 +123,8 @@ def test_the_start_of_a_text_and_the_length_of_an_ngram_are_told_apart() -> None
 
 
 def test_padding_changes_no_ngram() -> None:
-    alone = ngram_buckets(torch.tensor([[2, 5, 6]]), 3, 1000)
-    padded = ngram_buckets(torch.tensor([[2, 5, 6, 0, 0]]), 3, 1000)
+    alone = hashes_within(torch.tensor([[2, 5, 6]]), 3).remainder(1000)
+    padded = hashes_within(torch.tensor([[2, 5, 6, 0, 0]]), 3).remainder(1000)
     assert torch.equal(alone, padded[:, :3])
 
 
@@ -131,5 +133,5 @@ def test_a_model_without_ngrams_gets_none() -> None:
     assert add_ngrams(inputs, 1, 1000).ngrams is None
     added = add_ngrams(inputs, 3, 1000)
     assert added.ngrams is not None
-    assert torch.equal(added.ngrams, ngram_buckets(inputs.tokens, 3, 1000))
+    assert torch.equal(added.ngrams, hashes_within(inputs.tokens, 3).remainder(1000))
     assert added.ngrams.shape == (1, 2, 2)

@@ -8,7 +8,7 @@ from helpers import tokenizer_config
 
 from selfattn_lm.features.batching import pad
 from selfattn_lm.features.hashing import ngram_hash
-from selfattn_lm.features.ngrams import add_ngrams, ngram_buckets
+from selfattn_lm.features.ngrams import add_ngrams, hashes_within
 from selfattn_lm.features.pair_ngrams import PARTNERS, token_roles, token_types
 from selfattn_lm.features.pairs import TokenizedPairs, tokenize_pairs, truncated_lengths
 from selfattn_lm.features.tokenizer import SEP_ID, train_tokenizer
@@ -146,7 +146,7 @@ def test_masked_and_unknown_tokens_have_no_role() -> None:
 def test_ngrams_never_cross_the_border(max_ngram: int) -> None:
     inputs = add_ngrams(batch_of(([5, 6], [7, 8])), max_ngram, BUCKETS)
     assert inputs.ngrams is not None
-    single = ngram_buckets(inputs.tokens, max_ngram, BUCKETS)
+    single = hashes_within(inputs.tokens, max_ngram).remainder(BUCKETS)
     for n, row in product(range(2, max_ngram + 1), range(7)):
         found = int(inputs.ngrams[0, row, n - 2])
         begins_in_first = row - n + 1 <= 3

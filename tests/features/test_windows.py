@@ -13,6 +13,7 @@ from helpers import EXACT, ctrl_c_at, model_config, resolved_settings, write_csv
 from selfattn_lm import TextClassifier, UserError, evaluate, train
 from selfattn_lm.features.batching import pad
 from selfattn_lm.features.sequences import TokenizedTexts
+from selfattn_lm.features.weighted_ngrams import WithNgrams
 from selfattn_lm.features.windows import (
     NO_LIMIT,
     WindowedTexts,
@@ -240,7 +241,9 @@ def test_predictions_are_the_softmax_of_the_mean_logits_in_any_number_of_threads
     probabilities = classifier.predict_proba(texts)
     threads = TextClassifier.load(windowed, "32", "cpu", threads=2)
     np.testing.assert_allclose(threads.predict_proba(texts), probabilities, atol=1e-6)
-    windows = classifier.encode(texts)
+    encoded = classifier.encode(texts)
+    assert isinstance(encoded, WithNgrams)
+    windows = encoded.tokens
     assert isinstance(windows, Windows)
     assert windows.counts.max() > 3
     run = classifier.run
@@ -250,6 +253,8 @@ def test_predictions_are_the_softmax_of_the_mean_logits_in_any_number_of_threads
         for row in rows:
             ids = torch.from_numpy(row.astype(np.int64))[None]
             inputs = classifier._with_ngrams(Inputs(ids, torch.ones_like(ids, dtype=torch.bool)))
+            of_text = encoded.weighted_ngrams.select([windows.firsts[number]])
+            inputs = inputs._replace(weighted_ngrams=of_text)
             with torch.inference_mode():
                 of_windows.append(run.model(inputs)[0])
         by_hand = torch.stack(of_windows).mean(0).softmax(0)
@@ -298,22 +303,22 @@ def test_validation_divides_the_windows_of_a_text_into_batches(
     small = [np.minimum(row, 9) for row in rows]  # ids that the tokenizer has
     inputs = pad(small)._replace(documents=torch.from_numpy(documents))
     sizes = []
-    original = run.model.branch_logits
+    original = run.model.trained_logits
 
     def counted(part: Inputs) -> torch.Tensor:
         sizes.append(len(part.tokens))
         return original(part)
 
-    monkeypatch.setattr(run.model, "branch_logits", counted)
+    monkeypatch.setattr(run.model, "trained_logits", counted)
     with torch.no_grad():
-        in_parts = module.eval().branch_logits(inputs)
+        in_parts = module.eval().trained_logits(inputs)
         assert max(sizes) == 2
         assert sum(sizes) == len(rows)
         at_once = original(module.prepare(inputs))
         expected = torch.stack([at_once[:, :-1].mean(1), at_once[:, -1]], dim=1)
     torch.testing.assert_close(in_parts, expected)
     sizes.clear()
-    assert module.train().branch_logits(inputs).shape == in_parts.shape
+    assert module.train().trained_logits(inputs).shape == in_parts.shape
     assert sizes == [len(rows)]
 
 

@@ -157,6 +157,7 @@ def _settings(
         max_ngram=1,
         ngram_buckets=1,
         bag_branch=False,
+        ngram_branch=False,
         char_ngrams=False,
         token_dropout=0.0,
         dropout=config.dropout,
@@ -251,7 +252,10 @@ def write_bert(run: Run, folder: Path) -> None:
     weights: dict[str, Tensor] = {}
     tensors = run.model.state_dict()
     weight, bias = OUR_HEAD
-    tensors[weight], tensors[bias] = scale_head(task, tensors[weight], tensors[bias])
+    factor = tensors[OUR_BRANCH_WEIGHTS]  # of the only branch: an inverse temperature
+    tensors[weight], tensors[bias] = scale_head(
+        task, factor * tensors[weight], factor * tensors[bias]
+    )
     names = hf_parameter_names(bert, model.layers, pooler=True, classifier=True)
     for ours, theirs in names.items():
         parts = tensors[ours].float().chunk(len(theirs))
@@ -275,6 +279,9 @@ def _require_exportable(run: Run) -> tuple[BertConfig, Task]:
     if task is None:
         reason = "this run is not a classifier"
         raise UserError(f"export: {reason}; `selfattn train` makes a classifier of it.")
+    if run.model.ngrams is not None:
+        reason = "this run has an n-gram branch, which BERT lacks"
+        raise UserError(f"export: {reason}; train it with --model.no-ngram-branch.")
     if OUR_POOLER[0] not in run.model.state_dict():
         pooling = f"pools by {run.resolved.model.pooling}"
         advice = "train it with --model.pooling cls"
