@@ -1,6 +1,5 @@
 """Callbacks: signals that stop a run, averaged weights, checkpoints."""
 
-import io
 import math
 import signal
 import threading
@@ -163,8 +162,6 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
         # A kill leaves it complete; `RunFolder.commit` has the system write it to the disk.
         with atomic(Path(path), durable=False) as temporary:
-            temporary.write_bytes(content.getbuffer())
+            torch.save(checkpoint, temporary)

@@ -127,7 +127,8 @@ def fit_module(
         # A process that ends with an error may have the others ended: wait until all are here.
         wait_for_all(trainer, folder)
         _nothing_kept(folder, resume, is_interrupted, not_finite)
-    kept = torch.load(best, weights_only=True, map_location="cpu")
+    # Mapped, so that the moments of the optimizer beside the weights are not read.
+    kept = torch.load(best, weights_only=True, map_location="cpu", mmap=True)
     module.load_best(kept)
     wait_for_all(trainer, folder)  # until all have read it, the first process moves nothing
     scores = {}
