@@ -14,6 +14,7 @@ from selfattn_lm import TextClassifier, fit, train
 from selfattn_lm.config import TrainingConfig
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.tasks import MultiLabel, Regression, SingleLabel
+from selfattn_lm.training import ngram_branch
 from selfattn_lm.training.ngram_branch import MAX_BYTES, CountedNgrams, count_ngrams, solve_branch
 
 SMALL: dict[str, Any] = {
