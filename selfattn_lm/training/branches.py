@@ -16,7 +16,7 @@ MIN_ROWS = 200  # of a validation split by which weights are chosen
 _LARGEST_FACTOR = 100.0  # and the smallest is its inverse
 _STEPS = 30  # of the search for a factor, each of which narrows it to 0.62 of its interval
 _MAX_ITERATIONS = 50  # of the search for the weights
-_PENALTY = 100.0  # of the squared differences of their logarithms
+_PENALTY = 10.0  # of the squared differences of their logarithms
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 

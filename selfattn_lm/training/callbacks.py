@@ -164,4 +164,15 @@ class WholeCheckpoints(TorchCheckpointIO):
     ) -> None:
         # A kill leaves it complete; `RunFolder.commit` has the system write it to the disk.
         with atomic(Path(path), durable=False) as temporary:
-            torch.save(checkpoint, temporary)
+            _save(checkpoint, temporary)
+
+
+def _save(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint without a copy in memory; raises OSError where the disk is full."""
+    with path.open("wb") as file:
+        try:
+            torch.save(checkpoint, file)
+        except RuntimeError as error:  # torch's own, about the file that it could not end
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
