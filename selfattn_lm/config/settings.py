@@ -222,12 +222,6 @@ class TrainingConfig(Checked):
         0,
         0.99,
     )
-    masked_loss: float = opt(
-        1.0,
-        "weight of the loss of predicting masked tokens beside the labels, from scratch; 0: none",
-        0,
-        100,
-    )
     class_weights: Literal["none", "balanced"] = opt(
         "none", "weights of labels in the loss; balanced: each label counts the same"
     )

@@ -34,6 +34,11 @@ class Branch(nn.Module):
         self.pool = pool
         self.head = head
 
+    def forward(self, embedded: Tensor, attention_mask: Tensor) -> Tensor:
+        """Compute one vector per text, before the head: (B, T, C), (B, T) -> (B, C)."""
+        hidden_states = self.encoder(embedded, attention_mask)
+        return self.pool(hidden_states, attention_mask)
+
 
 class Classifier(nn.Module):
     """Inputs in, logits out: a shared embedding with one or two branches, and an n-gram branch.
@@ -96,32 +101,25 @@ class Classifier(nn.Module):
 
     def trained_logits(self, inputs: Inputs) -> Tensor:
         """Compute the logits of each branch on the embedding: (B, T) -> (branches, B, L)."""
-        return self.head_logits(self.hidden_states(inputs), inputs.attention_mask)
+        logits = []
+        for branch, pooled in zip(self.branches.values(), self.pooled(inputs), strict=True):
+            logits.append(branch.head(pooled))
+        return torch.stack(logits)
 
-    def hidden_states(self, inputs: Inputs) -> list[Tensor]:
-        """Compute one vector per token and branch on the embedding: (B, T) -> each (B, T, C)."""
+    def pooled(self, inputs: Inputs) -> list[Tensor]:
+        """Compute one vector per text and branch on the embedding: (B, T) -> each (B, C)."""
         first, *others = self.branches.values()
         embedded = self.embedding(inputs)
-        hidden_states = [first.encoder(embedded, inputs.attention_mask)]
+        pooled = [first(embedded, inputs.attention_mask)]
         for branch in others:
             # The same values, with a smaller gradient.
             damped = embedded.detach().lerp(embedded, GRADIENT_FRACTION)
-            hidden_states.append(branch.encoder(damped, inputs.attention_mask))
-        return hidden_states
-
-    def head_logits(self, hidden_states: list[Tensor], attention_mask: Tensor) -> Tensor:
-        """Compute the logits of each branch: each (B, T, C), (B, T) -> (branches, B, L)."""
-        logits = []
-        for branch, states in zip(self.branches.values(), hidden_states, strict=True):
-            logits.append(branch.head(branch.pool(states, attention_mask)))
-        return torch.stack(logits)
+            pooled.append(branch(damped, inputs.attention_mask))
+        return pooled
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Compute one vector per text, those of its branches side by side: -> (B, branches · C)."""
-        pooled = []
-        for branch, states in zip(self.branches.values(), self.hidden_states(inputs), strict=True):
-            pooled.append(branch.pool(states, inputs.attention_mask))
-        return torch.cat(pooled, dim=-1)
+        return torch.cat(self.pooled(inputs), dim=-1)
 
     def mlm_logits(self, inputs: Inputs, masked: Tensor) -> Tensor:
         """Compute the logits of M masked tokens: (B, T), masked (B, T) bool -> (M, V)."""

@@ -1,13 +1,7 @@
-"""Masking tokens in training, before n-grams are computed of them, and predicting them.
-
-B batch, T tokens, C width, M masked tokens, N distinct tokens of a batch.
-"""
-
-from collections.abc import Callable
+"""Masking tokens in training, before n-grams are computed of them. B batch, T tokens."""
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from selfattn_lm.features.tokenizer import MASK_ID
 
@@ -49,46 +43,3 @@ def mask_tokens(
     replaced = torch.where(way < 0.9, others, ids)
     replaced = torch.where(way < 0.8, MASK_ID, replaced)
     return torch.where(chosen, replaced, ids), chosen
-
-
-class MaskedTokenHead(nn.Module):
-    """Predicts which of the tokens of a batch stood where the model has read [MASK].
-
-    A classifier that also learns this must understand the context of each token, and overfits less
-    to the labels. All tokens of the vocabulary would take longer to score than to encode. The
-    vectors of the tokens get no gradient here: they would forget what single words say.
-
-    Args:
-        width: The width C of hidden states and of token vectors.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.transform = nn.Sequential(
-            nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width), nn.Linear(width, width)
-        )
-
-    def loss(
-        self,
-        hidden_states: Tensor,
-        ids: Tensor,
-        masked: Tensor,
-        attention_mask: Tensor,
-        embed: Callable[[Tensor], Tensor],
-    ) -> Tensor:
-        """Compute the mean cross-entropy of the masked tokens; 0 if there is none: -> ().
-
-        Args:
-            hidden_states: The encoder's vectors: (B, T, C).
-            ids: The tokens before they were masked: (B, T).
-            masked: Which tokens were masked: (B, T) bool.
-            attention_mask: Which tokens are real: (B, T) bool.
-            embed: Token ids to vectors: (N,) -> (N, C).
-        """
-        candidates = torch.unique(ids[attention_mask])  # (N,)
-        with torch.no_grad():
-            vectors = embed(candidates)
-        scores = self.transform(hidden_states[masked].float()) @ vectors.T  # (M, N)
-        places = torch.searchsorted(candidates, ids[masked])
-        count = max(1, len(places))
-        return F.cross_entropy(scores, places, reduction="sum") / count

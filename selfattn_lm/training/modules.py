@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from selfattn_lm.config import Resolved
 from selfattn_lm.features.batching import LengthBuckets
 from selfattn_lm.features.ngrams import add_ngrams
 from selfattn_lm.inputs import Batch, Inputs, pool_documents
-from selfattn_lm.nn import Classifier, TokenEmbedding
+from selfattn_lm.nn import Classifier
 from selfattn_lm.tasks import Task
 from selfattn_lm.training.branches import ValidationLogits, choose_branch_weights
-from selfattn_lm.training.masking import MaskedTokenHead, drop_tokens, mask_tokens
+from selfattn_lm.training.masking import drop_tokens, mask_tokens
 from selfattn_lm.training.optimizer import build_optimizer, clip_gradients, warmup_and_decay
 
 
@@ -72,14 +72,10 @@ class BaseModule(LightningModule):
         Raises NotFinite before the optimizer could write such a gradient into the weights. All
         devices have the same gradients by now, so all of them stop.
         """
-        norm = clip_gradients(self.parameters(), self.config.max_grad_norm)
+        norm = clip_gradients(self.model.parameters(), self.config.max_grad_norm)
         if not math.isfinite(norm):
             step = self.global_step + 1
             raise NotFinite(f"the loss or its gradient was not a finite number at step {step}")
-
-    def parameters_beside_the_model(self) -> list[nn.Parameter]:
-        """The parameters that are trained with the model, and are not part of it."""
-        return []
 
     def load_best(self, checkpoint: Mapping[str, Any]) -> None:
         """Load the weights of a checkpoint, and what was chosen for them when they validated."""
@@ -88,11 +84,7 @@ class BaseModule(LightningModule):
     def configure_optimizers(self) -> Any:
         config = self.config
         optimizer = build_optimizer(
-            self.model,
-            config.learning_rate,
-            config.weight_decay,
-            config.layer_decay,
-            beside=self.parameters_beside_the_model(),
+            self.model, config.learning_rate, config.weight_decay, config.layer_decay
         )
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = warmup_and_decay(optimizer, steps, config.warmup_fraction)
@@ -118,17 +110,8 @@ class ClassifierModule(BaseModule):
         self.branch_weights = model.branch_weights.clone()
         self.metrics: Any = task.metrics().clone(prefix="validation/")
         self.validated = ValidationLogits()
-        self.masked_head: MaskedTokenHead | None = None
-        if _can_predict_masked(model, settings):
-            self.masked_head = MaskedTokenHead(settings.model.width)
 
-    def parameters_beside_the_model(self) -> list[nn.Parameter]:
-        """The parameters of the head that predicts masked tokens, if there is one."""
-        if self.masked_head is None:
-            return []
-        return list(self.masked_head.parameters())
-
-    def validated_logits(self, inputs: Inputs) -> Tensor:
+    def trained_logits(self, inputs: Inputs) -> Tensor:
         """Compute the logits of each branch on the embedding: (B, T) -> (branches, B, L).
 
         The logits of a text in windows are the mean of theirs. A validated text may have more
@@ -136,35 +119,22 @@ class ClassifierModule(BaseModule):
         """
         if inputs.documents is None:
             return self.model.trained_logits(self.prepare(inputs)).float()
-        length = inputs.tokens.shape[1]
-        parts = inputs.split(max(1, self.config.batch_tokens // length))
+        parts = [inputs]
+        if not self.training:
+            length = inputs.tokens.shape[1]
+            parts = inputs.split(max(1, self.config.batch_tokens // length))
         logits = [self.model.trained_logits(self.prepare(part)).float() for part in parts]
         return pool_documents(torch.cat(logits, dim=1), inputs.documents)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        inputs = self.prepare(batch.inputs)
-        hidden_states = self.model.hidden_states(inputs)
-        by_branch = self.model.head_logits(hidden_states, inputs.attention_mask).float()
-        if inputs.documents is not None:
-            by_branch = pool_documents(by_branch, inputs.documents)
+        by_branch = self.trained_logits(batch.inputs)  # (branches, B, L)
         losses = [self.training_loss(logits, batch.targets) for logits in by_branch]
         loss = torch.stack(losses).mean()
         self.log_loss("train", loss, len(batch.targets))
-        if self.masked_head is not None:
-            ids = batch.inputs.tokens
-            embedding: Any = self.model.embedding
-            masked_loss = self.masked_head.loss(
-                hidden_states[-1],
-                ids,
-                masked=inputs.tokens != ids,
-                attention_mask=inputs.attention_mask,
-                embed=embedding.tokens,
-            )
-            loss = loss + self.config.masked_loss * masked_loss
         return nan_if_not_finite(loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        trained = self.validated_logits(batch.inputs)  # (branches, B, L)
+        trained = self.trained_logits(batch.inputs)  # (branches, B, L)
         losses = [self.task.loss(logits, batch.targets) for logits in trained]
         self.log_loss("validation", torch.stack(losses).mean(), len(batch.targets))
         by_branch = self.model.with_ngrams(trained, batch.inputs)  # (K, B, L)
@@ -187,17 +157,6 @@ class ClassifierModule(BaseModule):
     def load_best(self, checkpoint: Mapping[str, Any]) -> None:
         super().load_best(checkpoint)
         self.model.branch_weights.copy_(checkpoint["branch_weights"])
-
-
-def _can_predict_masked(model: Classifier, settings: Resolved) -> bool:
-    """Return whether tokens are masked in training, and an encoder reads their context."""
-    config = settings.model
-    tokens_are_masked = config.token_dropout > 0 and not settings.has_pairs
-    has_tokens = isinstance(model.embedding, TokenEmbedding) and not isinstance(
-        model.embedding.tokens, nn.Linear
-    )
-    asked = settings.training.masked_loss > 0
-    return asked and tokens_are_masked and has_tokens and config.kind != "bag"
 
 
 def nan_if_not_finite(loss: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ V rows of a table, C width, N rows with a gradient.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import torch
@@ -72,15 +72,9 @@ class RowAdamW(torch.optim.AdamW):
 
 
 def build_optimizer(
-    model: Classifier,
-    learning_rate: float,
-    weight_decay: float,
-    layer_decay: float = 1.0,
-    beside: Sequence[nn.Parameter] = (),
+    model: Classifier, learning_rate: float, weight_decay: float, layer_decay: float = 1.0
 ) -> RowAdamW:
     """Build the optimizer of a model's parameters, without those that are frozen.
-
-    Parameters `beside` the model learn as its heads do.
 
     Matrices are decayed, but not embeddings, biases and norms. Each encoder layer, and the
     embedding below the first one, learns at `layer_decay` times the rate of the layer above it:
@@ -92,7 +86,6 @@ def build_optimizer(
     not_decayed = {id(parameter) for table in tables for parameter in table.parameters()}
     parameters: dict[tuple[float, float], list[nn.Parameter]] = {}  # by learning rate and decay
     groups = model.parameter_groups()
-    groups[-1].extend(beside)
     for number, group in enumerate(groups):
         # The last two groups are beyond all layers and learn at the full rate.
         layers_above = max(0, len(groups) - 2 - number)

@@ -311,12 +311,15 @@ def test_validation_divides_the_windows_of_a_text_into_batches(
 
     monkeypatch.setattr(run.model, "trained_logits", counted)
     with torch.no_grad():
-        in_parts = module.eval().validated_logits(inputs)
+        in_parts = module.eval().trained_logits(inputs)
         assert max(sizes) == 2
         assert sum(sizes) == len(rows)
         at_once = original(module.prepare(inputs))
         expected = torch.stack([at_once[:, :-1].mean(1), at_once[:, -1]], dim=1)
     torch.testing.assert_close(in_parts, expected)
+    sizes.clear()
+    assert module.train().trained_logits(inputs).shape == in_parts.shape
+    assert sizes == [len(rows)]
 
 
 def test_the_head_is_read_as_one_row_per_text() -> None:
