@@ -155,7 +155,7 @@ class ModelConfig(Checked):
     max_length: int | Auto = opt(
         "auto",
         "maximum number of tokens in a text, see long_texts; auto: enough for 99 % of the training"
-        " texts, at most 512",
+        " texts, at most 256 with ngram_branch, else 512",
         2,
         architecture=True,
     )

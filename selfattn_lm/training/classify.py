@@ -186,6 +186,7 @@ def _facts(run: OpenRun, data: TrainingData, model: Classifier) -> TrainingFacts
         modules=[branch.encoder for branch in model.branches.values()],
         learning_rate=data.task.learning_rate,
         recorded_precision=run.recorded_precision,
+        is_bag=data.settings.model.kind == "bag",
     )
 
 

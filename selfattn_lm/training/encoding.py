@@ -22,7 +22,12 @@ from selfattn_lm.features.vectors import Featurizer, Standardization, VectorSequ
 from selfattn_lm.features.weighted_ngrams import WithNgrams
 from selfattn_lm.features.windows import MOST_IN_TRAINING, NO_LIMIT, by_text, fit_length
 from selfattn_lm.training.ngram_branch import CountedNgrams, count_ngrams
-from selfattn_lm.training.resolve import MAX_LENGTH, resolve_model, resolve_tokenizer
+from selfattn_lm.training.resolve import (
+    MAX_LENGTH,
+    MAX_LENGTH_BESIDE_NGRAMS,
+    resolve_model,
+    resolve_tokenizer,
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ def _longest(config: ModelConfig) -> int:
     if config.long_texts != "head":
         return NO_LIMIT
     if config.max_length == "auto":
-        return MAX_LENGTH
+        return MAX_LENGTH_BESIDE_NGRAMS if config.ngram_branch else MAX_LENGTH
     return config.max_length
 
 

@@ -24,7 +24,11 @@ from selfattn_lm.config import (
 from selfattn_lm.errors import UserError
 from selfattn_lm.precision import FloatPrecision, choose_precision, repeat_precision
 
-MAX_LENGTH = 512  # tokens of a text where max_length is `auto`
+# Tokens of a text where max_length is `auto`, without an n-gram branch, which reads whole texts, and
+# with one.
+MAX_LENGTH, MAX_LENGTH_BESIDE_NGRAMS = 512, 256
+# Tokens of all epochs: about five minutes of one core with attention, and two without.
+MAX_TOKENS, MAX_TOKENS_OF_BAG = 6e6, 15e6
 MAX_NGRAM_BUCKETS = 131_072  # with 30,000 tokens of 128 numbers: 41 MB in half precision
 
 
@@ -66,7 +70,8 @@ def resolve_model(
     if config.ngram_buckets == "auto":
         values["ngram_buckets"] = ngram_buckets(int(lengths.sum()))
     if config.max_length == "auto":
-        values["max_length"] = max_length(lengths)
+        most = MAX_LENGTH_BESIDE_NGRAMS if config.ngram_branch else MAX_LENGTH
+        values["max_length"] = max_length(lengths, most)
     if batch_tokens < values["max_length"]:
         raise UserError(
             f"training.batch_tokens={batch_tokens} is smaller than"
@@ -93,6 +98,7 @@ class TrainingFacts:
         modules: The modules whose matrix products training computes.
         learning_rate: The highest learning rate from scratch.
         recorded_precision: The precision of the run that is repeated or resumed, or nothing.
+        is_bag: Whether the only encoder is the bag, of which an epoch takes seconds.
     """
 
     start: Literal["scratch", "bert", "pretraining"]
@@ -104,6 +110,7 @@ class TrainingFacts:
     modules: Sequence[nn.Module]
     learning_rate: float = 3e-3
     recorded_precision: str = ""
+    is_bag: bool = False
 
 
 def resolve_training(
@@ -154,9 +161,9 @@ def vocab_size(type: str, rows: int) -> int:
     return 30_000
 
 
-def max_length(lengths: np.ndarray) -> int:
-    """Choose a length that 99 in 100 training texts do not exceed, from 16 to 512 tokens."""
-    return int(np.clip(np.quantile(lengths, 0.99), 16, MAX_LENGTH))
+def max_length(lengths: np.ndarray, most: int) -> int:
+    """Choose a length that 99 in 100 training texts do not exceed, from 16 to `most` tokens."""
+    return int(np.clip(np.quantile(lengths, 0.99), 16, most))
 
 
 def ngram_buckets(tokens: int) -> int:
@@ -170,19 +177,21 @@ def epochs(facts: TrainingFacts) -> int:
         return finetuning_epochs(facts.rows, facts.labels)
     if facts.start == "pretraining":
         return pretraining_epochs(facts.tokens)
-    return scratch_epochs(facts.rows, facts.labels, facts.tokens)
+    most_tokens = MAX_TOKENS_OF_BAG if facts.is_bag else MAX_TOKENS
+    return scratch_epochs(facts.rows, facts.labels, facts.tokens, most_tokens)
 
 
-def scratch_epochs(rows: int, labels: int, tokens: int) -> int:
+def scratch_epochs(rows: int, labels: int, tokens: int, most_tokens: float) -> int:
     """Choose 5 to 15 epochs, so that each label has about 9,000 texts in all of them.
 
     With 100 or 600 rows per label 15 epochs validated best, with 1,200 seven, with 2,000 and more
     five. Few rows of many labels need more, at most 100: 1,500 rows of 150 labels validated at 78.6
-    after 30 epochs and at 82.5 after 66. All epochs together have at most 30 million tokens.
+    after 30 epochs and at 82.5 after 66. All epochs together have at most `most_tokens`, but at
+    least three epochs are trained.
     """
     most = np.clip(100_000 / rows, 15, 100)
     wanted = float(np.clip(9000 * labels / rows, 5, most))
-    affordable = 30e6 / tokens
+    affordable = most_tokens / tokens
     return max(3, round(min(wanted, affordable)))
 
 
