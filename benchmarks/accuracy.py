@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 import yaml
 from cyclopts import App
 
@@ -30,6 +32,7 @@ from selfattn_lm.config import DataConfig
 from selfattn_lm.data.sources import load_splits
 from selfattn_lm.runs import write_text
 from selfattn_lm.studies.grid import Grid
+from selfattn_lm.studies.linear import fit_tfidf
 
 DATA = Path(os.environ.get("SELFATTN_DATA", "../shared/data"))
 RESULTS = Path(__file__).parent / "results"
@@ -77,8 +80,13 @@ def run(arguments: Sequence[str]) -> dict[str, float]:
     return {"memory_gb": usage.ru_maxrss / 1e6, "cpu_minutes": cpu_seconds / 60}
 
 
-def trained(data: Path, split: str, flags: Sequence[str], seed: int) -> dict[str, Any]:
-    """Train once in a temporary folder; return the scores of a split, minutes, memory and size."""
+def trained(
+    data: Path, split: str, flags: Sequence[str], seed: int, *, with_branches: bool = False
+) -> dict[str, Any]:
+    """Train once in a temporary folder; return the scores of a split, minutes, memory and size.
+
+    With `with_branches` the branches are scored on the test split too.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "run"
         pre = Path(temporary) / "pretrained"
@@ -89,6 +97,7 @@ def trained(data: Path, split: str, flags: Sequence[str], seed: int) -> dict[str
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
         config = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
         size = (out / "model.safetensors").stat().st_size / 1e6
+        branches = by_branch(out, data) if with_branches else {}
     minutes = metrics["training"]["minutes"]
     return {
         "accuracy": metrics[split]["accuracy"],
@@ -98,6 +107,7 @@ def trained(data: Path, split: str, flags: Sequence[str], seed: int) -> dict[str
         "seconds": 60 * minutes,
         "megabytes": size,
         "precision": config["resolved"]["training"]["precision"],
+        **branches,
     }
 
 
@@ -121,6 +131,61 @@ def accuracy(group: Sequence[Mapping[str, Any]]) -> str:
     return f"{statistics.mean(values):.2f} ({spread}, {len(values)} seeds)"
 
 
+def by_branch(run: Path, data: Path) -> dict[str, Any]:
+    """Score a run's branches alone and together on the test split, beside the linear baseline.
+
+    Returns:
+        The accuracy of each branch; that of the baseline, fitted on all training rows; the
+        p-value of McNemar's exact test between the two; and the calibration error.
+    """
+    from scipy.stats import binomtest
+
+    from selfattn_lm.inference import TextClassifier
+
+    splits = load_splits(DataConfig(str(data)))
+    test = splits["test"]
+    classifier = TextClassifier.load(run)
+    targets = classifier.task.encode(test.targets)
+    parts = classifier.branch_logits(test.texts)
+    branches = {}
+    for name, logits in parts.items():
+        branches[name] = 100 * float((logits.argmax(1) == targets).mean())
+    logits = np.sum(list(parts.values()), axis=0)
+    is_right = logits.argmax(1) == targets
+    linear = classifier.task.encode(fit_tfidf(splits["train"]).predict(test.texts).tolist())
+    linear_is_right = linear == targets
+    ours_alone = int((is_right & ~linear_is_right).sum())
+    theirs_alone = int((~is_right & linear_is_right).sum())
+    differing = max(1, ours_alone + theirs_alone)
+    probabilities = classifier.task.activate(torch.from_numpy(logits)).numpy()
+    return {
+        "branches": branches,
+        "linear": 100 * float(linear_is_right.mean()),
+        "mcnemar_p": float(binomtest(ours_alone, differing).pvalue),
+        "calibration_error": debiased_calibration_error(probabilities.max(1), is_right),
+    }
+
+
+def debiased_calibration_error(
+    confidence: np.ndarray, is_right: np.ndarray, bins: int = 15
+) -> float:
+    """Compute the expected calibration error in percent, less what chance alone would give.
+
+    The latter is the mean over 200 draws of outcomes of which the confidences are true.
+    """
+    number = np.minimum((confidence * bins).astype(int), bins - 1)
+
+    def error(right: np.ndarray) -> float:
+        gaps = np.bincount(number, confidence - right, minlength=bins)
+        return 100 * float(np.abs(gaps).sum() / len(right))
+
+    random_numbers = np.random.default_rng(0)
+    by_chance = []
+    for _ in range(200):
+        by_chance.append(error(random_numbers.random(len(confidence)) < confidence))
+    return error(is_right) - statistics.mean(by_chance)
+
+
 @app.command
 def table(sets: str = ",".join(SEEDS), presets: str = ",".join(PRESETS), seeds: int = 3) -> None:
     """Train presets on datasets, score the test splits, and write results/accuracy.md."""
@@ -133,18 +198,42 @@ def table(sets: str = ",".join(SEEDS), presets: str = ",".join(PRESETS), seeds: 
         return planned
 
     def compute(cell: Mapping[str, Any]) -> dict[str, Any]:
-        return trained(DATA / cell["set"], "test", ["--preset", cell["preset"]], cell["seed"])
+        flags = ["--preset", cell["preset"]]
+        return trained(DATA / cell["set"], "test", flags, cell["seed"], with_branches=True)
 
-    grid = Grid(RESULTS / "accuracy", {"table": 1})
+    grid = Grid(RESULTS / "accuracy", {"table": 2})
     grid.fill(cells(sets.split(","), presets.split(","), seeds), compute)
     groups = group_by(grid.finished(cells(list(SEEDS), PRESETS, 3)), "set", "preset")
     lines = [
-        "| set | preset | test accuracy | 95 % interval (seed 0) | minutes of a core | peak memory | file |",
-        "|---" * 7 + "|",
+        "| set | preset | n-grams alone | bag alone | encoder alone | all | TF-IDF + LinearSVC | p"
+        " (McNemar) | calibration error, % |",
+        "|---" * 9 + "|",
+    ]
+    costs = [
+        "| set | preset | 95 % interval (seed 0) | minutes of a core | peak memory | file |",
+        "|---" * 6 + "|",
     ]
     for name, preset in itertools.product(SEEDS, PRESETS):
-        lines.append(f"| {name} | {preset} | {measured(groups.get((name, preset), []))} |")
-    write_table("accuracy.md", lines)
+        group = groups.get((name, preset), [])
+        lines.append(f"| {name} | {preset} | {compared(group)} |")
+        costs.append(f"| {name} | {preset} | {measured(group).split(' | ', 1)[-1]} |")
+    write_table("accuracy.md", [*lines, "", *costs])
+
+
+def compared(group: Sequence[Mapping[str, Any]]) -> str:
+    """Format a row of branches: means over the seeds, and of p and calibration the worst."""
+    if not group:
+        return "not run | | | | | | "
+    cells = []
+    for branch in ("ngrams", "bag", "encoder"):
+        values = [cell["branches"][branch] for cell in group if branch in cell["branches"]]
+        cells.append(f"{statistics.mean(values):.2f}" if values else "–")
+    if "bag" not in group[0]["branches"]:  # the only encoder of the preset quick is a bag
+        cells[1], cells[2] = cells[2], "–"
+    largest_p = max(cell["mcnemar_p"] for cell in group)
+    error = max(cell["calibration_error"] for cell in group)
+    cells += [accuracy(group), f"{group[0]['linear']:.2f}", f"{largest_p:.2g}", f"{error:.1f}"]
+    return " | ".join(cells)
 
 
 @app.command

@@ -163,6 +163,24 @@ class TextClassifier:
             )
         return outputs
 
+    def branch_logits(
+        self, texts: Iterable[Any], pairs: Iterable[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Compute what each branch adds to the logits, by its name: float32 (N, L) each.
+
+        Their sum are the logits that the prediction is made of.
+        """
+        names, outputs = self._model.branch_names, self.task.outputs
+
+        def weighted(inputs: Inputs) -> Tensor:
+            by_branch = self._model.branch_logits(inputs)  # (K, B, L)
+            parts = self._model.branch_weights[:, None, None] * by_branch
+            return parts.transpose(0, 1).flatten(1)
+
+        flat = self._compute(self.encode(texts, pairs), weighted, len(names) * outputs)
+        parts = np.split(flat, len(names), axis=1)
+        return dict(zip(names, parts, strict=True))
+
     def embed(self, texts: Iterable[Any], pairs: Iterable[str] | None = None) -> np.ndarray:
         """Compute a vector for each text, that of its K branches side by side: float32 (N, K · C).
 

@@ -38,8 +38,8 @@ def compare(
     """Train each kind of model on each percentage of the training rows, with each seed.
 
     The neural models share all `settings`: features, regularisation and budget. Only their encoders
-    differ. Every model uses the same validation split to choose its weights and is scored on the
-    same test split.
+    differ. None has an n-gram branch, which would be the same in all of them. Every model uses the
+    same validation split to choose its weights and is scored on the same test split.
 
     Args:
         splits: `train` and `test`; without `validation`, part of `train` is held out.
@@ -135,7 +135,7 @@ def _train_and_score(
     if cell["kind"] == "tfidf":
         return train_tfidf(train, splits["test"], task)
 
-    model = replace(settings.model, kind=cell["kind"])
+    model = replace(settings.model, kind=cell["kind"], ngram_branch=False)
     settings = replace(settings, seed=cell["seed"], model=model)
     result, measured = train_cell(settings, {**splits, "train": train})
     test_scores = result.evaluations["test"].values

@@ -11,10 +11,31 @@ from selfattn_lm.features.tokenizer import mostly_unspaced
 from selfattn_lm.tasks import SingleLabel
 
 
-def train_tfidf(train: Split, test: Split, task: SingleLabel) -> dict[str, Any]:
-    """Train LinearSVC on TF-IDF features and score it on the test split.
+def fit_tfidf(train: Split) -> Any:
+    """Fit scikit-learn's LinearSVC on TF-IDF features; returns a pipeline, texts in, labels out.
 
     The features are words and pairs of words; for scripts without spaces, one to three characters.
+
+    Raises:
+        UserError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.pipeline import make_pipeline
+        from sklearn.svm import LinearSVC
+    except ImportError:
+        advice = "pip install 'selfattn_lm[study]', or leave tfidf out"
+        raise UserError(f"study: tfidf needs scikit-learn; {advice}.") from None
+
+    if mostly_unspaced(train.texts):
+        vectorizer = TfidfVectorizer(sublinear_tf=True, analyzer="char", ngram_range=(1, 3))
+    else:
+        vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2))
+    return make_pipeline(vectorizer, LinearSVC(C=0.5)).fit(train.texts, train.targets)
+
+
+def train_tfidf(train: Split, test: Split, task: SingleLabel) -> dict[str, Any]:
+    """Fit the linear baseline and score it on the test split.
 
     Returns:
         The values of a cell: scores, number of parameters, training seconds, predicted texts per
@@ -23,22 +44,11 @@ def train_tfidf(train: Split, test: Split, task: SingleLabel) -> dict[str, Any]:
     Raises:
         UserError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.svm import LinearSVC
-    except ImportError:
-        advice = "pip install 'selfattn_lm[study]', or leave tfidf out"
-        raise UserError(f"study: tfidf needs scikit-learn; {advice}.") from None
-
     started = time.monotonic()
-    if mostly_unspaced(train.texts):
-        vectorizer = TfidfVectorizer(sublinear_tf=True, analyzer="char", ngram_range=(1, 3))
-    else:
-        vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2))
-    classifier = LinearSVC(C=0.5).fit(vectorizer.fit_transform(train.texts), train.targets)
+    baseline = fit_tfidf(train)
+    classifier = baseline[-1]
     trained = time.monotonic()
-    predicted_names = classifier.predict(vectorizer.transform(test.texts)).tolist()
-    predicted = task.encode(predicted_names)
+    predicted = task.encode(baseline.predict(test.texts).tolist())
     finished = time.monotonic()
 
     # LinearSVC gives no probabilities: all of it goes to the predicted label.

@@ -34,6 +34,7 @@ PROBE: dict[str, Any] = {
         "char_ngrams": False,
         "dropout": 0.0,
         "bag_branch": False,
+        "ngram_branch": False,
         "embedding_dropout": 0.0,
         "token_dropout": 0.0,
     },

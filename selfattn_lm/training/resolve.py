@@ -24,8 +24,7 @@ from selfattn_lm.config import (
 from selfattn_lm.errors import UserError
 from selfattn_lm.precision import FloatPrecision, choose_precision, repeat_precision
 
-# Tokens of a text where max_length is `auto`, without an n-gram branch, which reads whole texts, and
-# with one.
+# Tokens of a text where max_length is `auto`; an n-gram branch reads whole texts, so that fewer do.
 MAX_LENGTH, MAX_LENGTH_BESIDE_NGRAMS = 512, 256
 # Tokens of all epochs: about five minutes of one core with attention, and two without.
 MAX_TOKENS, MAX_TOKENS_OF_BAG = 6e6, 15e6

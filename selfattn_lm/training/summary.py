@@ -15,6 +15,7 @@ from selfattn_lm.features.windows import MOST_IN_TRAINING, WindowedTexts, tokens
 from selfattn_lm.hardware import choose_device
 from selfattn_lm.nn import CharNgramEmbedding, Classifier
 from selfattn_lm.phrases import counted
+from selfattn_lm.training.branches import MIN_ROWS
 from selfattn_lm.training.data import TrainingData
 from selfattn_lm.training.inheritance import inherited_settings
 from selfattn_lm.training.opening import OpenRun
@@ -34,6 +35,8 @@ def classifier_lines(
     if train.columns:
         lines.append(f"columns     {train.columns}")
     chosen_by = f"the best weights are chosen by {resolved.training.monitor}"
+    if len(model.branch_names) > 1 and len(validation) < MIN_ROWS:
+        chosen_by += f"; fewer than {MIN_ROWS} rows, so each branch counts the same, uncalibrated"
     return [
         *lines,
         data.task.summary(train.targets),

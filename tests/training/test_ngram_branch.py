@@ -181,6 +181,17 @@ def test_what_validates_is_what_is_saved_and_loaded(tmp_path: Path) -> None:
     assert copied.predict(texts[:2]) == ["x", "y"]
 
 
+@pytest.mark.parametrize("long_texts", ["head", "windows"])
+def test_the_parts_of_the_branches_add_up_to_the_prediction(long_texts: str) -> None:
+    texts = [f"{label} text {i % 9} of several words" for i in range(60) for label in ("x", "y")]
+    classifier = fit(texts, ["x", "y"] * 60, max_length=5, long_texts=long_texts, **SMALL)
+    parts = classifier.branch_logits(texts[:7])
+    assert list(parts) == ["bag", "encoder", "ngrams"]
+    logits = torch.from_numpy(sum(parts.values()))
+    expected = classifier.predict_proba(texts[:7])
+    np.testing.assert_allclose(logits.softmax(1), expected, atol=1e-5)
+
+
 def test_a_run_from_another_one_has_a_branch_of_its_own_data(tmp_path: Path) -> None:
     first = [(f"{label} text {i % 9}", label) for i in range(60) for label in ("x", "y")]
     second = [
