@@ -19,7 +19,7 @@ from selfattn_lm.features.sequences import TokenizedTexts, Tokens
 from selfattn_lm.inputs import Inputs, SparseRows
 
 MIN_TEXTS = 2  # in which an n-gram occurs at least: one of a single text says nothing of others
-_TEXTS_AT_ONCE = 1000
+_TOKENS_AT_ONCE = 300_000  # of single texts
 _PAIRS_AT_ONCE = 64  # each token of a pair is compared with all others
 
 
@@ -111,9 +111,7 @@ class _Counted(NamedTuple):
 
 def _count_ngrams(texts: TokenizedTexts | TokenizedPairs, max_ngram: int) -> Iterator[_Counted]:
     """Count the n-grams of 1 to `max_ngram` tokens of each text, those of some texts at a time."""
-    at_once = _PAIRS_AT_ONCE if isinstance(texts, TokenizedPairs) else _TEXTS_AT_ONCE
-    for start in range(0, len(texts), at_once):
-        chosen = range(start, min(start + at_once, len(texts)))
+    for chosen in _parts(texts):
         if isinstance(texts, TokenizedPairs):
             hashes, rows = _pair_ngrams(texts.batch(chosen), max_ngram)
         else:
@@ -127,6 +125,19 @@ def _count_ngrams(texts: TokenizedTexts | TokenizedPairs, max_ngram: int) -> Ite
             counts=counts,
             texts=len(chosen),
         )
+
+
+def _parts(texts: TokenizedTexts | TokenizedPairs) -> Iterator[range]:
+    """Divide texts into parts that need little memory, however long the texts are."""
+    ends = np.cumsum(texts.lengths)
+    start = 0
+    while start < len(texts):
+        stop = min(start + _PAIRS_AT_ONCE, len(texts))
+        if isinstance(texts, TokenizedTexts):
+            limit = ends[start] - texts.lengths[start] + _TOKENS_AT_ONCE
+            stop = max(start + 1, int(np.searchsorted(ends, limit, side="right")))
+        yield range(start, stop)
+        start = stop
 
 
 def _text_ngrams(texts: Sequence[np.ndarray], max_ngram: int) -> tuple[np.ndarray, np.ndarray]:
