@@ -47,8 +47,9 @@ FEW_SETS, FEW_SHOTS = ("clinc150", "sst5"), (8, 32)
 # The names are those of saved cells and of the table in docs/.
 VARIANTS: dict[str, list[str]] = {
     "as it is": [],
-    "words alone": ["--preset", "quick"],
-    "context alone": ["--model.no-bag-branch"],
+    "quick": ["--preset", "quick"],
+    "no n-gram branch": ["--model.no-ngram-branch"],
+    "context alone": ["--model.no-ngram-branch", "--model.no-bag-branch"],
     "no n-grams": ["--model.max-ngram", "1"],
     "no spelling": ["--model.no-char-ngrams"],
     "no tokens hidden": ["--model.token-dropout", "0"],
@@ -248,7 +249,7 @@ def ablation(
             planned.append({"set": name, "variant": variant, "seed": seed})
         return planned
 
-    grid = Grid(RESULTS / "ablation", {"ablation": 1})
+    grid = Grid(RESULTS / "ablation", {"ablation": 2})
     with tempfile.TemporaryDirectory() as temporary:
         folders = {name: without_test(name, Path(temporary) / name) for name in sets.split(",")}
 

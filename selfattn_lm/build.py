@@ -42,10 +42,10 @@ def build_model(
         in_training: Whether tokens are embedded with their character n-grams, if the settings say
             so. A trained classifier has them folded into a plain table.
         bert: The architecture, if the run started from a BERT.
-        ngrams: The n-gram branch, if the run has one.
+        ngrams: The n-gram branch, if the run has one; a BERT has none.
     """
     if bert is not None:
-        return build_bert(bert, settings.model, outputs, ngrams)
+        return build_bert(bert, settings.model, outputs)
     if isinstance(featurizer, Standardization):
         return build_vector_classifier(settings.model, featurizer.features, outputs)
     char_ngrams = None
@@ -180,9 +180,7 @@ def _head(config: ResolvedModel, outputs: int) -> nn.Sequential:
     return nn.Sequential(Dropout(config.embedding_dropout), nn.Linear(config.width, outputs))
 
 
-def build_bert(
-    bert: BertConfig, config: ResolvedModel, outputs: int, ngrams: NgramClassifier | None = None
-) -> Classifier:
+def build_bert(bert: BertConfig, config: ResolvedModel, outputs: int) -> Classifier:
     """Build a BERT with random weights that classifies.
 
     With `config.pooling` "cls" it pools as BERT does, through its `Pooler`.
@@ -205,7 +203,7 @@ def build_bert(
         bert.norm_eps,
         config.dropout,
     )
-    return Classifier(embedding, {"encoder": Branch(encoder, pool, head)}, ngrams)
+    return Classifier(embedding, {"encoder": Branch(encoder, pool, head)})
 
 
 def _bert_layer(bert: BertConfig, config: ResolvedModel) -> PostNormLayer:

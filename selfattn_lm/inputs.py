@@ -76,8 +76,8 @@ class Inputs(NamedTuple):
         documents: The number of each row's text in the batch, where the rows are windows of D
             texts: (B,) int64; None if each row is a text.
         weighted_ngrams: The weights of all n-grams of each text, also beyond its T tokens: a sparse
-            matrix (B, F), or (D, F) where the rows are windows in training; None for a model
-            without an n-gram branch. `features.weighted_ngrams` computes them.
+            matrix (B, F), or (D, F) where `documents` says which rows are of one text; None for a
+            model without an n-gram branch. `features.weighted_ngrams` computes them.
     """
 
     tokens: Tensor

@@ -4,7 +4,7 @@ Torch is loaded only where a run is opened, so a wrong setting is reported at on
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,7 +184,10 @@ def resume_run(
         name = f"{name}-pretrained"
     folder = run_folder(out, name)
     interrupted = RunFolder(folder).unfinished()
-    settings = read_config(interrupted / "config.yaml").settings
+    config = read_config(interrupted / "config.yaml")
+    settings = config.settings
+    if "ngram_branch" not in config.asked.get("model", {}):  # of a version that had no such branch
+        settings = replace(settings, model=replace(settings.model, ngram_branch=False))
     if not settings.data.source:
         reason = "the run was trained on texts given in Python, which are not kept"
         raise UserError(f"{folder}: {reason}; call `fit` again.")

@@ -11,19 +11,18 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 # The defaults for a pretrained BERT: smaller updates, so that it does not forget what it knows.
 FINETUNING: dict[str, Any] = {
-    "model": {"ngram_branch": False},
-    "training": {
-        "layer_decay": 0.8,
-        "batch_size": 32,
-        "weight_decay": 0.01,
-        "label_smoothing": 0.0,
-    },
+    "training": {"layer_decay": 0.8, "batch_size": 32, "weight_decay": 0.01, "label_smoothing": 0.0}
 }
 # The defaults of `pretrain`: masked tokens are predicted from their context, so little of it is
 # dropped.
 PRETRAINING: dict[str, Any] = {
     "data": {"validation_fraction": 0.05},
-    "model": {"dropout": 0.1, "embedding_dropout": 0.1, "token_dropout": 0.0},
+    "model": {
+        "ngram_branch": False,
+        "dropout": 0.1,
+        "embedding_dropout": 0.1,
+        "token_dropout": 0.0,
+    },
     "training": {"monitor": "accuracy", "learning_rate": 2e-3, "weight_decay": 0.01},
 }
 # What `study` compares by default: the models, and the percentages of the training texts.

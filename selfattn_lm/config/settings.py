@@ -126,9 +126,7 @@ class ModelConfig(Checked):
     )
     dropout: float = opt(0.5, "dropout inside the encoder", 0, 0.95)
     bag_branch: bool = opt(
-        True,
-        "add a branch that classifies by the mean of the embeddings, and average both predictions",
-        architecture=True,
+        True, "add a branch that classifies by the mean of the embeddings", architecture=True
     )
     ngram_branch: bool = opt(
         True,
@@ -140,7 +138,8 @@ class ModelConfig(Checked):
     )
     max_ngram: int | Auto = opt(
         "auto",
-        "longest n-gram of tokens with a vector of its own; auto: 2, or 3 for characters",
+        "longest n-gram of tokens, with a vector of its own and in the n-gram branch; auto: 2, or 3"
+        " for characters",
         1,
         8,
         architecture=True,

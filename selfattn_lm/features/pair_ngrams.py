@@ -16,6 +16,7 @@ from selfattn_lm.features.tokenizer import SEP_ID
 from selfattn_lm.inputs import Inputs
 
 NO_NGRAM = -1  # in the place of a hash
+DIFFERENCES = 3  # columns of how many tokens only one text has
 # Partners of a token at most: the first tokens that only the second text has.
 PARTNERS = 16
 # Roles of tokens: of the first text alone, of both, and the same for tokens of the second text.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from selfattn_lm.features.hashing import ngram_hash
 from selfattn_lm.features.ngrams import hashes_within, without_border
-from selfattn_lm.features.pair_ngrams import NO_NGRAM, pair_ngram_hashes
+from selfattn_lm.features.pair_ngrams import DIFFERENCES, NO_NGRAM, pair_ngram_hashes
 from selfattn_lm.features.pairs import TokenizedPairs
 from selfattn_lm.features.sequences import TokenizedTexts, Tokens
 from selfattn_lm.inputs import Inputs, SparseRows
@@ -153,7 +153,7 @@ def _text_ngrams(texts: Sequence[np.ndarray], max_ngram: int) -> tuple[np.ndarra
     positions = np.arange(len(ids)) - starts[rows]
     hashed = ids
     found, owners = [ids], [rows]
-    for n in range(2, max_ngram + 1):
+    for n in range(2, min(max_ngram, len(ids)) + 1):
         preceding = ids[: len(ids) - n + 1]
         hashed = ngram_hash(hashed[1:], preceding, n)
         is_within = positions[n - 1 :] >= n - 1
@@ -164,7 +164,9 @@ def _text_ngrams(texts: Sequence[np.ndarray], max_ngram: int) -> tuple[np.ndarra
 
 def _pair_ngrams(inputs: Inputs, max_ngram: int) -> tuple[np.ndarray, np.ndarray]:
     """Hash all n-grams of pairs, and what compares their texts; returns as `_text_ngrams` does."""
-    found = [inputs.tokens[..., None], pair_ngram_hashes(inputs)]
+    comparisons = pair_ngram_hashes(inputs)
+    comparisons[:, 1:, :DIFFERENCES] = NO_NGRAM  # the same for all tokens: they count once
+    found = [inputs.tokens[..., None], comparisons]
     if max_ngram > 1:
         assert inputs.types is not None, "a pair has two types of tokens"
         found.append(without_border(hashes_within(inputs.tokens, max_ngram), inputs.types))
@@ -180,11 +182,13 @@ class WithNgrams:
 
     Attributes:
         tokens: What the encoders read: texts, pairs or windows.
-        weighted_ngrams: The n-grams of each row of a batch: (rows, F).
+        weighted_ngrams: The n-grams of each text: (N, F).
+        texts: The text of each row, int64 (rows,), where the rows are windows; None: its own.
     """
 
     tokens: Tokens
     weighted_ngrams: SparseRows
+    texts: np.ndarray | None = None
 
     @property
     def lengths(self) -> np.ndarray:
@@ -202,7 +206,10 @@ class WithNgrams:
     def batch(self, rows: Sequence[int] | np.ndarray, min_length: int = 0) -> Inputs:
         """Put some rows into one batch."""
         inputs = self.tokens.batch(rows, min_length)
-        return inputs._replace(weighted_ngrams=self.weighted_ngrams.select(rows))
+        texts = np.asarray(rows)
+        if self.texts is not None:
+            texts = self.texts[texts]
+        return inputs._replace(weighted_ngrams=self.weighted_ngrams.select(texts))
 
     def truncation(self) -> dict[str, float]:
         """The fraction of the texts that the encoders read shortened, and of all tokens lost."""

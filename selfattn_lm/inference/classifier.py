@@ -220,10 +220,10 @@ class TextClassifier:
         fitted = fit_length(texts, self.run.resolved.model)
         if self._vocabulary is None:
             return fitted
-        weighted_ngrams = self._vocabulary.rows(texts)
+        owners = None
         if isinstance(fitted, Windows):  # each window has the n-grams of its text
-            weighted_ngrams = weighted_ngrams.select(fitted.documents)
-        return WithNgrams(fitted, weighted_ngrams)
+            owners = fitted.documents
+        return WithNgrams(fitted, self._vocabulary.rows(texts), owners)
 
     def _encode_vectors(
         self, sequences: Iterable[Any], standardization: Standardization

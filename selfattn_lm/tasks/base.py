@@ -33,6 +33,13 @@ class LinearTargets:
     weights: Tensor
     has_margin: bool
 
+    def select(self, outputs: slice) -> "LinearTargets":
+        """Return those of some outputs."""
+        weights = self.weights
+        if weights.shape[1] > 1:
+            weights = weights[:, outputs]
+        return LinearTargets(self.scores[:, outputs], weights, self.has_margin)
+
 
 class Task(Protocol):
     """One kind of prediction, such as one label per text.
@@ -121,10 +128,6 @@ class Task(Protocol):
 
     def metrics(self) -> "MetricCollection":
         """Build the scores of a validation, updated by logits (B, L) and encoded targets."""
-
-    @property
-    def branch_score(self) -> str:
-        """The score by which the branches of a model are weighted."""
 
     def with_decision(self, outputs: np.ndarray, targets: np.ndarray) -> "Task":
         """Return the task with what is decided by a validation, such as thresholds.

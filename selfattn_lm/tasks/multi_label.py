@@ -161,11 +161,6 @@ class MultiLabel(NamedLabels):
         macro_f1 = BestMacroF1(self.outputs)
         return MetricCollection({"micro_f1": micro_f1, "macro_f1": macro_f1})
 
-    @property
-    def branch_score(self) -> str:
-        """Branches are weighted by micro-F1, which varies less than macro-F1."""
-        return "micro_f1"
-
     def with_decision(self, outputs: np.ndarray, targets: np.ndarray) -> "MultiLabel":
         """Fit the thresholds on the probabilities (N, L) of the validation split."""
         return replace(self, thresholds=fit_thresholds(outputs, targets))

@@ -235,11 +235,6 @@ class Regression:
             scores[name] = NumberScore(name)
         return MetricCollection(scores)
 
-    @property
-    def branch_score(self) -> str:
-        """Branches are weighted by R², which knows the unit as the loss does."""
-        return "r2"
-
     def with_decision(self, outputs: np.ndarray, targets: np.ndarray) -> "Regression":
         """Return the task as it is: nothing is decided by the validation split."""
         return self

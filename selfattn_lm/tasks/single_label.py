@@ -104,7 +104,8 @@ class SingleLabel(NamedLabels):
         weights = torch.ones(len(labels), 1)
         if config.class_weights == "balanced":
             weights = balanced_weights(targets, self.outputs)[labels][:, None]
-        scores = 2.0 * F.one_hot(labels, self.outputs) - 1
+        scores = torch.full((len(labels), self.outputs), -1.0)
+        scores[torch.arange(len(labels)), labels] = 1
         return LinearTargets(scores, weights, has_margin=True)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -119,11 +120,6 @@ class SingleLabel(NamedLabels):
         accuracy = MulticlassAccuracy(self.outputs, average="micro")
         macro_f1 = MulticlassF1Score(self.outputs, average="macro")
         return MetricCollection({"accuracy": accuracy, "macro_f1": macro_f1})
-
-    @property
-    def branch_score(self) -> str:
-        """Branches are weighted by accuracy, which varies less than macro-F1."""
-        return "accuracy"
 
     def with_decision(self, outputs: np.ndarray, targets: np.ndarray) -> "SingleLabel":
         """Return the task as it is: the most probable label is predicted."""

@@ -25,12 +25,12 @@ def best_factor(task: Task, logits: Tensor, targets: Tensor) -> float:
 
     It makes probabilities of them that are neither too sure nor too cautious (Guo et al. 2017,
     1706.04599). A factor other than 1 costs a little, so that it stays finite where all texts are
-    classified rightly. Golden-section search, since the loss has one minimum.
+    classified rightly. Golden-section search, since the loss has one minimum in practice.
     """
 
     def loss(exponent: float) -> float:
-        total = len(targets) * float(task.loss(logits * math.exp(exponent), targets))
-        return total + exponent * exponent
+        mean = float(task.loss(logits * math.exp(exponent), targets))
+        return targets.numel() * mean + exponent * exponent
 
     high = math.log(_LARGEST_FACTOR)
     low = -high
@@ -55,7 +55,7 @@ def choose_branch_weights(task: Task, by_branch: Tensor, targets: Tensor) -> Ten
     too: the common factor of the weights is an inverse temperature. Weights that differ from those
     of equally strong branches cost something, as if there were more rows: one split alone says
     little about which branch is better, and the mean of calibrated branches is hard to beat. With
-    fewer than 200 rows each branch counts the same.
+    fewer than 200 rows, or with logits that are not finite, each branch counts the same.
 
     Args:
         task: What is predicted.
@@ -66,7 +66,7 @@ def choose_branch_weights(task: Task, by_branch: Tensor, targets: Tensor) -> Ten
         The weights, (K,).
     """
     branches, rows = by_branch.shape[:2]
-    if rows < MIN_ROWS:
+    if rows < MIN_ROWS or not bool(by_branch.isfinite().all()):
         return torch.full((branches,), 1 / branches, device=by_branch.device)
     # The logits of a validation step record no gradients, and a copy may.
     with torch.inference_mode(False), torch.enable_grad():
@@ -79,7 +79,7 @@ def choose_branch_weights(task: Task, by_branch: Tensor, targets: Tensor) -> Ten
 
 def _shares(task: Task, calibrated: Tensor, targets: Tensor) -> Tensor:
     """Find the weights of calibrated branches: (K, N, L), (N, …) -> (K,)."""
-    branches, rows = calibrated.shape[:2]
+    branches = len(calibrated)
     equal = torch.full((branches,), -math.log(branches), device=calibrated.device)
     logs = equal.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([logs], max_iter=_MAX_ITERATIONS, line_search_fn="strong_wolfe")
@@ -90,7 +90,7 @@ def _shares(task: Task, calibrated: Tensor, targets: Tensor) -> Tensor:
         differences = logs - logs.mean()
         common = (logs - equal).mean()  # as in `best_factor`
         penalty = _PENALTY * differences.square().sum() + common.square()
-        loss = rows * task.loss(logits, targets) + penalty
+        loss = targets.numel() * task.loss(logits, targets) + penalty
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

@@ -84,6 +84,7 @@ def train_classifier(run: OpenRun, splits: dict[str, Split]) -> TrainResult:
     with torch.random.fork_rng():
         torch.manual_seed(run.settings.seed)
         model = _build(run, data)
+        data = replace(data, ngrams=None)  # those of the training split are not needed any more
         facts = _facts(run, data, model)
         resolved = Resolved(
             seed=run.settings.seed,

@@ -1,5 +1,6 @@
 """The examples of two splits as the model reads them, and the settings that this decides."""
 
+import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +29,8 @@ from selfattn_lm.training.resolve import (
     resolve_model,
     resolve_tokenizer,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,14 @@ def encode_texts(
     read_of_validation = by_text(fit_length(validation_tokens, config))
     ngrams = None
     if config.ngram_branch:
-        ngrams = count_ngrams(tokens, validation_tokens, config.max_ngram, outputs)
+        whole, whole_of_validation = tokens, validation_tokens
+        if train.pairs is not None:  # which are compared token by token, at the length that is read
+            whole = tokens.truncate(config.max_length)
+            whole_of_validation = validation_tokens.truncate(config.max_length)
+        ngrams = count_ngrams(whole, whole_of_validation, config.max_ngram, outputs)
+        if ngrams is None:
+            log.warning("%s: no n-gram occurs in two texts; no n-gram branch", train.source)
+            config = replace(config, ngram_branch=False)
     if ngrams is not None:
         read_of_validation = WithNgrams(read_of_validation, ngrams.validation)
     return EncodedSplits(

@@ -8,7 +8,8 @@ from selfattn_lm.config import ModelConfig, Settings, architecture_fields, flatt
 from selfattn_lm.errors import UserError
 from selfattn_lm.runs import Run
 
-_DROPOUTS = ("dropout", "embedding_dropout", "token_dropout")  # inherited from a BERT
+# What is inherited from a BERT, in whose format an n-gram branch has no place.
+_OF_BERT = ("ngram_branch", "dropout", "embedding_dropout", "token_dropout")
 
 
 def inherit(settings: Settings, initial: Run, asked: Mapping[str, Any], source: str) -> Settings:
@@ -50,12 +51,12 @@ def inherit(settings: Settings, initial: Run, asked: Mapping[str, Any], source: 
 def inherited_settings(initial: Run) -> dict[str, Any]:
     """The settings that a run to start from decides, by dotted name.
 
-    They are the architecture and the tokenizer, for a BERT the dropout too.
+    They are the architecture and the tokenizer, for a BERT the dropout and the branches too.
     """
     model = initial.resolved.model
     names = list(architecture_fields(ModelConfig))
     if initial.bert is not None:
-        names += _DROPOUTS
+        names += _OF_BERT
     inherited = {f"model.{name}": getattr(model, name) for name in names}
     # The character n-grams of a trained classifier have been folded into its tokens.
     inherited["model.char_ngrams"] = model.char_ngrams and initial.task is None

@@ -31,6 +31,7 @@ class LinearSolver:
 
     Args:
         rows: The features: (N, F).
+        columns: The same, transposed: (F, N).
         targets: The scores to be reached, and the weights of their errors: (N, L).
         feature_weights: How much each feature counts for each output, (F, L): the rows are
             multiplied by them. Ones for all alike.
@@ -41,13 +42,14 @@ class LinearSolver:
     def __init__(
         self,
         rows: SparseRows,
+        columns: SparseRows,
         targets: LinearTargets,
         feature_weights: Tensor,
         tolerance: float = 5e-3,
     ) -> None:
         features, outputs = feature_weights.shape
         self.rows = rows
-        self.columns = transposed(rows, features)
+        self.columns = columns
         self.targets = targets
         self.feature_weights = feature_weights
         self.tolerance = tolerance * _balance(targets)
@@ -127,9 +129,11 @@ class LinearSolver:
             new_scores = scores + length * along
             is_worse = self._objective(new_solution, new_scores, cost) > objective * (1 + 1e-7)
             if not bool(is_worse.any()):
-                break
+                return new_solution, new_scores
             length = torch.where(is_worse, length / 2, length)
-        return new_solution, new_scores
+        # No step of such outputs is small enough to help: they have arrived, up to rounding.
+        length = torch.where(is_worse, 0.0, length)
+        return solution + length * direction, scores + length * along
 
     def _objective(self, solution: Tensor, scores: Tensor, cost: float) -> Tensor:
         """Twice what is minimised, for each output: (L,) float64."""

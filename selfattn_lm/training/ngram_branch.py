@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from selfattn_lm.config import TrainingConfig
 from selfattn_lm.data.targets import Target
@@ -13,7 +15,7 @@ from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.features.weighted_ngrams import NgramVocabulary
 from selfattn_lm.inputs import SparseRows
 from selfattn_lm.nn import NgramClassifier
-from selfattn_lm.tasks import Task
+from selfattn_lm.tasks import LinearTargets, Task
 from selfattn_lm.training.branches import best_factor
 from selfattn_lm.training.linear import LinearSolver, log_count_ratios, transposed
 
@@ -26,6 +28,7 @@ _COSTS = (0.1, 0.25, 0.5, 1.0)
 # is held out for that.
 _CHOOSING_ROWS = 10_000
 _HELD_OUT = 0.2
+_SCORES_AT_ONCE = 20_000_000  # of all rows and some outputs; the solver needs ten times the memory
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def solve_branch(
     if held_out:
         rest = np.delete(chosen, held_out)
         choice = _choose(problem.select(rest), problem.select(chosen[held_out]))
-    solution = choice.factor * problem.solver(weighted=choice.weighted).solve(choice.cost)
+    solution = choice.factor * problem.solve(choice)
     branch = NgramClassifier(features, task.outputs)
     hashes = ngrams.vocabulary.hashes.view(np.int32)  # the same bits: torch has few uses for uint32
     branch.hashes.copy_(torch.from_numpy(hashes))
@@ -124,14 +127,32 @@ class _Problem:
         """Return the problem of some rows."""
         return replace(self, rows=self.rows.select(rows), targets=self.targets[rows])
 
-    def solver(self, *, weighted: bool) -> LinearSolver:
-        """Prepare to solve it, with features weighted by their log-count ratios or alike."""
-        targets = self.task.linear_targets(self.config, self.targets)
-        weights = torch.ones(self.features, self.task.outputs)
+    @cached_property
+    def columns(self) -> SparseRows:
+        """The transposed rows: (F, N)."""
+        return transposed(self.rows, self.features)
+
+    @cached_property
+    def linear_targets(self) -> LinearTargets:
+        """What the scores are to be: (N, L)."""
+        return self.task.linear_targets(self.config, self.targets)
+
+    def solver(self, outputs: slice, *, weighted: bool) -> LinearSolver:
+        """Prepare to solve some outputs, with n-grams weighted by log-count ratios or alike."""
+        targets = self.linear_targets.select(outputs)
+        weights = torch.ones(self.features, targets.scores.shape[1])
         if weighted:
-            has_label = (targets.scores > 0).float()
-            weights = log_count_ratios(transposed(self.rows, self.features), has_label)
-        return LinearSolver(self.rows, targets, weights)
+            weights = log_count_ratios(self.columns, (targets.scores > 0).float())
+        return LinearSolver(self.rows, self.columns, targets, weights)
+
+    def solve(self, choice: "_Choice") -> Tensor:
+        """Solve all outputs, a few at a time where there are many rows: (F + 1, L)."""
+        at_once = max(1, _SCORES_AT_ONCE // len(self.targets))
+        solutions = []
+        for start in range(0, self.task.outputs, at_once):
+            solver = self.solver(slice(start, start + at_once), weighted=choice.weighted)
+            solutions.append(solver.solve(choice.cost))
+        return torch.cat(solutions, dim=1)
 
 
 @dataclass(frozen=True)
@@ -158,7 +179,7 @@ def _choose(rest: _Problem, held_out: _Problem) -> _Choice:
         ways.append(True)
     best, smallest = _Choice(), float("inf")
     for weighted in ways:
-        solver = rest.solver(weighted=weighted)
+        solver = rest.solver(slice(None), weighted=weighted)
         for cost in _COSTS:
             solution = solver.solve(cost)
             scores = held_out.rows.times(solution[:-1]) + solution[-1]

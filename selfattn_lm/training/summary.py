@@ -35,8 +35,10 @@ def classifier_lines(
     if train.columns:
         lines.append(f"columns     {train.columns}")
     chosen_by = f"the best weights are chosen by {resolved.training.monitor}"
-    if len(model.branch_names) > 1 and len(validation) < MIN_ROWS:
-        chosen_by += f"; fewer than {MIN_ROWS} rows, so each branch counts the same, uncalibrated"
+    if len(validation) < MIN_ROWS:
+        chosen_by += f"; fewer than {MIN_ROWS} rows, so probabilities are not calibrated"
+        if len(model.branch_names) > 1:
+            chosen_by += " and each branch counts the same"
     return [
         *lines,
         data.task.summary(train.targets),

@@ -52,6 +52,13 @@ def test_the_hashes_are_those_that_the_embedding_finds() -> None:
     assert sorted(hashes[rows == 1].tolist()) == sorted([*ids[:2], int(found[1, 0])])
 
 
+@pytest.mark.parametrize("max_ngram", range(1, 9))
+@pytest.mark.parametrize("length", range(1, 9))
+def test_texts_shorter_than_an_ngram_have_those_that_fit(length: int, max_ngram: int) -> None:
+    hashes, _ = _text_ngrams([np.arange(10, 10 + length)], max_ngram)
+    assert len(hashes) == sum(length - n + 1 for n in range(1, min(length, max_ngram) + 1))
+
+
 def test_what_one_text_or_all_texts_have_is_no_feature() -> None:
     texts = tokenized(TEXTS)
     vocabulary = NgramVocabulary.from_texts(texts, max_ngram=1, most=1000)

@@ -253,7 +253,7 @@ def test_predictions_are_the_softmax_of_the_mean_logits_in_any_number_of_threads
         for row in rows:
             ids = torch.from_numpy(row.astype(np.int64))[None]
             inputs = classifier._with_ngrams(Inputs(ids, torch.ones_like(ids, dtype=torch.bool)))
-            of_text = encoded.weighted_ngrams.select([windows.firsts[number]])
+            of_text = encoded.weighted_ngrams.select([number])
             inputs = inputs._replace(weighted_ngrams=of_text)
             with torch.inference_mode():
                 of_windows.append(run.model(inputs)[0])

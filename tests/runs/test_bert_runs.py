@@ -171,18 +171,6 @@ def test_what_cannot_be_exported_is_refused(
         "export: this run pools by mean, which BertForSequenceClassification cannot; "
         "train it with --model.pooling cls."
     )
-    fit_sentences(
-        30,
-        init=tmp_path / "masked",
-        out=tmp_path / "ngrams",
-        epochs=1,
-        pooling="cls",
-        ngram_branch=True,
-    )
-    assert refusal(tmp_path / "ngrams", out) == (
-        "export: this run has an n-gram branch, which BERT lacks; "
-        "train it with --model.no-ngram-branch."
-    )
     assert refusal(tuned, tuned) == f"{tuned}: exists; name another folder with --out."
     assert not out.exists()
 

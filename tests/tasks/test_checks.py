@@ -105,7 +105,7 @@ def test_held_out_texts_that_are_also_trained_on_are_counted(
 
 
 def test_a_validation_split_that_is_given_is_counted_once(said: pytest.LogCaptureFixture) -> None:
-    train = Split.from_lists("a.csv", ["a b", "c d", "e f", "g h"], ["x", "y"] * 2)
+    train = Split.from_lists("a.csv", ["a b", "c b", "e f", "g h"], ["x", "y"] * 2)
     validation = Split.from_lists("b.csv", ["a b"], ["x"])
     splits = {"train": train, "validation": validation}
     prepare(splits, settings_from(SMALL, "settings"), None)

@@ -38,7 +38,6 @@ def test_the_losses_and_scores_are_those_of_torch() -> None:
     found = TASK.score(outputs.numpy(), targets.numpy())
     for name, value in metrics.compute().items():
         assert found[name]["value"] == pytest.approx(float(value), abs=1e-6)
-    assert TASK.branch_score in found
 
 
 def test_a_summary_of_many_labels_names_the_most_frequent_and_the_rarest() -> None:

@@ -93,6 +93,25 @@ def test_the_labels_of_a_text_are_weighed_together() -> None:
     assert weights[0] > 2 * weights[1] > 0
 
 
+def test_many_labels_of_a_text_are_as_much_evidence_as_they_are() -> None:
+    random = torch.Generator().manual_seed(5)
+    logits = 2 * torch.randn(400, 300, generator=random) - 5
+    targets = torch.bernoulli(logits.sigmoid(), generator=random)
+    task = MultiLabel([str(number) for number in range(300)])
+    branches = torch.stack([0.2 * logits, torch.randn(400, 300, generator=random)])
+    weights = choose_branch_weights(task, branches, targets)
+    assert weights[0] == pytest.approx(5, rel=0.1)
+    assert weights[1] < 0.5
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_choose_nothing(value: float) -> None:
+    logits, labels = drawn(300)
+    logits[7, 1] = value
+    weights = choose_branch_weights(LABELS, torch.stack([logits, logits]), labels)
+    assert weights.tolist() == [0.5, 0.5]
+
+
 def test_numbers_are_weighed_by_their_squared_error() -> None:
     numbers = torch.randn(2000, generator=torch.Generator().manual_seed(4))
     near, far = numbers[:, None] / 2, torch.randn(2000, 1)

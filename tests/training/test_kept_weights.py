@@ -325,6 +325,29 @@ def test_a_run_that_diverges_later_is_kept_from_its_best_validation(
     assert not (run / "checkpoints").exists()
 
 
+def test_so_many_rows_that_branches_are_weighed_end_the_same_way(
+    noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_csv(tmp_path / "validation.csv", noisy(250, seed=2))
+    original = ClassifierModule.validation_step
+
+    def diverge(self: ClassifierModule, batch: Batch, batch_idx: int) -> None:
+        if self.global_step == 12:
+            for branch in self.model.branches.values():
+                branch.head[1].bias[0] = math.nan
+        original(self, batch, batch_idx)
+
+    monkeypatch.setattr(ClassifierModule, "validation_step", diverge)
+    with pytest.raises(UserError, match="the validation loss was not a finite number after step"):
+        train(
+            str(noise / "train.csv"),
+            validation=str(tmp_path / "validation.csv"),
+            out=tmp_path / "run",
+            **SMALL,
+        )
+    assert TextClassifier.load(tmp_path / "run").predict(["an apple"])
+
+
 @pytest.mark.parametrize("last", [12, 18])  # the second and the third of three validations
 def test_a_validation_whose_loss_is_not_finite_is_neither_logged_nor_kept(
     last: int, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -40,7 +40,8 @@ def scores_of(solution: torch.Tensor) -> np.ndarray:
 
 def solver_of(targets: LinearTargets) -> LinearSolver:
     ones = torch.ones(DENSE.shape[1], targets.scores.shape[1])
-    return LinearSolver(sparse(DENSE), targets, ones, tolerance=1e-5)
+    rows = sparse(DENSE)
+    return LinearSolver(rows, transposed(rows, 12), targets, ones, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -87,7 +88,8 @@ def test_the_solution_is_the_same_bytes_each_time() -> None:
 
 def test_rows_without_features_are_decided_by_the_bias() -> None:
     empty: Any = sparse(np.zeros((60, 12), np.float32))
-    solver = LinearSolver(empty, label_targets(LABELS), torch.ones(12, 3))
+    columns = transposed(empty, 12)
+    solver = LinearSolver(empty, columns, label_targets(LABELS), torch.ones(12, 3))
     solution = solver.solve(1.0)
     assert (solution[:-1] == 0).all()
     assert int(solution[-1].argmax()) == int(np.bincount(LABELS).argmax())
@@ -97,6 +99,7 @@ def test_weighted_features_are_multiplied_features() -> None:
     weights = RANDOM.random(12).astype(np.float32) + 0.5
     solver = LinearSolver(
         sparse(DENSE),
+        transposed(sparse(DENSE), 12),
         label_targets(LABELS),
         torch.from_numpy(weights)[:, None].expand(12, 3),
         tolerance=1e-5,
@@ -111,7 +114,8 @@ def test_rare_labels_are_solved_as_exactly_as_frequent_ones() -> None:
     rare[:2] = 1
     rare[30:] = 2
     ones = torch.ones(12, 3)
-    solver = LinearSolver(sparse(DENSE), label_targets(rare), ones)
+    columns = transposed(sparse(DENSE), 12)
+    solver = LinearSolver(sparse(DENSE), columns, label_targets(rare), ones)
     svc = LinearSVC(C=1.0, tol=1e-8, max_iter=100_000).fit(DENSE, rare)
     for cost in (0.1, 1.0):
         scores = scores_of(solver.solve(cost))

@@ -1,5 +1,6 @@
 """The n-gram branch of a run: what it learns of each task, and that it is the one that is saved."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from selfattn_lm import TextClassifier, fit, train
 from selfattn_lm.config import TrainingConfig
 from selfattn_lm.features.sequences import TokenizedTexts
 from selfattn_lm.tasks import MultiLabel, Regression, SingleLabel
-from selfattn_lm.training import ngram_branch
+from selfattn_lm.training import encoding, ngram_branch
 from selfattn_lm.training.ngram_branch import MAX_BYTES, CountedNgrams, count_ngrams, solve_branch
 
 SMALL: dict[str, Any] = {
@@ -84,18 +85,34 @@ def test_balanced_labels_are_weighted_as_in_scikit_learn(monkeypatch: pytest.Mon
 
 
 def test_the_logits_are_as_sure_as_they_are_right() -> None:
-    chance = np.random.default_rng(1)
-    noisy = np.where(chance.random(400) < 0.3, chance.integers(0, 3, 400), LABELS)
+    random = np.random.default_rng(1)
+    labels = random.integers(0, 3, 4000)
+    tokens = [np.array([2, *random.integers(20, 60, 4), 10 + label]) for label in labels]
+    ids = np.concatenate(tokens).astype(np.int32)
+    texts = TokenizedTexts.from_flat(ids, np.full(4000, 6), 2**31, sep_id=None)
+    noisy = np.where(random.random(4000) < 0.3, random.integers(0, 3, 4000), labels)
+    ngrams = count_ngrams(texts, texts, 2, 3)
+    assert ngrams is not None
+    train = replace(ngrams, train=ngrams.train.select(range(2000)))
     task = SingleLabel(["0", "1", "2"])
-    half = np.arange(400) % 2 == 0
+    targets = [str(label) for label in noisy[:2000]]
+    branch = solve_branch(train, task, TrainingConfig(), targets, seed=0)
+    probabilities = branch(ngrams.train.select(range(2000, 4000))).softmax(1)
+    right = (probabilities.argmax(1).numpy() == noisy[2000:]).mean()
+    assert float(probabilities.amax(1).mean()) == pytest.approx(right, abs=0.08)
+
+
+def test_labels_are_solved_in_parts_as_they_are_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ngrams = counted()
-    train = CountedNgrams(
-        ngrams.vocabulary, ngrams.train.select(np.flatnonzero(half)), ngrams.train
-    )
-    branch = solve_branch(train, task, TrainingConfig(), [str(y) for y in noisy[half]], seed=0)
-    probabilities = branch(ngrams.train.select(np.flatnonzero(~half))).softmax(1)
-    right = (probabilities.argmax(1).numpy() == noisy[~half]).mean()
-    assert abs(float(probabilities.amax(1).mean()) - right) < 0.15
+    targets: list[Any] = [(str(label), "all") for label in LABELS[:200]]
+    targets += [(str(label),) for label in LABELS[200:]]
+    task = MultiLabel(["0", "1", "2", "all"])
+    for config in (TrainingConfig(), TrainingConfig(class_weights="balanced")):
+        at_once = solve_branch(ngrams, task, config, targets, seed=0)(ngrams.train)
+        with monkeypatch.context() as few:
+            few.setattr(ngram_branch, "_SCORES_AT_ONCE", 900)  # two labels
+            in_parts = solve_branch(ngrams, task, config, targets, seed=0)(ngrams.train)
+        torch.testing.assert_close(in_parts, at_once, atol=0.1, rtol=0.05)
 
 
 def test_the_branch_is_small_whatever_the_number_of_labels() -> None:
@@ -115,6 +132,7 @@ def test_texts_that_share_no_words_are_learned_without_the_branch() -> None:
     texts = [chr(0x4E00 + i) for i in range(40)]
     classifier = fit(texts, ["a", "b"] * 20, **SMALL)
     assert classifier.run.model.ngrams is None
+    assert not classifier.run.resolved.model.ngram_branch
     assert len(classifier.predict(texts)) == 40
 
 
@@ -133,7 +151,26 @@ def test_the_end_of_a_text_that_the_encoder_does_not_read_counts() -> None:
     assert not torch.allclose(by_branch[2, 0], by_branch[2, 1])
 
 
-def test_pairs_are_told_apart_by_what_they_share(tmp_path: Path) -> None:
+def test_pairs_are_counted_at_the_length_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def look(*args: Any) -> Any:
+        seen.append(count_ngrams(*args))
+        return seen[-1]
+
+    monkeypatch.setattr(encoding, "count_ngrams", look)
+    first = [f"the answer is {i % 3} " + "and so on " * (i % 100 == 0) * 20 for i in range(200)]
+    second = [f"is it {i % 3} " + "or is it not " * (i % 100 == 0) * 20 for i in range(200)]
+    classifier = fit(first, ["x", "y"] * 100, pairs=second, **SMALL)
+    assert classifier.run.resolved.model.max_length < 100
+    encoded: Any = classifier.encode(first, second)
+    counts = sorted(encoded.weighted_ngrams.offsets.diff().tolist())
+    in_training = [seen[0].train, seen[0].validation]
+    trained = sorted(np.concatenate([rows.offsets.diff().numpy() for rows in in_training]).tolist())
+    assert counts == trained
+
+
+def test_pairs_are_told_apart_by_what_they_share() -> None:
     words = [
         "red",
         "green",
@@ -179,6 +216,16 @@ def test_what_validates_is_what_is_saved_and_loaded(tmp_path: Path) -> None:
     assert state["ngrams.weight"].dtype == torch.int8
     copied = TextClassifier.load(tmp_path / "run", "bf16")
     assert copied.predict(texts[:2]) == ["x", "y"]
+
+
+def test_windows_share_the_ngrams_of_their_text() -> None:
+    texts = [f"{label} text {i % 9}" for i in range(60) for label in ("x", "y")]
+    classifier = fit(texts, ["x", "y"] * 60, max_length=8, long_texts="windows", **SMALL)
+    encoded: Any = classifier.encode(["x text 3 " * 500, "y"])
+    assert len(encoded) > 100
+    assert encoded.weighted_ngrams.height == 2
+    last = encoded.batch([0, 50, len(encoded) - 1]).weighted_ngrams.offsets.diff().tolist()
+    assert last[0] == last[1] > last[2] > 0
 
 
 @pytest.mark.parametrize("long_texts", ["head", "windows"])

@@ -279,9 +279,6 @@ def _require_exportable(run: Run) -> tuple[BertConfig, Task]:
     if task is None:
         reason = "this run is not a classifier"
         raise UserError(f"export: {reason}; `selfattn train` makes a classifier of it.")
-    if run.model.ngrams is not None:
-        reason = "this run has an n-gram branch, which BERT lacks"
-        raise UserError(f"export: {reason}; train it with --model.no-ngram-branch.")
     if OUR_POOLER[0] not in run.model.state_dict():
         pooling = f"pools by {run.resolved.model.pooling}"
         advice = "train it with --model.pooling cls"
