@@ -32,6 +32,8 @@ def model_card(
     shape = f"{model.kind}, {model.width} wide"
     if model.kind != "bag":
         shape += f", {counted(model.layers, 'layer')}"
+    if run.model.ngrams is not None:
+        shape += f", with a linear model of {len(run.model.ngrams.hashes):,} n-grams"
     start = "It was trained from scratch."
     if run.origin is not None:
         digest = f"sha256 of its weights: `{run.origin.sha256}`"
@@ -44,8 +46,15 @@ A model of {inputs} ({shape}) that predicts {run.task.card()}, trained by
 selfattn_lm on {train["rows"]:,} {examples} of `{source}` in {minutes:g} minutes. {start}
 
 {scores}
-{_long_inputs(run, texts_cut)}
+{_long_inputs(run, texts_cut)}{_ngram_inputs(run)}
 {labels}"""
+
+
+def _ngram_inputs(run: Run) -> str:
+    """Say that the n-gram branch reads whole texts, if there is one and texts may be cut."""
+    if run.model.ngrams is None or run.resolved.has_pairs:
+        return ""
+    return "\nThe n-grams are those of whole texts."
 
 
 def _long_inputs(run: Run, texts_cut: str) -> str:

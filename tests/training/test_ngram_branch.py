@@ -214,6 +214,10 @@ def test_what_validates_is_what_is_saved_and_loaded(tmp_path: Path) -> None:
     names = [name for name in state if name.startswith("ngrams.")]
     assert sorted(names) == [f"ngrams.{n}" for n in ("bias", "hashes", "idf", "scale", "weight")]
     assert state["ngrams.weight"].dtype == torch.int8
+    card = (tmp_path / "run" / "README.md").read_text()
+    ngrams = len(state["ngrams.hashes"])
+    assert f"(attention, 8 wide, 1 layer, with a linear model of {ngrams} n-grams)" in card
+    assert "\nThe n-grams are those of whole texts.\n" in card
     copied = TextClassifier.load(tmp_path / "run", "bf16")
     assert copied.predict(texts[:2]) == ["x", "y"]
 
