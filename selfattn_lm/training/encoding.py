@@ -23,12 +23,7 @@ from selfattn_lm.features.vectors import Featurizer, Standardization, VectorSequ
 from selfattn_lm.features.weighted_ngrams import WithNgrams
 from selfattn_lm.features.windows import MOST_IN_TRAINING, NO_LIMIT, by_text, fit_length
 from selfattn_lm.training.ngram_branch import CountedNgrams, count_ngrams
-from selfattn_lm.training.resolve import (
-    MAX_LENGTH,
-    MAX_LENGTH_BESIDE_NGRAMS,
-    resolve_model,
-    resolve_tokenizer,
-)
+from selfattn_lm.training.resolve import longest_automatic, resolve_model, resolve_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +102,7 @@ def _longest(config: ModelConfig) -> int:
     if config.long_texts != "head":
         return NO_LIMIT
     if config.max_length == "auto":
-        return MAX_LENGTH_BESIDE_NGRAMS if config.ngram_branch else MAX_LENGTH
+        return longest_automatic(config)
     return config.max_length
 
 

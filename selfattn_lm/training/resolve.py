@@ -24,7 +24,7 @@ from selfattn_lm.config import (
 from selfattn_lm.errors import UserError
 from selfattn_lm.precision import FloatPrecision, choose_precision, repeat_precision
 
-# Tokens of a text where max_length is `auto`; an n-gram branch reads whole texts, so that fewer do.
+# Tokens of a text at most where max_length is `auto`.
 MAX_LENGTH, MAX_LENGTH_BESIDE_NGRAMS = 512, 256
 # Tokens of all epochs: about five minutes of one core with attention, and two without.
 MAX_TOKENS, MAX_TOKENS_OF_BAG = 6e6, 15e6
@@ -69,8 +69,7 @@ def resolve_model(
     if config.ngram_buckets == "auto":
         values["ngram_buckets"] = ngram_buckets(int(lengths.sum()))
     if config.max_length == "auto":
-        most = MAX_LENGTH_BESIDE_NGRAMS if config.ngram_branch else MAX_LENGTH
-        values["max_length"] = max_length(lengths, most)
+        values["max_length"] = max_length(lengths, longest_automatic(config))
     if batch_tokens < values["max_length"]:
         raise UserError(
             f"training.batch_tokens={batch_tokens} is smaller than"
@@ -160,6 +159,13 @@ def vocab_size(type: str, rows: int) -> int:
     return 30_000
 
 
+def longest_automatic(config: ModelConfig) -> int:
+    """The greatest length that `max_length` auto becomes; an n-gram branch reads whole texts."""
+    if config.ngram_branch:
+        return MAX_LENGTH_BESIDE_NGRAMS
+    return MAX_LENGTH
+
+
 def max_length(lengths: np.ndarray, most: int) -> int:
     """Choose a length that 99 in 100 training texts do not exceed, from 16 to `most` tokens."""
     return int(np.clip(np.quantile(lengths, 0.99), 16, most))
@@ -176,7 +182,9 @@ def epochs(facts: TrainingFacts) -> int:
         return finetuning_epochs(facts.rows, facts.labels)
     if facts.start == "pretraining":
         return pretraining_epochs(facts.tokens)
-    most_tokens = MAX_TOKENS_OF_BAG if facts.is_bag else MAX_TOKENS
+    most_tokens = MAX_TOKENS
+    if facts.is_bag:
+        most_tokens = MAX_TOKENS_OF_BAG
     return scratch_epochs(facts.rows, facts.labels, facts.tokens, most_tokens)
 
 
